@@ -1,0 +1,1 @@
+"""Accuracy and speed of the methods on real data: ``python -m benchmarks``."""

@@ -1,0 +1,13 @@
+"""``python -m benchmarks``: run studies, and show their tables and pictures."""
+
+import sys
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["speed"]:
+        from benchmarks.speed import main as speed
+
+        speed(sys.argv[2:])
+    else:
+        from benchmarks.accuracy.cli import main
+
+        sys.exit(main(sys.argv[1:]))

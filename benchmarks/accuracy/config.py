@@ -1,0 +1,194 @@
+"""A study: tasks x methods x seeds, read from YAML into typed dataclasses and checked."""
+
+import hashlib
+import json
+import math
+from argparse import ArgumentError
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser
+
+from benchmarks.accuracy import data, methods, models
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A backbone of ``models.py`` and its options."""
+
+    name: str
+    options: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Train:
+    """How a network is trained: AdamW, with a cosine or a constant learning rate.
+
+    ``augment`` crops (4 pixels) and flips images at random. ``test_curve`` measures test accuracy
+    after each epoch, outside of the measured time.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    schedule: Literal["cosine", "constant"] = "cosine"
+    augment: bool = False
+    test_curve: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set, a model and how it is trained. ``label`` names it in tables."""
+
+    data: data.Source
+    model: Model
+    train: Train = field(default_factory=Train)
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method, its options, and the settings that are tuned.
+
+    A key of ``grid`` is an option of the method or a field of ``Train``; its settings are the
+    products of the lists.
+    """
+
+    name: str
+    options: dict[str, Value] = field(default_factory=dict)
+    grid: dict[str, list[Value]] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def trials(self) -> int:
+        """Number of settings."""
+        return math.prod(len(values) for values in self.grid.values())
+
+
+@dataclass(frozen=True)
+class Study:
+    """Tasks x methods x seeds. The first method is the baseline that the others are paired with.
+
+    ``tune_seed`` draws the split, the network and the batches of the tuning runs.
+    """
+
+    tasks: list[Task]
+    methods: list[Method]
+    seeds: list[int]
+    tune_seed: int = 1000
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: all that its result depends on, and the names it has in tables."""
+
+    stage: Literal["tune", "test"]
+    task: Task
+    method: Method
+    seed: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that the result depends on; options left out are filled in."""
+        task, method = self.task, self.method
+        return {
+            "stage": self.stage,
+            "data": asdict(task.data),
+            "model": _component(task.model.name, models.register, task.model.options),
+            "train": asdict(task.train),
+            "method": _component(method.name, methods.register, method.options),
+            "seed": self.seed,
+        }
+
+    @property
+    def id(self) -> str:
+        """Hash of the config: the same in every process and on every machine."""
+        text = json.dumps(self.config, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def settings(stage: Literal["tune", "test"], task: Task, method: Method, seed: int) -> list[Run]:
+    """One run for each setting of the method's grid."""
+    return [_apply(stage, task, method, seed, setting) for setting in _settings(method)]
+
+
+def load(path: Path, seeds: list[int] | None = None) -> Study:
+    """Read and check a study.
+
+    Args:
+        path: YAML file.
+        seeds: In place of the file's.
+
+    Raises:
+        ValueError: Naming the file, the key, what was expected and what is there.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Study)
+    try:
+        study: Study = Study(**vars(parser.instantiate(parser.parse_path(path))))
+        study = _labelled(study if seeds is None else replace(study, seeds=seeds))
+        _check(study)
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return study
+
+
+def _check(study: Study) -> None:
+    _check_unique("tasks", [task.label for task in study.tasks])
+    _check_unique("methods", [method.label for method in study.methods])
+    _check_unique("seeds", [str(seed) for seed in study.seeds])
+    if study.tune_seed in study.seeds:
+        raise ValueError(f"tune_seed must not be among seeds {study.seeds}, got {study.tune_seed}")
+    trials = {method.label: method.trials for method in study.methods}
+    if len(set(trials.values())) != 1:
+        raise ValueError(f"every method must have the same number of grid settings, got {trials}")
+    if 0 in trials.values():
+        raise ValueError(f"lists of a grid must not be empty, got {study.methods}")
+    for task, method in product(study.tasks, study.methods):
+        data.check(task.data)
+        for run in settings("test", task, method, study.seeds[0]):
+            _ = run.config
+
+
+def _check_unique(name: str, values: list[str]) -> None:
+    if not values:
+        raise ValueError(f"{name} must not be empty")
+    if len(set(values)) != len(values):
+        raise ValueError(f"{name} must differ (give them a label), got {values}")
+
+
+def _labelled(study: Study) -> Study:
+    tasks = [replace(task, label=task.label or data.describe(task.data)) for task in study.tasks]
+    named = [replace(method, label=method.label or method.name) for method in study.methods]
+    return replace(study, tasks=tasks, methods=named)
+
+
+def _settings(method: Method) -> Iterator[dict[str, Value]]:
+    for values in product(*method.grid.values()):
+        yield dict(zip(method.grid, values, strict=True))
+
+
+def _apply(
+    stage: Literal["tune", "test"], task: Task, method: Method, seed: int, setting: dict[str, Value]
+) -> Run:
+    of_train = {f.name for f in fields(Train)}
+    train: dict[str, Any] = {key: value for key, value in setting.items() if key in of_train}
+    options = {key: value for key, value in setting.items() if key not in of_train}
+    return Run(
+        stage,
+        replace(task, train=replace(task.train, **train)),
+        replace(method, options={**method.options, **options}),
+        seed,
+    )
+
+
+def _component(name: str, registry: Any, options: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "options": registry.complete(name, options)}

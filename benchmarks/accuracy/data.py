@@ -1,0 +1,133 @@
+"""What a run trains and is scored on: a data set, cut down, made noisy and standardised by seed."""
+
+import inspect
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+import pyg_relational.datasets as datasets
+from benchmarks.accuracy.methods import Samples
+
+ROOT = Path(__file__).parents[2] / "datasets"
+HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set and what is done to it.
+
+    ``train_size`` takes a stratified subset of the training split, ``label_noise`` moves that
+    fraction of the training labels to another class, uniformly; both are drawn by the run's seed.
+    ``standardise`` scales each feature by mean and standard deviation of the training samples.
+    """
+
+    name: str
+    train_size: int | None = None
+    label_noise: float = 0.0
+    standardise: bool = True
+    allow_partial: bool = False
+
+
+class Problem(NamedTuple):
+    """Training samples with the labels as given, their true labels, and samples to score on."""
+
+    train: Samples
+    true_y: Tensor
+    test: Samples
+    num_classes: int
+
+    def to(self, device: str) -> "Problem":
+        """The same on another device."""
+        train, test = (Samples(s.x.to(device), s.y.to(device)) for s in (self.train, self.test))
+        return Problem(train, self.true_y.to(device), test, self.num_classes)
+
+
+def describe(source: Source) -> str:
+    """Short name for tables."""
+    size = f", {source.train_size} train" if source.train_size else ""
+    noise = f", {source.label_noise:.0%} label noise" if source.label_noise else ""
+    return f"{source.name}{size}{noise}"
+
+
+def check(source: Source) -> None:
+    """Raise ValueError for a data set or a value that does not exist."""
+    if source.name not in datasets.__all__:
+        raise ValueError(f"data set must be one of {datasets.__all__}, got {source.name!r}")
+    if not 0 <= source.label_noise < 1:
+        raise ValueError(f"label_noise must be in [0, 1), got {source.label_noise}")
+    if source.allow_partial and not _can_be_partial(source.name):
+        raise ValueError(f"allow_partial: {source.name} has no partial form")
+
+
+def available(source: Source) -> str | None:
+    """None if the data set can be loaded, and else why not; tries to download it."""
+    try:
+        _splits(source.name, source.allow_partial)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def problem(source: Source, seed: int, validate: bool = False) -> Problem:
+    """The samples of a run.
+
+    Args:
+        source: What to load and do.
+        seed: Draws the subset and the noise.
+        validate: Score on a stratified fifth of the training samples, with labels as noisy as
+            the others, in place of the test split, which is then not looked at.
+    """
+    (x, y), test, num_classes = _splits(source.name, source.allow_partial)
+    if source.train_size is not None:
+        keep, _ = _divide(y, train_size=source.train_size, seed=seed)
+        x, y = x[keep], y[keep]
+    noisy = flip_labels(y, source.label_noise, num_classes, seed)
+    if validate:
+        keep, rest = _divide(y, test_size=HELD_OUT, seed=seed)
+        test = Samples(x[rest], noisy[rest])
+        x, y, noisy = x[keep], y[keep], noisy[keep]
+    result = Problem(Samples(x, noisy), y, test, num_classes)
+    return _standardised(result) if source.standardise else result
+
+
+def flip_labels(y: Tensor, fraction: float, num_classes: int, seed: int) -> Tensor:
+    """Symmetric noise: ``round(fraction * n)`` labels become another class, uniformly."""
+    rng = np.random.default_rng(seed)
+    flipped = torch.from_numpy(rng.permutation(len(y))[: round(fraction * len(y))])
+    shift = torch.from_numpy(rng.integers(1, num_classes, len(flipped)))
+    noisy = y.clone()
+    noisy[flipped] = (y[flipped] + shift) % num_classes
+    return noisy
+
+
+def _divide(y: Tensor, seed: int, **size: Any) -> tuple[Tensor, Tensor]:
+    parts = train_test_split(np.arange(len(y)), stratify=y.numpy(), random_state=seed, **size)
+    first, second = (torch.from_numpy(np.sort(part)) for part in parts)
+    return first, second
+
+
+def _standardised(problem: Problem) -> Problem:
+    mean, std = problem.train.x.mean(0), problem.train.x.std(0)
+    scale = torch.where(std > 0, std, torch.ones_like(std))
+    train, test = (
+        samples._replace(x=(samples.x - mean) / scale) for samples in (problem.train, problem.test)
+    )
+    return problem._replace(train=train, test=test)
+
+
+@lru_cache(maxsize=2)
+def _splits(name: str, allow_partial: bool) -> tuple[Samples, Samples, int]:
+    partial = {"allow_partial": True} if allow_partial else {}
+    dataset = getattr(datasets, name)(root=ROOT, **partial)
+    train, test = (Samples(*dataset.split(part)) for part in ("train", "test"))
+    return train, test, dataset.num_classes
+
+
+def _can_be_partial(name: str) -> bool:
+    return "allow_partial" in inspect.signature(getattr(datasets, name)).parameters

@@ -1,0 +1,70 @@
+"""The methods that are compared: one small file each, registered by name.
+
+A file here holds one function
+
+    @register("name")
+    def name(model: Backbone, train: Samples, *, option: float = 1.0) -> Method: ...
+
+which gets the freshly initialised backbone and the training samples (inputs on the device, labels
+as the run may see them), and returns a :class:`Method`: what to optimise and how to predict. Its
+keyword-only arguments are the options that a config may set or tune. It is found by being here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from benchmarks.accuracy.registry import Registry
+
+
+class Samples(NamedTuple):
+    """Inputs ``[n, ...]`` and labels ``[n]``."""
+
+    x: Tensor
+    y: Tensor
+
+
+class Batch(NamedTuple):
+    """A mini-batch; ``index`` [n] are its rows among the training samples."""
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+
+class Output(NamedTuple):
+    """Logits ``[n, c]`` (their softmax is the prediction) and features ``[n, d]``."""
+
+    logits: Tensor
+    features: Tensor
+
+
+def _nothing(epoch: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the training loop calls.
+
+    Args:
+        module: Holds all parameters; is put into training or evaluation mode.
+        loss: The loss of a batch, and its logits (for the training curve).
+        predict: Logits and features of inputs, in evaluation mode, without gradients.
+        on_epoch: Called before each epoch, counted from 0.
+    """
+
+    module: nn.Module
+    loss: Callable[[Batch], tuple[Tensor, Tensor]]
+    predict: Callable[[Tensor], Output]
+    on_epoch: Callable[[int], None] = _nothing
+
+
+register: Registry[Callable[..., Method]] = Registry("method")
+
+for _file in iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")

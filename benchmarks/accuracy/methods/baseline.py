@@ -1,0 +1,22 @@
+"""Cross-entropy alone."""
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from benchmarks.accuracy.methods import Batch, Method, Output, Samples, register
+from benchmarks.accuracy.models import Backbone
+
+
+@register("baseline")
+def baseline(model: Backbone, train: Samples) -> Method:
+    """Cross-entropy alone."""
+
+    def loss(batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = model(batch.x)
+        return cross_entropy(logits, batch.y), logits
+
+    def predict(x: Tensor) -> Output:
+        features = model.embed(x)
+        return Output(model.head(features), features)
+
+    return Method(model, loss, predict)

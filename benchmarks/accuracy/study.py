@@ -1,0 +1,150 @@
+"""A study from plan to rows: tune each method, then run its best setting for every seed."""
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from benchmarks.accuracy import data, machine, methods, models
+from benchmarks.accuracy.config import Run, Study, settings
+from benchmarks.accuracy.methods import Method, Output
+from benchmarks.accuracy.store import Row, Store
+from benchmarks.accuracy.train import fit, predict, score
+
+PROBE = 160  # test samples in the picture of the relations
+
+
+def run_study(study: Study, output: Path) -> dict[str, str]:
+    """Run what is not yet in ``output/runs.jsonl``.
+
+    Args:
+        study: What to run.
+        output: Folder of ``runs.jsonl`` and ``probes/``.
+
+    Returns:
+        Why tasks were left out, by label: their data sets are neither on disk nor reachable.
+    """
+    torch.set_num_threads(study.threads)
+    device = _device(study.device)
+    store = Store(output / "runs.jsonl")
+    skipped = {t.label: why for t in study.tasks if (why := data.available(t.data))}
+    tasks = [task for task in study.tasks if task.label not in skipped]
+    for label, why in skipped.items():
+        print(f"SKIPPED {label}: {why}")
+    tuned = study.methods[0].trials > 1
+    a_task = len(study.methods) * (len(study.seeds) + tuned * study.methods[0].trials)
+    with tqdm(total=len(tasks) * a_task, unit="run") as bar:
+
+        def rows(runs: list[Run], probes: Path | None = None) -> list[Row]:
+            found = []
+            for run in runs:
+                bar.set_description(f"{run.task.label}: {run.method.label}, {run.stage}")
+                if run.id not in store.rows:
+                    store.append(perform(run, device, probes))
+                found.append(store.rows[run.id])
+                bar.update()
+            return found
+
+        for task in tasks:
+            best = []
+            for method in study.methods:
+                trials = settings("tune", task, method, study.tune_seed)
+                best.append(pick(trials, rows(trials)) if tuned else trials[0])
+            for seed in study.seeds:
+                probes = output / "probes" if seed == study.seeds[0] else None
+                rows([replace(run, stage="test", seed=seed) for run in best], probes)
+    return skipped
+
+
+def pick(trials: list[Run], rows: list[Row]) -> Run:
+    """The trial of highest accuracy on the held-out samples; lower NLL, then order, break ties."""
+    best = min(range(len(rows)), key=lambda i: (-rows[i]["accuracy"], rows[i]["nll"]))
+    return trials[best]
+
+
+def perform(run: Run, device: str, probes: Path | None = None) -> Row:
+    """Train and score once.
+
+    Args:
+        run: What to do.
+        device: Where.
+        probes: Folder in which to keep the features of some test samples, before and after.
+    """
+    problem = data.problem(run.task.data, run.seed, validate=run.stage == "tune").to(device)
+    machine.reset_peak_memory(device)
+    method = build(run, problem, device)
+    probe = _probe_rows(problem)
+    before = predict(method, problem.test.x[probe])
+    fitted = fit(method, problem, run.task.train, run.seed)
+    memory = machine.peak_memory(device)
+    if probes is not None:
+        after = predict(method, problem.test.x[probe])
+        _save_probe(probes / f"{run.id}.npz", before, after, problem.test.y[probe])
+    return {
+        "id": run.id,
+        "stage": run.stage,
+        "task": run.task.label,
+        "method": run.method.label,
+        "seed": run.seed,
+        **score(method, problem),
+        "train_seconds": fitted.wall,
+        "train_cpu_seconds": fitted.cpu,
+        "seconds_per_epoch": fitted.wall / run.task.train.epochs,
+        "milliseconds_per_step": 1000 * fitted.wall / fitted.steps,
+        "peak_memory_mib": memory,
+        "curve": fitted.curve,
+        **machine.describe(device),
+        "config": run.config,
+    }
+
+
+def build(run: Run, problem: data.Problem, device: str) -> Method:
+    """The method on a network that depends on the seed alone."""
+    torch.manual_seed(run.seed)
+    shape = list(problem.train.x.shape[1:])
+    config = run.config
+    model = models.register[config["model"]["name"]](
+        shape, problem.num_classes, **config["model"]["options"]
+    )
+    method = methods.register[config["method"]["name"]](
+        model.to(device), problem.train, **config["method"]["options"]
+    )
+    torch.manual_seed(run.seed)
+    return method
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _probe_rows(problem: data.Problem) -> torch.Tensor:
+    """Some scored samples, the same for all runs of a task, sorted by class."""
+    y = problem.test.y.cpu()
+    if len(y) > PROBE + problem.num_classes:
+        _, rows = train_test_split(np.arange(len(y)), stratify=y, test_size=PROBE, random_state=0)
+    else:
+        rows = np.arange(len(y))
+    rows = torch.from_numpy(rows)
+    return rows[y[rows].argsort(stable=True)]
+
+
+def _save_probe(path: Path, before: Output, after: Output, y: torch.Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {
+        "features_before": before.features.half(),
+        "features_after": after.features.half(),
+        "logits_before": before.logits,
+        "logits_after": after.logits,
+        "y": y,
+    }
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in arrays.items()})
+    os.replace(file.name, path)

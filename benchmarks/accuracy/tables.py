@@ -1,0 +1,158 @@
+"""Rows to tables: means over seeds, and paired differences to the baseline."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from benchmarks.accuracy.store import Row
+
+METRICS = {
+    "accuracy": ("accuracy %", 100.0, 2),
+    "nll": ("NLL", 1.0, 3),
+    "ece": ("ECE %", 100.0, 2),
+    "knn_accuracy": ("kNN accuracy %", 100.0, 2),
+    "intra_similarity": ("intra-class cos", 1.0, 3),
+    "inter_similarity": ("inter-class cos", 1.0, 3),
+    "seconds_per_epoch": ("s/epoch", 1.0, 2),
+}
+CONFIDENCE = 0.95
+
+
+class Paired(NamedTuple):
+    """A paired comparison over seeds: mean difference, its interval, and how often it is > 0."""
+
+    mean: float
+    low: float
+    high: float
+    wins: int
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval does; never with a single seed."""
+        return self.low > 0 or self.high < 0
+
+
+def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
+    """Mean difference with its 95 % Student-t interval; infinite with a single pair."""
+    difference = np.subtract(values, baseline)
+    n, mean = len(difference), float(difference.mean())
+    wins = int((difference > 0).sum())
+    if n < 2:
+        return Paired(mean, -math.inf, math.inf, wins, n)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * difference.std(ddof=1) / math.sqrt(n)
+    return Paired(mean, mean - half, mean + half, wins, n)
+
+
+def frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows scored on test data, as a table with one line a run."""
+    return pd.DataFrame([row for row in rows if row["stage"] == "test"])
+
+
+def compare(runs: pd.DataFrame, task: str, method: str, baseline: str, metric: str) -> Paired:
+    """A method against the baseline, over the seeds that both have."""
+    of_task = runs[runs["task"] == task].pivot(index="seed", columns="method", values=metric)
+    both = of_task[[method, baseline]].dropna()
+    return paired(both[method].to_list(), both[baseline].to_list())
+
+
+def results(rows: Sequence[Row]) -> pd.DataFrame:
+    """One line for each task and method; the first method of a task is its baseline.
+
+    A star marks a value whose paired difference to the baseline has an interval without 0.
+    """
+    runs = frame(rows)
+    lines = []
+    for task, of_task in runs.groupby("task", sort=False):
+        baseline = str(of_task["method"].iloc[0])
+        for method, group in of_task.groupby("method", sort=False):
+            lines.append(_line(of_task, group, str(task), str(method), baseline))
+    return pd.DataFrame(lines)
+
+
+def chosen(rows: Sequence[Row]) -> pd.DataFrame:
+    """The setting that each method was run with, and what it scored on the held-out samples."""
+    tuned = [row for row in rows if row["stage"] == "tune"]
+    lines = {}
+    for row in (row for row in rows if row["stage"] == "test"):
+        trials = [t for t in tuned if (t["task"], t["method"]) == (row["task"], row["method"])]
+        if trials:
+            lines[row["task"], row["method"]] = _chosen_line(row, trials)
+    return pd.DataFrame(lines.values())
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of strings as markdown, aligned."""
+    cells = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def report(rows: Sequence[Row], skipped: dict[str, str] | None = None) -> str:
+    """All tables of a study, with what they mean and what is missing, as markdown."""
+    parts = [markdown(results(rows)), NOTE] if len(frame(rows)) else []
+    if len(settings := chosen(rows)):
+        parts += ["Settings, chosen on a held-out fifth of the training samples:", markdown(settings)]
+    parts += [f"Not run: {label}. {why}" for label, why in (skipped or {}).items()]
+    return "\n\n".join(parts) + "\n"
+
+
+NOTE = (
+    "Mean over seeds (± standard deviation) on the test split. Difference: accuracy minus the "
+    "baseline's, paired by seed, in percentage points, with its 95 % Student-t interval; wins: "
+    "seeds with a higher accuracy. A star: the paired interval excludes 0."
+)
+
+
+def _line(
+    runs: pd.DataFrame, group: pd.DataFrame, task: str, method: str, baseline: str
+) -> dict[str, str]:
+    line = {"task": task, "method": method, "seeds": str(len(group))}
+    for metric, (title, scale, digits) in METRICS.items():
+        values = group[metric] * scale
+        star = ""
+        if method != baseline:
+            pair = compare(runs, task, method, baseline, metric)
+            star = "*" if pair.excludes_zero and metric != "seconds_per_epoch" else ""
+        line[title] = f"{values.mean():.{digits}f}{star}"
+        if metric == "accuracy":
+            spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+            line[title] = f"{values.mean():.{digits}f}{spread}{star}"
+            line["difference"] = line["wins"] = ""
+            if method != baseline:
+                line["difference"] = _interval(pair, scale)
+                line["wins"] = f"{pair.wins}/{pair.n}"
+    return line
+
+
+def _interval(pair: Paired, scale: float) -> str:
+    mean, low, high = (scale * value for value in pair[:3])
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]" if pair.n > 1 else f"{mean:+.2f}"
+
+
+def _chosen_line(row: Row, trials: list[Row]) -> dict[str, str]:
+    flat = [_flat(trial) for trial in trials]
+    varied = [key for key in flat[0] if len({f[key] for f in flat}) > 1]
+    mine = _flat(row)
+    best = next(t for t in trials if _flat(t) == mine)
+    setting = ", ".join(f"{key}={mine[key]:g}" for key in varied)
+    return {
+        "task": row["task"],
+        "method": row["method"],
+        "trials": str(len(trials)),
+        "setting": setting,
+        "held-out accuracy %": f"{100 * best['accuracy']:.2f}",
+    }
+
+
+def _flat(row: Row) -> dict[str, float]:
+    return {**row["config"]["train"], **row["config"]["method"]["options"]}

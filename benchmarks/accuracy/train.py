@@ -1,0 +1,126 @@
+"""The training loop that all methods share, and the scores of what it trained."""
+
+import math
+import time
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot, pad
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.classification import multiclass_calibration_error as calibration_error
+
+from benchmarks.accuracy.config import Train
+from benchmarks.accuracy.data import Problem
+from benchmarks.accuracy.methods import Batch, Method, Output
+from pyg_relational.metrics import class_similarity
+from pyg_relational.ops import knn
+
+ECE_BINS = 15
+NEIGHBOURS = 10
+
+
+class Fit(NamedTuple):
+    """Means of each epoch, seconds of the training steps alone, and their number."""
+
+    curve: dict[str, list[float]]
+    wall: float
+    cpu: float
+    steps: int
+
+
+def fit(method: Method, problem: Problem, train: Train, seed: int) -> Fit:
+    """Train a method.
+
+    Order and augmentation are drawn from ``seed`` alone, so that all methods see the same batches. The last batch
+    of an epoch is left out if it is not full.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch_size = min(train.batch_size, len(problem.train.y))
+    steps = train.epochs * (len(problem.train.y) // batch_size)
+    optimiser = AdamW(method.module.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+    schedule = LambdaLR(optimiser, lambda step: _rate(step / steps, train.schedule))
+    curve: dict[str, list[float]] = {"loss": [], "train_accuracy": []}
+    wall = cpu = 0.0
+    for epoch in range(train.epochs):
+        start = time.perf_counter(), time.process_time()
+        method.on_epoch(epoch)
+        method.module.train()
+        losses, hits = [], []
+        order = torch.randperm(len(problem.train.y), generator=generator)
+        for index in order.to(problem.train.y.device).split(batch_size):
+            if len(index) < batch_size:
+                continue
+            x = problem.train.x[index]
+            x = crop_and_flip(x, generator) if train.augment else x
+            batch = Batch(x, problem.train.y[index], index)
+            loss, logits = method.loss(batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.detach())
+            hits.append((logits.argmax(1) == batch.y).float().mean())
+        curve["loss"].append(_mean(losses))
+        curve["train_accuracy"].append(_mean(hits))
+        wall += time.perf_counter() - start[0]
+        cpu += time.process_time() - start[1]
+        if train.test_curve:
+            logits, _ = predict(method, problem.test.x)
+            hit = (logits.argmax(1) == problem.test.y).float()
+            curve.setdefault("test_accuracy", []).append(hit.mean().item())
+    return Fit(curve, wall, cpu, steps)
+
+
+@torch.no_grad()
+def predict(method: Method, x: Tensor, batch_size: int = 1000) -> Output:
+    """Logits and features of all inputs, in evaluation mode."""
+    method.module.eval()
+    outputs = [method.predict(part) for part in x.split(batch_size)]
+    return Output(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
+
+
+def score(method: Method, problem: Problem) -> dict[str, float]:
+    """Accuracy, calibration, and what the features know without the head.
+
+    ``knn_accuracy`` is the vote of the ten nearest training samples (cosine) with their true labels;
+    the similarities are those of the scored samples.
+    """
+    logits, features = predict(method, problem.test.x)
+    y, c = problem.test.y, problem.num_classes
+    known = predict(method, problem.train.x).features
+    neighbours = knn(known, NEIGHBOURS, metric="cosine", y=features).index
+    votes = one_hot(problem.true_y[neighbours], c).sum(1).argmax(1)
+    intra, inter = class_similarity(features, y)
+    scores = {
+        "accuracy": multiclass_accuracy(logits, y, c, average="micro"),
+        "nll": cross_entropy(logits, y),
+        "ece": calibration_error(logits.softmax(1), y, c, n_bins=ECE_BINS),
+        "knn_accuracy": multiclass_accuracy(votes, y, c, average="micro"),
+        "intra_similarity": intra,
+        "inter_similarity": inter,
+    }
+    return {name: value.item() for name, value in scores.items()}
+
+
+def crop_and_flip(x: Tensor, generator: torch.Generator, margin: int = 4) -> Tensor:
+    """Each image shifted by up to ``margin`` pixels (zeros come in), half of them mirrored."""
+    n, _, height, width = x.shape
+    row, column = torch.randint(0, 2 * margin + 1, (2, n, 1), generator=generator)
+    rows = (torch.arange(height) + row).to(x.device)
+    columns = torch.arange(width) + column
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5
+    columns = torch.where(mirrored, columns.flip(1), columns).to(x.device)
+    padded = pad(x, [margin] * 4).movedim(1, -1)
+    image = torch.arange(n, device=x.device)[:, None, None]
+    return padded[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def _rate(progress: float, schedule: str) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress)) if schedule == "cosine" else 1.0
+
+
+def _mean(values: list[Tensor]) -> float:
+    return torch.stack(values).mean().item()
