@@ -177,13 +177,13 @@ class PartialDataset(ClassificationDataset):
             warnings.warn(f"partial data set: {self!r}", stacklevel=2)
 
     def _select(self) -> tuple[RawFile, ...]:
-        found = tuple(file for file in self.files if self._find(file))
-        suffices = self.suffices({file.name for file in found})
-        return found if self.allow_partial and suffices else self.files
+        found = {file.name for file in self.files if self._find(file)}
+        usable = self.usable(found) if self.allow_partial else set()
+        return tuple(file for file in self.files if file.name in usable) or self.files
 
     @staticmethod
-    def suffices(names: set[str]) -> bool:
-        """Whether a partial set can be made from the raw files of these names."""
+    def usable(found: set[str]) -> set[str]:
+        """Those of the raw files on disk that a partial set is made from; empty if they don't do."""
         raise NotImplementedError
 
     @property
@@ -235,8 +235,8 @@ def _load(path: Path) -> Data:
         return _to_data(torch.load(path, weights_only=True))
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"{path} must be a cache of tensors, got what can't be read as one ({error}): "
-            "pass force_reload=True to build it anew"
+            f"{path} must hold tensors, numbers and text only, got a damaged or another file: pass "
+            "force_reload=True to build it anew, and store nothing else in a pre_transform"
         ) from error
 
 

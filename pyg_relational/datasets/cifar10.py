@@ -42,9 +42,9 @@ class CIFAR10(PartialDataset):
     )
 
     @staticmethod
-    def suffices(names: set[str]) -> bool:
-        """The test batch and a training batch do."""
-        return "test_batch" in names and len(names) > 1
+    def usable(found: set[str]) -> set[str]:
+        """All, if the test batch and a training batch are there."""
+        return found if "test_batch" in found and len(found) > 1 else set()
 
     @staticmethod
     def parse(raw: Mapping[str, bytes]) -> Parsed:

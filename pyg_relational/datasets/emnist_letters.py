@@ -25,7 +25,7 @@ _NAMES = {
         "924955c31fe7fd809b7303b5c0141282955f4b8390c74cdfd5d80435e0f4b4cb"
     ),
 }
-_TEST = tuple(name for name in _NAMES if "-test-" in name)
+_TEST = {name for name in _NAMES if "-test-" in name}
 
 
 class EMNISTLetters(PartialDataset):
@@ -49,9 +49,9 @@ class EMNISTLetters(PartialDataset):
     files = tuple(RawFile(name, sha, _ADDRESS, f"gzip/{name}") for name, sha in _NAMES.items())
 
     @staticmethod
-    def suffices(names: set[str]) -> bool:
-        """The test images and labels do."""
-        return names.issuperset(_TEST)
+    def usable(found: set[str]) -> set[str]:
+        """All, or the test images and labels if both are there."""
+        return found if found == _NAMES.keys() else _TEST if found >= _TEST else set()
 
     @staticmethod
     def parse(raw: Mapping[str, bytes]) -> Parsed:

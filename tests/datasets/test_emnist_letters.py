@@ -52,3 +52,10 @@ def test_stratified_mask_is_fixed_and_balanced():
     assert set(np.flatnonzero(mask[:40])) == set(
         torch.randperm(40, generator=generator)[:30].tolist()
     )
+
+
+def test_half_of_the_training_files_is_not_used():
+    names = [file.name for file in EMNISTLetters.files]
+    assert EMNISTLetters.usable(set(names)) == set(names)
+    assert EMNISTLetters.usable(set(names[1:])) == set(names[2:])
+    assert EMNISTLetters.usable(set(names[:3])) == set()
