@@ -183,7 +183,7 @@ class PartialDataset(ClassificationDataset):
 
     @staticmethod
     def usable(found: set[str]) -> set[str]:
-        """Those of the raw files on disk that a partial set is made from; empty if they don't do."""
+        """The raw files on disk that a partial set is made from; none if they don't do."""
         raise NotImplementedError
 
     @property
