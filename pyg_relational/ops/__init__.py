@@ -1,0 +1,20 @@
+"""The numerical core: pure functions on tensors."""
+
+from pyg_relational.ops.edge_dot import edge_diff_dot, edge_dot
+from pyg_relational.ops.edges import both_directions, neighbor_pairs
+from pyg_relational.ops.kernels import gaussian_kernel, safe_sqrt, unit_rows
+from pyg_relational.ops.knn import KNN, knn
+from pyg_relational.ops.spmm import spmm
+
+__all__ = [
+    "KNN",
+    "both_directions",
+    "edge_diff_dot",
+    "edge_dot",
+    "gaussian_kernel",
+    "knn",
+    "neighbor_pairs",
+    "safe_sqrt",
+    "spmm",
+    "unit_rows",
+]

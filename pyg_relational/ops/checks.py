@@ -1,0 +1,63 @@
+"""Input checks shared by the public functions: each names the argument, what it expected and what it got."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_features(x: Any, name: str = "x") -> None:
+    """Raise unless ``x`` is a floating-point matrix ``[n, d]`` of finite values.
+
+    Args:
+        x: The argument to check.
+        name: How the caller's signature names it.
+
+    Raises:
+        TypeError: If ``x`` is not a floating-point Tensor.
+        ValueError: If ``x`` is not 2-dimensional or holds NaN or infinity.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a Tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {x.dtype}")
+    if x.dim() != 2:
+        raise ValueError(f"{name} must have shape [n, d], got {list(x.shape)}")
+    if torch.isfinite(x.detach().sum()):  # one pass; a finite sum has finite terms
+        return
+    bad = (~torch.isfinite(x)).nonzero()
+    if len(bad):
+        i, j = bad[0].tolist()
+        raise ValueError(f"{name} must be finite, got {x[i, j].item()} in row {i}, column {j}")
+
+
+def check_labels(y: Any, n: int, name: str = "y") -> None:
+    """Raise unless ``y`` is an int64 vector of length ``n``.
+
+    Args:
+        y: The argument to check.
+        n: The number of rows it goes with.
+        name: How the caller's signature names it.
+
+    Raises:
+        TypeError: If ``y`` is not an int64 Tensor.
+        ValueError: If its shape is not ``[n]``.
+    """
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{name} must be a Tensor, got {type(y).__name__}")
+    if y.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, got {y.dtype}")
+    if y.shape != (n,):
+        raise ValueError(f"{name} must have shape [{n}], got {list(y.shape)}")
+
+
+def check_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``.
+
+    Args:
+        value: The argument to check.
+        choices: What is allowed.
+        name: How the caller's signature names it.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")

@@ -1,0 +1,69 @@
+"""Edge weights from distances."""
+
+import torch
+from torch import Tensor
+
+
+def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
+    r"""Gaussian weight :math:`w = \exp(-4 d^2 / s)` with the limit of a vanishing scale.
+
+    Where :math:`s = 0`, the weight is 1 at :math:`d = 0` and 0 elsewhere, with gradient 0.
+
+    Args:
+        square: Squared distances :math:`d^2`.
+        scale: :math:`s`, the product of the two ends' bandwidths, in squared units of distance.
+
+    Shapes:
+        ``square``: :math:`[E]`, ``scale``: :math:`[E]` or a number, output: :math:`[E]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import gaussian_kernel
+        >>> gaussian_kernel(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0])).tolist()
+        [1.0, 0.0]
+    """
+    scale = torch.as_tensor(scale, dtype=square.dtype, device=square.device).expand_as(square)
+    weight = torch.exp(-4 * square / scale.where(scale > 0, 1.0))
+    return weight.where(scale > 0, (square == 0).to(square.dtype))
+
+
+def safe_sqrt(square: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0 instead of infinite.
+
+    Args:
+        square: Values ``>= 0``, any shape.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import safe_sqrt
+        >>> safe_sqrt(torch.tensor([0.0, 4.0])).tolist()
+        [0.0, 2.0]
+    """
+    positive = square > 0
+    return square.where(positive, 1.0).sqrt().where(positive, 0.0)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows scaled to length 1; zero rows stay zero, with gradient 0.
+
+    Each row is divided by its largest entry first, so that no square overflows or vanishes.
+
+    Args:
+        x: Features.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, output: :math:`[n, d]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import unit_rows
+        >>> unit_rows(torch.tensor([[3e30, 4e30], [0.0, 0.0]])).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    if x.shape[1] == 0:
+        return x
+    largest = x.detach().abs().amax(1, keepdim=True)
+    x = x / largest.where(largest > 0, 1.0)
+    square = torch.linalg.vecdot(x, x)[:, None]
+    unit: Tensor = x / square.where(square > 0, 1.0).sqrt()
+    return unit

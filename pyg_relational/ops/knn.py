@@ -1,0 +1,281 @@
+"""Exact k-nearest neighbours, tiled: matrix products find candidates, direct differences rank them."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.kernels import unit_rows
+
+_CACHE = 2**20  # elements of a tile that selection works on; it should stay in the L2 cache
+_GEMM = 2**23  # elements of a tile that one matrix product fills
+_CUDA = 2**26  # elements of a tile on a GPU
+_PAIRS = 2**15  # candidate pairs to rank at once
+_CLOSE = 1e-5  # relative gap below which float32 may swap two distances
+
+
+class KNN(NamedTuple):
+    """Neighbours of each query row, nearest first.
+
+    Attributes:
+        index: ``[n, k]`` int64, rows of ``x``.
+        distance: ``[n, k]`` of the dtype of ``x``: ``||x_i - x_j||``, or ``1 - cos(x_i, x_j)``.
+    """
+
+    index: Tensor  # type: ignore[assignment]
+    distance: Tensor
+
+
+@torch.no_grad()
+def knn(
+    x: Tensor,
+    k: int,
+    metric: str = "euclidean",
+    y: Tensor | None = None,
+    batch: Tensor | None = None,
+    backend: str = "auto",
+) -> KNN:
+    r"""Exact :math:`k` nearest neighbours of every row, in :math:`O(\text{tile} \cdot n + n k)` memory.
+
+    .. math::
+        d_{ij} = \lVert x_i - x_j \rVert_2 \quad\text{or}\quad
+        d_{ij} = 1 - \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \lVert x_j \rVert}
+
+    The tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle` only nominates
+    candidates, with a bound on its rounding error; the candidates are ranked by their direct differences,
+    in float64 where float32 cannot tell the :math:`k`-th from the next. Ties go to the lower index. A row
+    is not its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
+
+    Args:
+        x: Features.
+        k: Number of neighbours, ``1 <= k <= n - 1`` (``<= n`` with ``y``).
+        metric: ``"euclidean"`` or ``"cosine"``.
+        y: Queries; with it, neighbours in ``x`` of the rows of ``y``, nothing excluded.
+        batch: Graph number of every row; neighbours stay inside a graph. It need not be sorted.
+        backend: ``"torch"``, ``"faiss"`` (CPU; candidates by faiss, ties not resolved) or ``"auto"``, which is
+            ``"torch"``: measured as fast as faiss's flat index, and exact.
+
+    Shapes:
+        - ``x``: :math:`[n, d]`, ``y``: :math:`[m, d]`, ``batch``: :math:`[n]`
+        - output: two of :math:`[n, k]` (:math:`[m, k]` with ``y``)
+
+    Returns:
+        ``KNN(index, distance)``. Constant with respect to ``x``:
+        :func:`~pyg_relational.transforms.knn_graph` gives differentiable weights.
+
+    Raises:
+        ValueError: If ``k`` is out of range, a value is not finite, or shapes disagree.
+        TypeError: If an argument has the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import knn
+        >>> knn(torch.tensor([[0.0], [1.0], [3.0]]), k=1).index.flatten().tolist()
+        [1, 0, 1]
+    """
+    check_features(x)
+    check_choice(metric, ("euclidean", "cosine"), "metric")
+    check_choice(backend, ("auto", "torch", "faiss"), "backend")
+    if y is not None:
+        check_features(y, "y")
+        if y.shape[1] != x.shape[1] or y.dtype != x.dtype:
+            raise ValueError(
+                f"y must match x's [*, {x.shape[1]}] {x.dtype}, got {list(y.shape)} {y.dtype}"
+            )
+        if batch is not None:
+            raise ValueError("batch and y cannot be given together: call knn once a graph")
+    if batch is not None:
+        return _knn_batch(x, k, metric, batch, backend)
+    most = x.shape[0] - (y is None)
+    if not 1 <= k <= most:
+        what = "n - 1" if y is None else "n"
+        raise ValueError(
+            f"k must be in 1..{what} = {most} for n = {x.shape[0]} rows, got {k}: "
+            "take a smaller k or a larger batch"
+        )
+    search = _faiss if backend == "faiss" else _search
+    return search(x, k, metric == "cosine", y)
+
+
+def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor, backend: str) -> KNN:
+    check_labels(batch, x.shape[0], "batch")
+    order = batch.argsort(stable=True)
+    sizes = batch[order].unique_consecutive(return_counts=True)
+    index = x.new_empty((x.shape[0], k), dtype=torch.int64)
+    distance = x.new_empty((x.shape[0], k))
+    for graph, rows in zip(sizes[0].tolist(), order.split(sizes[1].tolist()), strict=True):
+        if k >= rows.numel():
+            raise ValueError(f"k must be < {rows.numel()}, the size of graph {graph}, got {k}")
+        found = knn(x[rows], k, metric, backend=backend)
+        index[rows], distance[rows] = rows[found.index], found.distance
+    return KNN(index, distance)
+
+
+class _Points(NamedTuple):
+    """What the search needs of ``x`` and the queries: rows to multiply, rows to subtract, originals."""
+
+    x: Tensor  # [n, d] centred (or unit) rows for the matrix product
+    q: Tensor  # [m, d] the same for the queries
+    bias: Tensor  # [n] ||x_j||^2, 1 for unit rows
+    raw_x: Tensor
+    raw_q: Tensor
+    cosine: bool
+    own: bool  # queries are x itself
+
+
+def _points(x: Tensor, y: Tensor | None, cosine: bool) -> _Points:
+    low = x.dtype in (torch.float16, torch.bfloat16)
+    raw_x = x.float() if low else x
+    raw_q = raw_x if y is None else (y.float() if low else y)
+    if cosine:
+        x, bias = unit_rows(raw_x), raw_x.new_ones(raw_x.shape[0])
+        q = x if y is None else unit_rows(raw_q)
+    else:
+        centre = raw_x.mean(0)
+        x = raw_x - centre
+        q = x if y is None else raw_q - centre
+        bias = torch.linalg.vecdot(x, x)
+        if not torch.isfinite(bias.sum() + torch.linalg.vecdot(q, q).sum()):
+            raise ValueError(f"x must have finite squared norms in {x.dtype}: rescale the features")
+    return _Points(x, q, bias, raw_x, raw_q, cosine, y is None)
+
+
+def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
+    points = _points(x, y, cosine)
+    found = [_rank(points, k, row, col) for row, col in _candidates(points, k)]
+    index, distance = (torch.cat(part) for part in zip(*found, strict=True))
+    return KNN(index, distance.to(x.dtype))
+
+
+def _groups(n: int, k: int) -> tuple[int, int]:
+    """Columns in a fine group and fine groups in a coarse one: few minima to sort, few columns to look at."""
+    size = max(1, int(0.5 * math.sqrt(n / k)))
+    return size, max(1, n // size // (5 * k))
+
+
+def _candidates(points: _Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Query and point of every pair that may be among a query's ``k`` nearest, sorted; block by block."""
+    (n, d), m = points.x.shape, points.q.shape[0]
+    size, per = _groups(n, k)
+    width = math.ceil(n / size / per) * per * size
+    step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
+    rows = min(m, max(step, _GEMM // width // step * step)) if d >= 128 else min(m, step)
+    buffer = points.x.new_full((rows, width), math.inf)
+    parts: list[Tensor] = []
+    for begin in range(0, m, rows):
+        q = points.q[begin : begin + rows]
+        block = buffer[: q.shape[0], :n]
+        torch.addmm(points.bias, q, points.x.T, alpha=-2, out=block)
+        if points.own:
+            block.diagonal(begin).fill_(math.inf)
+        for start in range(0, q.shape[0], step):
+            tile = buffer[start : min(start + step, q.shape[0])]
+            pair = _smallest(points, k, begin + start, tile)
+            parts.append(pair + (begin + start) * width)
+            if sum(map(len, parts)) > _PAIRS or begin + start + step >= m:
+                pairs = torch.cat(parts)
+                yield pairs // width, pairs % width
+                parts = []
+
+
+def _smallest(points: _Points, k: int, start: int, tile: Tensor) -> Tensor:
+    """Flat positions, sorted, of every value of the tile that may be among its row's ``k`` smallest.
+
+    The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
+    group whose minimum is above it (plus twice the rounding error) holds no neighbour.
+    """
+    size, per = _groups(points.x.shape[0], k)
+    count, width = tile.shape
+    fine = tile.view(count, size, -1).amin(1)
+    coarse = fine.view(count, -1, per).amin(2)
+    bound = coarse.topk(k, largest=False, sorted=False).values.amax(1)
+    bound = bound + 2 * _rounding(points, start, bound)
+    row, group = (fine <= bound[:, None]).nonzero().unbind(1)
+    members = torch.arange(size, device=tile.device) * fine.shape[1]
+    flat = ((row * width + group)[:, None] + members).view(-1)
+    limit = bound[row].repeat_interleave(size)
+    return flat[tile.view(-1).index_select(0, flat) <= limit].sort().values
+
+
+def _rounding(points: _Points, start: int, bound: Tensor) -> Tensor:
+    """A bound on the error of every tile value that is at most ``bound``."""
+    norm = points.q[start : start + bound.shape[0]].norm(dim=1)
+    reach = 2 * norm + (norm.square() + bound).clamp(min=0).sqrt()
+    tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
+    return reach.square() * ((points.x.shape[1] + 8) * eps)
+
+
+def _rank(points: _Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
+    """The ``k`` nearest of each query's candidates by direct distance, ties to the lower column."""
+    local = row - row[0]
+    counts = local.bincount()
+    slot = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[local]
+    shape = (counts.numel(), int(counts.max()))
+    index = col.new_zeros(shape).index_put((local, slot), col)
+    value = points.x.new_full(shape, math.inf)
+    value[local, slot] = _distance(points, row, col)
+    value, order = value.sort(dim=1, stable=True)
+    index = index.gather(1, order)
+    if shape[1] > k and value.dtype != torch.float64:
+        near = value[:, k] - value[:, k - 1] <= _CLOSE * value[:, k - 1]
+        exact = _distance_again(points, row[0] + near.nonzero(), index[near], value[near])
+        value[near], index[near] = exact
+    return index[:, :k], value[:, :k]
+
+
+def _distance_again(
+    points: _Points, row: Tensor, index: Tensor, value: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sort candidates again with float64 distances, where float32 may have swapped two."""
+    index, order = index.sort(dim=1)
+    row = row.expand_as(index)
+    exact = _distance(points, row.flatten(), index.flatten(), torch.float64).view_as(value)
+    exact = exact.where(value.gather(1, order).isfinite(), math.inf)
+    exact, order = exact.sort(dim=1, stable=True)
+    return exact.to(value.dtype), index.gather(1, order)
+
+
+def _distance(
+    points: _Points, row: Tensor, col: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Direct distance of query ``row`` and point ``col``, pair by pair, in chunks that fit the cache."""
+    chunk = max(1, (2**25 if row.is_cuda else 2**19) // max(1, points.x.shape[1]))
+    pairs = zip(row.split(chunk), col.split(chunk), strict=True)
+    parts = [_pair_distance(points, r, c, dtype) for r, c in pairs]
+    return torch.cat(parts) if parts else points.x.new_empty(0, dtype=dtype)
+
+
+def _pair_distance(points: _Points, row: Tensor, col: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if not points.cosine:
+        a, b = points.raw_x.index_select(0, col), points.raw_q.index_select(0, row)
+        length: Tensor = torch.linalg.vector_norm(a.to(dtype).sub_(b), dim=1)
+        return length
+    if dtype is None:
+        a, b = points.x.index_select(0, col), points.q.index_select(0, row)
+    else:
+        a, b = unit_rows(points.raw_x[col].to(dtype)), unit_rows(points.raw_q[row].to(dtype))
+    half = (a - b).square_().sum(1) / 2
+    return half.where(a.any(1) & b.any(1), 1.0)
+
+
+def _faiss(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "backend='faiss' needs faiss: pip install 'pyg-relational[faiss]'"
+        ) from error
+    points = _points(x.cpu(), None if y is None else y.cpu(), cosine)
+    _, found = faiss.knn(points.q.float().numpy(), points.x.float().numpy(), k + points.own)
+    col = torch.from_numpy(found).sort(1).values
+    row = torch.arange(col.shape[0])[:, None].expand_as(col)
+    if points.own:
+        keep = col != row
+        keep[keep.all(1), -1] = False
+        row, col = row[keep], col[keep]
+    index, distance = _rank(points, k, row.flatten(), col.flatten())
+    return KNN(index.to(x.device), distance.to(x.device, x.dtype))

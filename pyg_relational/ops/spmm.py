@@ -1,0 +1,38 @@
+"""Sparse matrix times dense matrix, from edges."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+
+def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> Tensor:
+    r"""Product :math:`y_i = \sum_{e:\, row_e = i} w_e\, x_{col_e}`, not differentiable by itself.
+
+    Edges sorted by row go to CSR without a sort.
+
+    Args:
+        row: Row of every entry.
+        col: Column of every entry.
+        weight: Value of every entry; entries at one place add up.
+        x: Dense matrix.
+        num_rows: Number of rows of the result.
+
+    Shapes:
+        ``row``, ``col``, ``weight``: :math:`[E]`, ``x``: :math:`[m, d]`, output: :math:`[\text{num\_rows}, d]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.spmm import spmm
+        >>> spmm(torch.tensor([0]), torch.tensor([1]), torch.tensor([2.0]), torch.eye(2), 1).tolist()
+        [[0.0, 2.0]]
+    """
+    if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
+        row, order = row.sort()
+        col, weight = col[order], weight[order]
+    ptr = torch._convert_indices_from_coo_to_csr(row, num_rows)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
+        shape = (num_rows, x.shape[0])
+        matrix = torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)
+    return matrix @ x

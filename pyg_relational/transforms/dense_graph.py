@@ -1,0 +1,178 @@
+"""Full similarity of features, sparsified by rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from torch_geometric.data import Data
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+
+from pyg_relational.ops import both_directions, edge_diff_dot, edge_dot, unit_rows
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+
+Similarity = Callable[[Tensor, Tensor], Tensor]
+_TILE = 2**23  # similarities held at once
+
+
+def dense_graph(
+    x: Tensor,
+    similarity: str | Similarity = "cosine",
+    threshold: float = 0.0,
+    top_k: int | None = None,
+    *,
+    batch: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Graph of all pairs whose similarity exceeds a threshold, in row tiles.
+
+    The edges are constant, the weights differentiable in ``x``. Similarities:
+
+    .. math::
+        s_{ij} = \cos(x_i, x_j), \qquad s_{ij} = \exp(-\lVert x_i - x_j \rVert^2 / d), \qquad s_{ij} = f(x_i, x_j)
+
+    Args:
+        x: Features. Half precision is computed in float32.
+        similarity: ``"cosine"``, ``"rbf"`` (:math:`\gamma = 1 / d`, as in scikit-learn) or a symmetric function of
+            (``[t, d]``, ``[n, d]``) that gives ``[t, n]``.
+        threshold: Keep :math:`s_{ij} >` threshold.
+        top_k: Of these, keep pairs in which either end is among the other's ``top_k`` most similar; ``None`` keeps all.
+        batch: Graph number of every row; edges stay inside a graph.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, ``batch``: :math:`[n]`,
+        output: ``edge_index`` :math:`[2, E]`, ``edge_weight`` :math:`[E]`.
+
+    Returns:
+        Both directions of every edge, sorted by (row, column), without loops, and the similarities.
+
+    Raises:
+        ValueError: If an argument is out of range or a similarity is NaN.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.transforms import dense_graph
+        >>> dense_graph(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
+        (tensor([[0, 1],
+                [1, 0]]), tensor([1., 1.]))
+    """
+    if not callable(similarity):
+        check_choice(similarity, ("cosine", "rbf"), "similarity")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be >= 1 or None, got {top_k}")
+    check_features(x)
+    if batch is not None:
+        check_labels(batch, x.shape[0], "batch")
+    dtype = x.dtype
+    x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
+    f = similarity if callable(similarity) else (_cosine if similarity == "cosine" else _rbf)
+    pairs = _pairs(x.detach(), f, threshold, top_k, batch)
+    weight = _weights(x, pairs, similarity).to(dtype)
+    edge_index, pair = both_directions(pairs, x.shape[0])
+    return edge_index, weight[pair]
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return unit_rows(a) @ unit_rows(b).T
+
+
+def _rbf(a: Tensor, b: Tensor) -> Tensor:
+    return torch.exp(-torch.cdist(a, b).square() / a.shape[1])
+
+
+@torch.no_grad()
+def _pairs(
+    x: Tensor, f: Similarity, threshold: float, top_k: int | None, batch: Tensor | None
+) -> Tensor:
+    """Kept pairs ``i < j``, sorted."""
+    n = x.shape[0]
+    keys = [torch.empty(0, dtype=torch.int64, device=x.device)]
+    for start, rows in _row_tiles(x):
+        s = _checked(f(rows, x), rows.shape[0], n)
+        keep = s > threshold
+        if batch is not None:
+            keep &= batch[start : start + rows.shape[0], None] == batch
+        keep.diagonal(start).fill_(False)
+        if top_k is not None and top_k < n:
+            best = s.masked_fill(~keep, -torch.inf).topk(top_k, dim=1).indices
+            keep &= torch.zeros_like(keep).scatter_(1, best, True)
+        i, j = keep.nonzero().unbind(1)
+        i = i + start
+        keys.append(torch.minimum(i, j) * n + torch.maximum(i, j))
+    key = torch.cat(keys).unique()
+    return torch.stack([key // max(n, 1), key % max(n, 1)])
+
+
+def _row_tiles(x: Tensor) -> list[tuple[int, Tensor]]:
+    step = max(1, _TILE // max(1, x.shape[0]))
+    return [(start, x[start : start + step]) for start in range(0, x.shape[0], step)]
+
+
+def _checked(s: Tensor, rows: int, n: int) -> Tensor:
+    if s.shape != (rows, n):
+        raise ValueError(f"similarity must give shape [{rows}, {n}], got {list(s.shape)}")
+    if s.isnan().any():
+        raise ValueError("similarity must not be NaN")
+    return s
+
+
+def _weights(x: Tensor, pairs: Tensor, similarity: str | Similarity) -> Tensor:
+    if similarity == "cosine":
+        unit = unit_rows(x)
+        return edge_dot(unit, unit, pairs)
+    if similarity == "rbf":
+        return torch.exp(-edge_diff_dot(x, x, pairs) / x.shape[1])
+    parts = [x.new_empty(0)]
+    for start, rows in _row_tiles(x):
+        i, j = pairs[:, (pairs[0] >= start) & (pairs[0] < start + rows.shape[0])]
+        parts.append(checkpoint(_picked, similarity, rows, x, i - start, j, use_reentrant=False))
+    return torch.cat(parts)
+
+
+def _picked(f: Similarity, rows: Tensor, x: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    return f(rows, x)[i, j]
+
+
+@functional_transform("relational_dense_graph")
+class DenseGraph(BaseTransform):  # type: ignore[misc]
+    """Adds the graph of :func:`dense_graph` to ``data``, from ``data.x`` and, where there is one, ``data.batch``.
+
+    Args:
+        similarity: See :func:`dense_graph`.
+        threshold: See :func:`dense_graph`.
+        top_k: See :func:`dense_graph`.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from pyg_relational.transforms import DenseGraph
+        >>> DenseGraph()(Data(x=torch.ones(3, 2)))
+        Data(x=[3, 2], edge_index=[2, 6], edge_weight=[6], num_nodes=3)
+    """
+
+    def __init__(
+        self,
+        similarity: str | Similarity = "cosine",
+        threshold: float = 0.0,
+        top_k: int | None = None,
+    ) -> None:
+        self.options: dict[str, Any] = {
+            "similarity": similarity,
+            "threshold": threshold,
+            "top_k": top_k,
+        }
+
+    def forward(self, data: Data) -> Data:
+        """Return ``data`` with the graph."""
+        if data.x is None:
+            raise ValueError("data.x must hold the features, got None")
+        data.edge_index, data.edge_weight = dense_graph(
+            data.x.flatten(1), batch=data.get("batch"), **self.options
+        )
+        data.num_nodes = data.x.shape[0]
+        return data
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{type(self).__name__}({options})"
