@@ -1,7 +1,10 @@
 """Measures of features, graphs and partitions."""
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from pyg_relational.ops.checks import check_features, check_labels
 
 
 def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,20 +33,21 @@ def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         - **returns:** intra and inter, both scalars of the type of ``x``, in [-1, 1]
 
     Raises:
+        TypeError: Of a wrong dtype.
         ValueError: On wrong shapes, features that are not finite, or labels for which no pair of
             one of the two kinds exists.
 
     Example:
-        >>> import torch
         >>> x = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
         >>> intra, inter = class_similarity(x, torch.tensor([0, 0, 1]))
         >>> intra.item(), inter.item()
         (1.0, 0.0)
     """
-    _check_inputs(x, y)
+    check_features(x)
+    check_labels(y, len(x))
     labelled = y >= 0
     u = normalize(x[labelled].double(), dim=1)
-    _, group, size = y[labelled].unique(return_inverse=True, return_counts=True)
+    _, group, size = torch.unique(y[labelled], return_inverse=True, return_counts=True)
     same_pairs = size.square().sum() - size.sum()
     cross_pairs = size.sum().square() - size.square().sum()
     if same_pairs == 0 or cross_pairs == 0:
@@ -56,14 +60,3 @@ def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     intra = (same - u.square().sum()) / same_pairs
     inter = (class_sum.sum(0).square().sum() - same) / cross_pairs
     return intra.to(x.dtype), inter.to(x.dtype)
-
-
-def _check_inputs(x: Tensor, y: Tensor) -> None:
-    if x.dim() != 2 or not x.is_floating_point():
-        raise ValueError(f"x must be floating point [n, d], got {x.dtype} {list(x.shape)}")
-    if y.shape != x.shape[:1] or y.is_floating_point():
-        raise ValueError(
-            f"y must be integers [{x.size(0)}], one a row of x, got {y.dtype} {list(y.shape)}"
-        )
-    if not x.isfinite().all():
-        raise ValueError("x must be finite, got NaN or inf")

@@ -53,18 +53,18 @@ def test_many_rows_in_float32():
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "message"),
+    ("x", "y", "error", "message"),
     [
-        (torch.ones(3), torch.zeros(3, dtype=torch.long), r"x must be floating point \[n, d\]"),
-        (torch.ones(3, 2).long(), torch.zeros(3).long(), "x must be floating point"),
-        (torch.ones(3, 2), torch.zeros(2).long(), r"y must be integers \[3\]"),
-        (torch.ones(3, 2), torch.zeros(3), "y must be integers"),
-        (torch.tensor([[1.0], [float("nan")]]), torch.tensor([0, 1]), "x must be finite"),
-        (torch.ones(3, 2), torch.zeros(3).long(), r"got class sizes \[3\]"),
-        (torch.ones(3, 2), torch.arange(3), r"got class sizes \[1, 1, 1\]"),
-        (torch.ones(3, 2), torch.full((3,), -1), "two classes"),
+        (torch.ones(3), torch.zeros(3).long(), ValueError, r"x must have shape \[n, d\]"),
+        (torch.ones(3, 2).long(), torch.zeros(3).long(), TypeError, "x must be floating point"),
+        (torch.ones(3, 2), torch.zeros(2).long(), ValueError, r"y must have shape \[3\]"),
+        (torch.ones(3, 2), torch.zeros(3), TypeError, "y must be int64"),
+        (torch.tensor([[1.0], [float("nan")]]), torch.arange(2), ValueError, "x must be finite"),
+        (torch.ones(3, 2), torch.zeros(3).long(), ValueError, r"got class sizes \[3\]"),
+        (torch.ones(3, 2), torch.arange(3), ValueError, r"got class sizes \[1, 1, 1\]"),
+        (torch.ones(3, 2), torch.full((3,), -1), ValueError, r"got class sizes \[\]"),
     ],
 )
-def test_rejects(x, y, message):
-    with pytest.raises(ValueError, match=message):
+def test_rejects(x, y, error, message):
+    with pytest.raises(error, match=message):
         class_similarity(x, y)

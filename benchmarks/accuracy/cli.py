@@ -8,7 +8,7 @@ from benchmarks.accuracy import plots, tables
 from benchmarks.accuracy.config import load
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.store import read
+from benchmarks.accuracy.store import Row, read
 from benchmarks.accuracy.study import run_study
 from pyg_relational import datasets
 
@@ -97,7 +97,7 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _write_report(rows: list[tables.Row], folder: Path, skipped: dict[str, str]) -> None:
+def _write_report(rows: list[Row], folder: Path, skipped: dict[str, str]) -> None:
     text = tables.report(rows, skipped)
     (folder / "table.md").write_text(text)
     print(f"\n{text}")

@@ -48,8 +48,7 @@ def mlp(shape: list[int], num_classes: int, *, width: int = 128, depth: int = 3)
     """Flatten, then ``depth`` times linear, BatchNorm, ReLU."""
     widths = [prod(shape)] + [width] * depth
     blocks = [
-        nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU())
-        for a, b in pairwise(widths)
+        nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in pairwise(widths)
     ]
     layers = [f"blocks.{i}" for i in range(1, depth + 1)]
     return Backbone(nn.Sequential(nn.Flatten(), *blocks), layers, width, num_classes)
@@ -108,5 +107,3 @@ class _Residual(nn.Module):
 
 def _conv(a: int, b: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(a, b, 3, stride, padding=1, bias=False)
-
-

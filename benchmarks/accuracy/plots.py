@@ -1,2 +1,167 @@
-def write(rows, folders, output):
-    return []
+"""Rows to pictures: accuracy with intervals, training curves, relations before and after."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import stats
+
+from benchmarks.accuracy.store import Row
+from benchmarks.accuracy.tables import CONFIDENCE, compare, frame
+from pyg_relational.metrics import class_similarity
+from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+CURVES = {"loss": "training loss", "train_accuracy": "training accuracy (%)"}
+CURVES |= {"test_accuracy": "test accuracy (%)"}
+
+
+def write(rows: Sequence[Row], folders: Sequence[Path], output: Path) -> list[Path]:
+    """Draw all pictures of the rows scored on test data.
+
+    Args:
+        rows: Finished runs.
+        folders: Where ``probes/<id>.npz`` of the runs may lie.
+        output: Where PNG and SVG files go.
+
+    Returns:
+        The PNG files; each has an SVG beside it.
+    """
+    runs = frame(rows)
+    if runs.empty:
+        return []
+    figures = {"accuracy": accuracy(runs)}
+    for task, of_task in runs.groupby("task", sort=False):
+        name = re.sub(r"\W+", "-", str(task)).strip("-").lower()
+        figures[f"curves-{name}"] = curves(of_task)
+        if (figure := relations(of_task, folders)) is not None:
+            figures[f"relations-{name}"] = figure
+    return [save_figure(figure, output / name)[0] for name, figure in figures.items()]
+
+
+def accuracy(runs: pd.DataFrame) -> Figure:
+    """Left, each run and the mean with its interval; right, the paired difference with its own."""
+    tasks, methods = list(runs["task"].unique()), list(runs["method"].unique())
+    figure = new_figure(11, 1.8 + 0.28 * len(tasks) * len(methods))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, task in enumerate(tasks):
+        of_task = runs[runs["task"] == task]
+        present = list(of_task["method"].unique())
+        for method in present:
+            line = row + 0.8 * ((methods.index(method) + 0.5) / len(methods) - 0.5)
+            values = 100 * of_task.loc[of_task["method"] == method, "accuracy"].to_numpy()
+            style = _style(methods.index(method))
+            left.plot(values, np.full(len(values), line), ".", color=style["color"], alpha=0.35)
+            half = _half_interval(values)
+            left.errorbar(values.mean(), line, xerr=half, capsize=3, label=method, **style)
+            if method != present[0]:
+                pair = compare(of_task, task, method, present[0], "accuracy")
+                half = 0.0 if pair.n < 2 else 100 * (pair.high - pair.mean)
+                right.errorbar(100 * pair.mean, line, xerr=half, capsize=3, **style)
+    right.axvline(0, color="black", linewidth=0.8)
+    left.set_yticks(range(len(tasks)), tasks)
+    left.invert_yaxis()
+    left.set(title="Test accuracy (dots: seeds)", xlabel="accuracy (%)")
+    right.set(title=f"Difference to {methods[0]}, paired by seed", xlabel="percentage points")
+    for ax in (left, right):
+        ax.grid(axis="x", alpha=0.3)
+        for line in range(1, len(tasks)):
+            ax.axhline(line - 0.5, color="0.85", linewidth=0.8)
+    seeds = runs["seed"].nunique()
+    _legend(figure, left, f"Mean and 95 % Student-t interval over {seeds} seeds")
+    return figure
+
+
+def curves(runs: pd.DataFrame) -> Figure:
+    """Mean of each method over seeds for each epoch; the band is one standard deviation."""
+    shown = [name for name in CURVES if all(name in curve for curve in runs["curve"])]
+    figure = new_figure(4.2 * len(shown), 3.6)
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for ax, name in zip(panels, shown, strict=True):
+        for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
+            _band(ax, name, str(method), group, number)
+        ax.set(xlabel="epoch", ylabel=CURVES[name], xlim=(1, None))
+        ax.grid(alpha=0.3)
+    if "loss" in shown:
+        panels[0].set_yscale("log")
+    seeds = runs["seed"].nunique()
+    _legend(figure, panels[0], f"{runs['task'].iloc[0]}: mean ± std over {seeds} seeds")
+    return figure
+
+
+def relations(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
+    """Feature graph of some test samples before and after training, and the prediction graph.
+
+    One line a method, for the first seed of which the features were kept; None without any.
+    """
+    probes = {run["method"]: p for _, run in runs.iterrows() if (p := _probe(run["id"], folders))}
+    if not probes:
+        return None
+    figure = new_figure(10.5, 0.6 + 3.3 * len(probes))
+    panels = figure.subplots(len(probes), 3, squeeze=False)
+    for line, (method, path) in zip(panels, probes.items(), strict=True):
+        with np.load(path) as arrays:
+            probe = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        for ax, when in zip(line, ("before", "after"), strict=False):
+            features = probe[f"features_{when}"].float()
+            intra, inter = class_similarity(features, probe["y"])
+            relation_matrix(features, probe["y"], ax)
+            text = f"features {when} training\nintra-class cos {intra:.2f}, inter-class {inter:.2f}"
+            ax.set_title(text, fontsize=9)
+        prediction_graph(probe["logits_after"], probe["y"], line[2])
+        line[2].set_title("masked prediction graph\nafter training", fontsize=9)
+        line[0].set_ylabel(f"{method}\n\nclass")
+        for ax in line:
+            ax.tick_params(labelsize=7)
+    image = panels[0, 0].get_images()[0]
+    figure.colorbar(image, ax=panels, label="cosine similarity, negative as 0", shrink=0.6)
+    figure.suptitle(f"{runs['task'].iloc[0]}: {len(probe['y'])} test samples, sorted by class")
+    return figure
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "markersize": 5,
+        "linestyle": "",
+    }
+
+
+def _half_interval(values: NDArray[np.float64]) -> float:
+    if len(values) < 2:
+        return 0.0
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+
+
+def _band(ax: Axes, name: str, method: str, group: pd.DataFrame, number: int) -> None:
+    values = np.array([curve[name] for curve in group["curve"]])
+    values = values if name == "loss" else 100 * values
+    mean, std = values.mean(0), values.std(0, ddof=1 if len(values) > 1 else 0)
+    epochs = np.arange(1, len(mean) + 1)
+    colour = COLOURS[number % len(COLOURS)]
+    dash = ["-", "--", "-.", ":"][number % 4]
+    ax.plot(epochs, mean, dash, color=colour, label=method)
+    ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+
+
+def _legend(figure: Figure, ax: Axes, title: str) -> None:
+    named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    figure.suptitle(title)
+    figure.legend(
+        named.values(), named.keys(), loc="outside lower center", ncols=min(len(named), 4)
+    )
+
+
+def _probe(run: str, folders: Sequence[Path]) -> Path | None:
+    paths = (folder / "probes" / f"{run}.npz" for folder in folders)
+    return next((path for path in paths if path.is_file()), None)

@@ -101,7 +101,10 @@ def report(rows: Sequence[Row], skipped: dict[str, str] | None = None) -> str:
     """All tables of a study, with what they mean and what is missing, as markdown."""
     parts = [markdown(results(rows)), NOTE] if len(frame(rows)) else []
     if len(settings := chosen(rows)):
-        parts += ["Settings, chosen on a held-out fifth of the training samples:", markdown(settings)]
+        parts += [
+            "Settings, chosen on a held-out fifth of the training samples:",
+            markdown(settings),
+        ]
     parts += [f"Not run: {label}. {why}" for label, why in (skipped or {}).items()]
     return "\n\n".join(parts) + "\n"
 

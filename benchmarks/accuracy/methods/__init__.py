@@ -28,7 +28,8 @@ class Samples(NamedTuple):
     y: Tensor
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """A mini-batch; ``index`` [n] are its rows among the training samples."""
 
     x: Tensor

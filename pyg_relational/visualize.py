@@ -1,0 +1,172 @@
+"""Pictures of the relations in a batch. Needs matplotlib; leaves its backend and settings alone."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pyg_relational.ops.checks import check_features, check_labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORMAP = "cividis"
+
+
+def relation_matrix(features: Tensor, y: Tensor | None = None, ax: "Axes | None" = None) -> "Axes":
+    r"""Draw the feature graph of a batch, :math:`F_{ij} = \text{relu}(\cos(x_i, x_j))`.
+
+    With labels, rows are sorted by class (stably) and lines separate the classes, so that
+    relations inside classes show as bright blocks, as in the figure of "Graph Your Own Prompt"
+    (`arXiv 2509.23373 <https://arxiv.org/abs/2509.23373>`_).
+
+    Args:
+        features: Features; more than two dimensions are flattened.
+        y: Class of each row. Default: rows stay in their order.
+        ax: Where to draw. Default: the axes of a new figure.
+
+    Shapes:
+        - **features:** :math:`(n, ...)`, floating point
+        - **y:** :math:`(n)`, int64
+        - **returns:** the axes, whose ``figure`` can be saved
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: Of a wrong dtype.
+        ValueError: On wrong shapes, or features that are not finite.
+
+    Example:
+        >>> import torch
+        >>> ax = relation_matrix(torch.randn(6, 4), torch.tensor([0, 1, 0, 2, 1, 2]))
+        >>> ax.get_images()[0].get_array().shape
+        (6, 6)
+    """
+    check_features(features.flatten(1), "features")
+    order = _order(features, y)
+    u = normalize(features.detach()[order].flatten(1).float(), dim=1)
+    return _matrix((u @ u.T).relu(), None if y is None else y[order], ax)
+
+
+def prediction_graph(logits: Tensor, y: Tensor, ax: "Axes | None" = None) -> "Axes":
+    r"""Draw the masked prediction graph of a batch, :math:`P_{ij} = [y_i = y_j] \cos(p_i, p_j)`.
+
+    Here :math:`p = \text{softmax}(z)`. It is the target to which graph consistency
+    (`arXiv 2509.23373 <https://arxiv.org/abs/2509.23373>`_) pulls the relations of the features.
+
+    Args:
+        logits: Logits z.
+        y: Class of each row, by which rows are sorted (stably).
+        ax: Where to draw. Default: the axes of a new figure.
+
+    Shapes:
+        - **logits:** :math:`(n, c)`, floating point
+        - **y:** :math:`(n)`, int64
+        - **returns:** the axes, whose ``figure`` can be saved
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: Of a wrong dtype.
+        ValueError: On wrong shapes, or logits that are not finite.
+
+    Example:
+        >>> import torch
+        >>> ax = prediction_graph(99 * torch.eye(2)[[0, 1, 0]], torch.tensor([0, 1, 0]))
+        >>> ax.get_images()[0].get_array()[0].tolist()
+        [1.0, 1.0, 0.0]
+    """
+    check_features(logits, "logits")
+    order = _order(logits, y)
+    y = y[order]
+    p = normalize(logits.detach()[order].float().softmax(1), dim=1)
+    return _matrix((p @ p.T) * (y[:, None] == y), y, ax)
+
+
+def new_figure(width: float = 5, height: float = 4) -> "Figure":
+    """An empty figure that no window or global state knows of.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> new_figure().get_axes()
+        []
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "pictures need matplotlib: pip install 'pyg-relational[bench]'"
+        ) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
+    """Write a figure as PNG (150 dots per inch) and as SVG; each file appears whole.
+
+    Args:
+        figure: What to write.
+        path: File name without its ending; folders are made.
+
+    Returns:
+        The two files.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [file.name for file in save_figure(new_figure(), f"{folder}/empty")]
+        ['empty.png', 'empty.svg']
+    """
+    base = Path(path)
+    base.parent.mkdir(parents=True, exist_ok=True)
+    files = []
+    for ending, metadata in (("png", {}), ("svg", {"Date": None})):
+        target = base.with_name(f"{base.name}.{ending}")
+        part = base.with_name(f".{base.name}.{os.getpid()}.part")
+        figure.savefig(part, format=ending, dpi=150, metadata=metadata)
+        os.replace(part, target)
+        files.append(target)
+    return files
+
+
+def _order(x: Tensor, y: Tensor | None) -> Tensor:
+    if y is None:
+        return torch.arange(len(x), device=x.device)
+    check_labels(y, len(x))
+    return y.argsort(stable=True)
+
+
+def _matrix(values: Tensor, y: Tensor | None, ax: "Axes | None") -> "Axes":
+    axes = new_figure().add_subplot() if ax is None else ax
+    image = axes.imshow(
+        values.cpu().numpy(), cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest"
+    )
+    if y is not None:
+        _mark_classes(axes, y)
+    if ax is None:
+        axes.figure.colorbar(image, label="relation")
+    return axes
+
+
+def _mark_classes(axes: "Axes", y: Tensor) -> None:
+    classes, counts = torch.unique_consecutive(y, return_counts=True)
+    ends = counts.cumsum(0)
+    for end in ends[:-1].tolist():
+        axes.axhline(end - 0.5, color="white", linewidth=0.5)
+        axes.axvline(end - 0.5, color="white", linewidth=0.5)
+    centres = (ends - counts / 2 - 0.5).tolist()
+    axes.set_xticks(centres, [str(c) for c in classes.tolist()])
+    axes.set_yticks(centres, [str(c) for c in classes.tolist()])
+    axes.set_xlabel("class")
+    axes.set_ylabel("class")
+    axes.tick_params(length=0)

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
+
+
+def test_relation_matrix_is_the_relu_cosine_sorted_by_class():
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [3.0, 4.0]])
+    ax = relation_matrix(x, torch.tensor([1, 1, 0]))
+    expected = [[1, 0.6, 0], [0.6, 1, 0], [0, 0, 1]]
+    np.testing.assert_allclose(ax.get_images()[0].get_array(), expected, atol=1e-6)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1"]
+    np.testing.assert_allclose(ax.get_xticks(), [0, 1.5])
+
+
+def test_relation_matrix_without_labels_keeps_the_order_and_flattens():
+    x = torch.randn(4, 3, 2, 2, requires_grad=True)
+    got = relation_matrix(x).get_images()[0].get_array()
+    u = torch.nn.functional.normalize(x.detach().flatten(1), dim=1)
+    np.testing.assert_allclose(got, (u @ u.T).relu(), atol=1e-6)
+
+
+def test_prediction_graph_is_masked_by_class():
+    logits = torch.tensor([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0], [0.0, 9.0]])
+    got = prediction_graph(logits, torch.tensor([0, 0, 0, 1])).get_images()[0].get_array()
+    p = torch.nn.functional.normalize(logits.softmax(1), dim=1)
+    expected = p @ p.T
+    expected[3, :3] = expected[:3, 3] = 0
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_draws_into_given_axes():
+    ax = new_figure().add_subplot()
+    assert relation_matrix(torch.randn(3, 2), ax=ax) is ax
+    assert len(ax.figure.axes) == 1
+
+
+def test_save_figure_writes_png_and_svg_and_nothing_else(tmp_path):
+    figure = relation_matrix(torch.randn(5, 2)).figure
+    files = save_figure(figure, tmp_path / "new" / "a.b")
+    assert sorted(files) == sorted((tmp_path / "new").iterdir())
+    assert files[0].read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in files[1].read_bytes()
+
+
+def test_global_state_of_matplotlib_is_left_alone():
+    code = (
+        "import sys, torch, pyg_relational.visualize as v;"
+        "assert 'matplotlib' not in sys.modules;"
+        "v.relation_matrix(torch.randn(3, 2));"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_matplotlib_the_error_tells_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'pyg-relational\[bench\]'"):
+        relation_matrix(torch.randn(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("draw", "x", "y", "error", "message"),
+    [
+        (relation_matrix, torch.ones(3, 2).long(), None, TypeError, "features must be floating"),
+        (relation_matrix, torch.full((3, 2), torch.inf), None, ValueError, "must be finite"),
+        (relation_matrix, torch.ones(3, 2), torch.zeros(2).long(), ValueError, "y must have shape"),
+        (prediction_graph, torch.ones(3), torch.zeros(3).long(), ValueError, r"logits must have"),
+        (prediction_graph, torch.ones(3, 2), torch.zeros(3), TypeError, "y must be int64"),
+    ],
+)
+def test_rejects(draw, x, y, error, message):
+    with pytest.raises(error, match=message):
+        draw(x, y)
