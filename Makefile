@@ -29,3 +29,23 @@ doctest: $(STAMP)
 
 speed: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks speed
+
+# Compiled extras in an environment of their own: torch-scatter and torch-sparse are built from
+# source against the installed torch (long), or taken as wheels from the folder EXTRAS_WHEELS.
+EXTRAS_VENV ?= .venv-extras
+EXTRAS_BIN = $(EXTRAS_VENV)/bin
+EXTRAS_STAMP = $(EXTRAS_VENV)/.installed
+
+test-extras: $(EXTRAS_STAMP)
+	DGLBACKEND=pytorch $(EXTRAS_BIN)/python -m pytest tests/test_extras.py tests/test_interop.py
+
+$(EXTRAS_STAMP): pyproject.toml constraints.txt
+	test -x $(EXTRAS_BIN)/python || $(PYTHON) -m venv $(EXTRAS_VENV)
+	$(EXTRAS_BIN)/python -m pip install -c constraints.txt torch numpy wheel
+ifdef EXTRAS_WHEELS
+	$(EXTRAS_BIN)/python -m pip install --no-deps $(EXTRAS_WHEELS)/*.whl
+else
+	$(EXTRAS_BIN)/python -m pip install --no-build-isolation --no-deps torch-scatter torch-sparse
+endif
+	$(EXTRAS_BIN)/python -m pip install -c constraints.txt -e . dgl==1.1.3 packaging pytest hypothesis
+	touch $@
