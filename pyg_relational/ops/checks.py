@@ -23,7 +23,9 @@ def check_features(x: Any, name: str = "x") -> None:
         raise TypeError(f"{name} must be floating point, got {x.dtype}")
     if x.dim() != 2:
         raise ValueError(f"{name} must have shape [n, d], got {list(x.shape)}")
-    if torch.isfinite(x.detach().sum()):  # one pass; a finite sum has finite terms
+    if torch.compiler.is_compiling() or torch.isfinite(
+        x.detach().sum()
+    ):  # one pass; a finite sum has finite terms
         return
     bad = (~torch.isfinite(x)).nonzero()
     if len(bad):

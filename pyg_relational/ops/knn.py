@@ -206,7 +206,8 @@ def _rounding(points: _Points, start: int, bound: Tensor) -> Tensor:
     reach = 2 * norm + (norm.square() + bound).clamp(min=0).sqrt()
     tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
     eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
-    return reach.square() * ((points.x.shape[1] + 8) * eps)
+    error: Tensor = reach.square() * ((points.x.shape[1] + 8) * eps)
+    return error
 
 
 def _rank(points: _Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
