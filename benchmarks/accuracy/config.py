@@ -152,6 +152,8 @@ def _check(study: Study) -> None:
         raise ValueError(f"every method must have the same number of grid settings, got {trials}")
     if 0 in trials.values():
         raise ValueError(f"lists of a grid must not be empty, got {study.methods}")
+    for task in study.tasks:
+        _check_positive(task.train)
     for task, method in product(study.tasks, study.methods):
         data.check(task.data)
         for run in settings("test", task, method, study.seeds[0]):
@@ -163,6 +165,12 @@ def _check_unique(name: str, values: list[str]) -> None:
         raise ValueError(f"{name} must not be empty")
     if len(set(values)) != len(values):
         raise ValueError(f"{name} must differ (give them a label), got {values}")
+
+
+def _check_positive(train: Train) -> None:
+    for name, least in (("epochs", 1), ("batch_size", 2)):
+        if getattr(train, name) < least:
+            raise ValueError(f"{name} must be >= {least}, got {getattr(train, name)}")
 
 
 def _labelled(study: Study) -> Study:

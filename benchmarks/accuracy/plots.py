@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -21,7 +22,7 @@ from pyg_relational.visualize import new_figure, prediction_graph, relation_matr
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-CURVES = {"loss": "training loss", "train_accuracy": "training accuracy (%)"}
+CURVES = {"loss": "training loss (each method's own)", "train_accuracy": "training accuracy (%)"}
 CURVES |= {"test_accuracy": "test accuracy (%)"}
 
 
@@ -51,7 +52,7 @@ def write(rows: Sequence[Row], folders: Sequence[Path], output: Path) -> list[Pa
 def accuracy(runs: pd.DataFrame) -> Figure:
     """Left, each run and the mean with its interval; right, the paired difference with its own."""
     tasks, methods = list(runs["task"].unique()), list(runs["method"].unique())
-    figure = new_figure(11, 1.8 + 0.28 * len(tasks) * len(methods))
+    figure = new_figure(11, 2 + 0.3 * len(tasks) * len(methods))
     left, right = figure.subplots(1, 2, sharey=True)
     for row, task in enumerate(tasks):
         of_task = runs[runs["task"] == task]
@@ -69,7 +70,7 @@ def accuracy(runs: pd.DataFrame) -> Figure:
                 right.errorbar(100 * pair.mean, line, xerr=half, capsize=3, **style)
     right.axvline(0, color="black", linewidth=0.8)
     left.set_yticks(range(len(tasks)), tasks)
-    left.invert_yaxis()
+    left.set_ylim(len(tasks) - 0.5, -0.5)
     left.set(title="Test accuracy (dots: seeds)", xlabel="accuracy (%)")
     right.set(title=f"Difference to {methods[0]}, paired by seed", xlabel="percentage points")
     for ax in (left, right):
@@ -90,9 +91,11 @@ def curves(runs: pd.DataFrame) -> Figure:
         for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
             _band(ax, name, str(method), group, number)
         ax.set(xlabel="epoch", ylabel=CURVES[name], xlim=(1, None))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
-    if "loss" in shown:
-        panels[0].set_yscale("log")
+    panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_formatter("{x:g}")
+    panels[0].yaxis.set_minor_formatter(LogFormatter())
     seeds = runs["seed"].nunique()
     _legend(figure, panels[0], f"{runs['task'].iloc[0]}: mean ± std over {seeds} seeds")
     return figure
@@ -124,7 +127,7 @@ def relations(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
             ax.tick_params(labelsize=7)
     image = panels[0, 0].get_images()[0]
     figure.colorbar(image, ax=panels, label="cosine similarity, negative as 0", shrink=0.6)
-    figure.suptitle(f"{runs['task'].iloc[0]}: {len(probe['y'])} test samples, sorted by class")
+    figure.suptitle(f"{runs['task'].iloc[0]}: {len(probe['y'])} test samples by class, first seed")
     return figure
 
 

@@ -92,6 +92,8 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         "task": run.task.label,
         "method": run.method.label,
         "seed": run.seed,
+        "train_samples": len(problem.train.y),
+        "scored_samples": len(problem.test.y),
         **score(method, problem),
         "train_seconds": fitted.wall,
         "train_cpu_seconds": fitted.cpu,

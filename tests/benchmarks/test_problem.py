@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from benchmarks.accuracy import data
+from benchmarks.accuracy.data import Source, available, flip_labels, problem
+
+
+def test_whole_split_as_published():
+    p = problem(Source("PenDigits", standardise=False), seed=0)
+    assert (len(p.train.y), len(p.test.y), p.num_classes) == (7494, 3498, 10)
+    assert torch.equal(p.train.y, p.true_y)
+    assert p.train.x.min() == 0
+    assert p.train.x.max() == 1
+
+
+def test_standardised_by_the_training_samples_alone():
+    p = problem(Source("PenDigits", train_size=500), seed=0)
+    torch.testing.assert_close(p.train.x.mean(0), torch.zeros(16), atol=1e-5, rtol=0)
+    torch.testing.assert_close(p.train.x.std(0), torch.ones(16))
+    assert p.test.x.mean(0).abs().max() > 1e-3
+
+
+def test_subset_is_stratified_and_drawn_by_seed():
+    first, again, other = (problem(Source("PenDigits", train_size=500), seed=s) for s in (0, 0, 1))
+    counts = first.train.y.bincount()
+    assert len(first.train.y) == 500
+    assert counts.min() >= 47
+    assert torch.equal(first.train.x, again.train.x)
+    assert not torch.equal(first.train.x, other.train.x)
+    assert torch.equal(first.test.y, other.test.y)
+
+
+def test_validation_never_sees_the_test_split(monkeypatch):
+    x, y = torch.arange(100.0)[:, None], torch.arange(100) % 2
+    poison = data.Samples(torch.full((5, 1), torch.nan), torch.zeros(5).long())
+    monkeypatch.setattr(data, "_splits", lambda *_: (data.Samples(x, y), poison, 2))
+    p = problem(Source("PenDigits", standardise=False), seed=3, validate=True)
+    assert len(p.test.y) == 20
+    assert p.test.y.bincount().tolist() == [10, 10]
+    together = torch.cat([p.train.x, p.test.x]).flatten().sort().values
+    assert torch.equal(together, x.flatten())
+
+
+def test_noise_moves_the_said_share_of_labels_elsewhere():
+    y = torch.arange(1000) % 5
+    noisy = flip_labels(y, 0.3, 5, seed=0)
+    moved = noisy != y
+    assert moved.sum() == 300
+    assert (noisy[moved] - y[moved]).remainder(5).unique().tolist() == [1, 2, 3, 4]
+    assert torch.equal(noisy, flip_labels(y, 0.3, 5, seed=0))
+    assert not torch.equal(noisy, flip_labels(y, 0.3, 5, seed=1))
+    assert torch.equal(flip_labels(y, 0.0, 5, seed=0), y)
+
+
+def test_noise_is_in_training_and_validation_labels_but_not_in_test_labels():
+    clean = problem(Source("PenDigits"), seed=0)
+    noisy = problem(Source("PenDigits", label_noise=0.4), seed=0)
+    assert (noisy.train.y != noisy.true_y).float().mean() == pytest.approx(0.4, abs=1e-3)
+    assert torch.equal(noisy.true_y, clean.train.y)
+    assert torch.equal(noisy.test.y, clean.test.y)
+    held = problem(Source("PenDigits", label_noise=0.4), seed=0, validate=True)
+    true = problem(Source("PenDigits"), seed=0, validate=True)
+    assert (held.test.y != true.test.y).float().mean() > 0.3
+
+
+def test_says_why_a_data_set_is_missing(monkeypatch):
+    def missing(*_):
+        raise FileNotFoundError("optdigits.tra: not on disk")
+
+    assert available(Source("PenDigits")) is None
+    monkeypatch.setattr(data, "_splits", missing)
+    assert available(Source("OptDigits")) == "optdigits.tra: not on disk"

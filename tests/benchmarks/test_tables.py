@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.accuracy.tables import METRICS, chosen, markdown, paired, report, results
+
+
+def row(method, seed, accuracy, stage="test", **other):
+    metrics = dict.fromkeys(METRICS, 0.5) | {"accuracy": accuracy} | other
+    lr = other.pop("lr", 0.1)
+    return {
+        "id": f"{stage}{method}{seed}{lr}",
+        "stage": stage,
+        "task": "digits",
+        "method": method,
+        "seed": seed,
+        "config": {"train": {"lr": lr}, "method": {"options": {"stage": "late"}}},
+        **metrics,
+    }
+
+
+def test_paired_is_scipys_paired_t_test():
+    a, b = [0.91, 0.93, 0.90, 0.95, 0.92], [0.90, 0.92, 0.91, 0.92, 0.90]
+    got = paired(a, b)
+    test = stats.ttest_rel(a, b)
+    low, high = test.confidence_interval(0.95)
+    assert got[:3] == pytest.approx((np.mean(a) - np.mean(b), low, high))
+    assert (got.wins, got.n) == (4, 5)
+    assert got.excludes_zero == (test.pvalue < 0.05)
+
+
+def test_interval_excludes_zero_on_either_side():
+    assert paired([3.0, 3.1, 3.2], [1.0, 1.1, 1.3]).excludes_zero
+    assert paired([1.0, 1.1, 1.3], [3.0, 3.1, 3.2]).excludes_zero
+    assert not paired([1.0, 2.0, 3.0], [2.0, 1.0, 3.0]).excludes_zero
+
+
+def test_one_pair_proves_nothing():
+    pair = paired([3.0], [1.0])
+    assert (pair.mean, pair.low, pair.high) == (2.0, -math.inf, math.inf)
+    assert not pair.excludes_zero
+
+
+def test_results_pair_by_seed_and_leave_out_seeds_without_a_partner():
+    rows = [row("baseline", 0, 0.5), row("baseline", 1, 0.7), row("baseline", 2, 0.9)]
+    rows += [row("gcr", 1, 0.8), row("gcr", 0, 0.6)]
+    line = results(rows).set_index("method").loc["gcr"]
+    assert line["seeds"] == "2"
+    assert line["accuracy %"] == "70.00 ± 14.14*"
+    assert line["difference"] == "+10.00 [+10.00, +10.00]"
+    assert line["wins"] == "2/2"
+    assert results(rows)["difference"].iloc[0] == ""
+
+
+def test_results_star_other_measures_too():
+    rows = [row("baseline", s, 0.5, nll=1.0 + s / 10) for s in range(3)]
+    rows += [row("gcr", s, 0.5 + (s - 1) / 10, nll=0.9 + s / 10) for s in range(3)]
+    line = results(rows).set_index("method").loc["gcr"]
+    assert line["NLL"] == "1.000*"
+    assert "*" not in line["accuracy %"]
+
+
+def test_chosen_tells_what_varied_and_how_it_did():
+    rows = [row("gcr", 1000, 0.8, "tune", lr=0.1), row("gcr", 1000, 0.9, "tune", lr=0.2)]
+    table = chosen([*rows, row("gcr", 0, 0.7, lr=0.2)])
+    assert table.to_dict("records") == [
+        {
+            "task": "digits",
+            "method": "gcr",
+            "trials": "2",
+            "setting": "lr=0.2",
+            "held-out accuracy %": "90.00",
+        }
+    ]
+
+
+def test_markdown_is_aligned():
+    text = markdown(results([row("baseline", 0, 0.5)]))
+    lines = text.splitlines()
+    assert len(lines) == 3
+    assert len({len(line) for line in lines}) == 1
+    assert set(lines[1]) == {"|", "-"}
+
+
+def test_report_says_what_was_not_run():
+    text = report([row("baseline", 0, 0.5)], {"OptDigits": "no file"})
+    assert "Not run: OptDigits. no file" in text
+    assert report([], {"OptDigits": "no file"}) == "Not run: OptDigits. no file\n"

@@ -1,0 +1,155 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.accuracy import machine
+from benchmarks.accuracy.config import Train, load, settings
+from benchmarks.accuracy.data import Problem, problem
+from benchmarks.accuracy.methods import Method, Output, Samples
+from benchmarks.accuracy.methods import register as methods
+from benchmarks.accuracy.models import register as models
+from benchmarks.accuracy.registry import Registry
+from benchmarks.accuracy.study import build
+from benchmarks.accuracy.train import crop_and_flip, fit, score
+
+
+@pytest.fixture
+def study(study_file):
+    return load(study_file())
+
+
+def trained(study, method, seed=0, **options):
+    task = study.tasks[0]
+    run = settings("test", task, study.methods[method], seed)[0]
+    run = replace(run, method=replace(run.method, options=options))
+    data = problem(task.data, seed)
+    built = build(run, data, "cpu")
+    return built, fit(built, data, task.train, seed), data
+
+
+def test_gcr_of_weight_zero_is_the_baseline_bit_for_bit(study):
+    base, base_fit, _ = trained(study, 0)
+    gcr, gcr_fit, _ = trained(study, 1, loss_weight=0.0)
+    assert base_fit.curve == gcr_fit.curve
+    for a, b in zip(base.module.parameters(), gcr.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_gcr_changes_training_and_lowers_the_similarity_between_classes(study):
+    base, _, data = trained(study, 0)
+    gcr, _, _ = trained(study, 1, loss_weight=10.0)
+    assert score(gcr, data)["inter_similarity"] < score(base, data)["inter_similarity"]
+
+
+def test_training_is_reproducible_and_depends_on_the_seed(study):
+    first, again, other = (trained(study, 1, seed)[1].curve for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_training_learns_and_is_measured(study):
+    method, fitted, data = trained(study, 0)
+    assert fitted.curve["loss"][1] < fitted.curve["loss"][0]
+    assert fitted.steps == 2 * 300 // 50
+    assert fitted.wall > 0
+    assert fitted.cpu > 0
+    assert score(method, data)["knn_accuracy"] > 0.5
+
+
+def test_a_method_sees_every_full_batch_with_its_rows_and_each_epoch(study):
+    _, _, data = trained(study, 0)
+    data = data._replace(train=Samples(data.train.x[:130], data.train.y[:130]))
+    model = models["mlp"]([16], 10, width=8, depth=1)
+    base = methods["baseline"](model, data.train)
+    seen, epochs = [], []
+
+    def loss(batch):
+        assert torch.equal(batch.x, data.train.x[batch.index])
+        assert torch.equal(batch.y, data.train.y[batch.index])
+        seen.append(batch.index)
+        return base.loss(batch)
+
+    fit(replace(base, loss=loss, on_epoch=epochs.append), data, Train(2, 50), seed=0)
+    assert [len(index) for index in seen] == [50] * 4
+    assert len(torch.cat(seen[:2]).unique()) == 100
+    assert epochs == [0, 1]
+
+
+def test_test_curve_does_not_change_training(study):
+    task = study.tasks[0]
+    plain = trained(study, 0)[1].curve
+    task = replace(task, train=replace(task.train, test_curve=True))
+    curve = trained(replace(study, tasks=[task]), 0)[1].curve
+    assert len(curve.pop("test_accuracy")) == 2
+    assert curve == plain
+
+
+def test_scores_of_a_known_predictor():
+    y = torch.arange(40) % 2
+    y_wrong = y.clone()
+    y_wrong[:10] = 1 - y_wrong[:10]
+    features = torch.nn.functional.one_hot(y, 2).float()
+    method = Method(torch.nn.Identity(), lambda b: None, lambda x: Output(x, features[: len(x)]))
+    logits = torch.nn.functional.one_hot(y_wrong, 2) * 2.0
+    got = score(method, Problem(Samples(logits, y), y, Samples(logits, y), 2))
+    confidence = torch.sigmoid(torch.tensor(2.0)).item()
+    assert got["accuracy"] == pytest.approx(0.75)
+    assert got["ece"] == pytest.approx(confidence - 0.75, abs=1e-6)
+    expected = torch.nn.functional.cross_entropy(logits, y).item()
+    assert got["nll"] == pytest.approx(expected)
+    assert got["knn_accuracy"] == 1
+    assert (got["intra_similarity"], got["inter_similarity"]) == (1, 0)
+
+
+def test_augmentation_shifts_and_mirrors_whole_images():
+    image = torch.arange(1.0, 65).reshape(1, 1, 8, 8)
+    out = crop_and_flip(image.repeat(200, 3, 1, 1), torch.Generator().manual_seed(0))
+    assert out.shape == (200, 3, 8, 8)
+    centre = out[:, 0, 3:5, 3:5]
+    step = centre[:, 0, 1] - centre[:, 0, 0]
+    assert 60 < (step == -1).sum() < 140
+    assert ((step.abs() == 1) | (centre == 0).any(-1).any(-1)).all()
+    assert torch.equal(out[:, 0], out[:, 2])
+    shifted = {tuple(o.flatten().tolist()) for o in out[:, 0]}
+    assert len(shifted) > 80
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mlp", [16]), ("mlp", [1, 8, 8]), ("cnn", [1, 28, 28]), ("resnet18", [3, 32, 32])],
+)
+def test_models(name, shape):
+    model = models[name](shape, 7, width=8).eval()
+    x = torch.randn(2, *shape)
+    features = model.embed(x)
+    assert features.shape == (2, model.channels)
+    assert torch.equal(model(x), model.head(features))
+    modules = dict(model.named_modules())
+    assert all(layer in modules for layer in model.layers)
+    with torch.no_grad():
+        outputs = []
+        modules[model.layers[-1]].register_forward_hook(lambda *args: outputs.append(args[2]))
+        model(x)
+    assert outputs[0].shape[0] == 2
+
+
+def test_registry_names_what_it_knows():
+    register = Registry("thing")
+    register("one")(lambda a, *, b=2: a + b)
+    assert register["one"](1) == 3
+    assert register.complete("one", {}) == {"b": 2}
+    with pytest.raises(ValueError, match=r"thing must be one of \['one'\], got 'two'"):
+        register["two"]
+    with pytest.raises(ValueError, match="registered twice"):
+        register("one")(lambda: 0)
+
+
+def test_peak_memory_is_that_of_the_run_not_of_the_process():
+    big = torch.ones(2**26)
+    del big
+    machine.reset_peak_memory("cpu")
+    before = machine.peak_memory("cpu")
+    big = torch.ones(2**25)
+    assert 100 < machine.peak_memory("cpu") - before < 200
+    del big
