@@ -1,0 +1,99 @@
+"""Literal forms of the package's formulas: dense, slow, obvious."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
+    """All distances [len(y), len(x)]; a zero row has cosine 0 with every row."""
+    if metric == "euclidean":
+        return (y[:, None] - x[None]).square().sum(-1).sqrt()
+    return 1 - normalize(y, dim=1, eps=0).nan_to_num(0) @ normalize(x, dim=1, eps=0).nan_to_num(0).T
+
+
+def knn(x: Tensor, k: int, metric: str) -> tuple[Tensor, Tensor]:
+    """Sort every row by (distance, index), the row itself left out."""
+    d = distances(x, x, metric).fill_diagonal_(math.inf)
+    value, index = d.sort(dim=1, stable=True)
+    return index[:, :k], value[:, :k]
+
+
+def gaussian_weights(x: Tensor, k: int) -> Tensor:
+    """Self-tuning weights of all pairs, by explicit differences: exp(-4 d^2 / (eps_i eps_j))."""
+    square = (x[:, None] - x[None]).square().sum(-1)
+    index = knn(x.detach(), k, "euclidean")[0][:, -1]
+    eps = (x - x[index]).square().sum(-1).sqrt()
+    return torch.exp(-4 * square / (eps[:, None] * eps[None]))
+
+
+def knn_adjacency(index: Tensor, mutual: bool) -> Tensor:
+    """Boolean adjacency of a neighbour table."""
+    n = index.shape[0]
+    a = torch.zeros(n, n, dtype=torch.bool)
+    a.scatter_(1, index, True)
+    return a & a.T if mutual else a | a.T
+
+
+def graph_consistency(
+    features: list[Tensor],
+    logits: Tensor,
+    y: Tensor,
+    layer_weights: list[float],
+    *,
+    target: str = "soft",
+    relu: bool = True,
+    center: bool = False,
+    balance: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """sum_l w_l sum_{i<j} (F_ij - P_ij)^2, pair by pair."""
+    return sum(
+        (
+            w * pair_sum(x, logits, y, target, relu, center, balance, reduction)
+            for w, x in zip(layer_weights, features, strict=True)
+        ),
+        start=torch.zeros((), dtype=logits.dtype),
+    )
+
+
+def pair_sum(
+    x: Tensor,
+    logits: Tensor,
+    y: Tensor,
+    target: str,
+    relu: bool,
+    center: bool,
+    balance: bool,
+    reduction: str,
+) -> Tensor:
+    """One layer's part of ``graph_consistency``."""
+    if center:
+        x = x - x.mean(0)
+    p = logits.softmax(1)
+    same, different = [], []
+    for i in range(len(y)):
+        for j in range(i + 1, len(y)):
+            f = cosine(x[i], x[j])
+            f = f.relu() if relu else f
+            s = cosine(p[i], p[j]).relu() if target == "soft" else torch.ones(())
+            pair = (f - s * (y[i] == y[j])).square()
+            (same if y[i] == y[j] else different).append(pair)
+    zero = 0 * (x.sum() + logits.sum())
+    kinds = [torch.stack(kind) for kind in (same, different) if kind]
+    if not kinds:
+        return zero
+    pairs = torch.cat(kinds)
+    if balance:
+        mean = torch.stack([kind.mean() for kind in kinds]).mean()
+        return zero + (mean if reduction == "mean" else mean * len(pairs))
+    return zero + (pairs.mean() if reduction == "mean" else pairs.sum())
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of two vectors, 0 where one is zero."""
+    if not (a.any() and b.any()):
+        return 0 * (a.sum() + b.sum())
+    return (a @ b) / (a.norm() * b.norm())
