@@ -12,6 +12,10 @@ class PairWeights(NamedTuple):
     same: float
     different: float
 
+    def at(self, same: Tensor, dtype: torch.dtype) -> Tensor:
+        """Weight of each pair, from whether it is of one class."""
+        return same.to(dtype).mul_(self.same - self.different).add_(self.different)
+
 
 class _PairConsistency(torch.autograd.Function):
     """Value and gradient in one pass over the tiles on and above the diagonal; rows sorted by class."""
@@ -77,7 +81,7 @@ def _tile(
         same.triu_(1)
     passed = f > 0 if relu else None
     f -= (q[i] @ q[j].T).mul_(same)
-    scale = same.to(f.dtype).mul_(weights.same - weights.different).add_(weights.different)
+    scale = weights.at(same, f.dtype)
     value = f.square().mul_(scale).sum(dtype=torch.float64)
     f *= scale
     _add_products(grad_q, q, f * same, i, j, -2)

@@ -99,7 +99,7 @@ def edge_consistency(
     total = u.new_zeros(())
     for some, factor in ((pairs, 1.0), extra):
         same = y[some[0]] == y[some[1]]
-        scale = torch.where(same, weights.same * factor, weights.different * factor).to(u.dtype)
+        scale = weights.at(same, u.dtype) * factor
         total = total + (scale * pair_losses(u, q, y, some, relu)).sum()
     return total
 

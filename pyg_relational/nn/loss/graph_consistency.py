@@ -164,13 +164,14 @@ def _layer_weights(layers: int, chosen: list[int], weights: str | Sequence[float
             raise ValueError(
                 f"weights must have one number for each of {layers} layers, got {len(weights)}"
             )
-        return torch.tensor([float(weights[i]) for i in chosen])
+        return torch.tensor([float(weights[i]) for i in chosen], dtype=torch.float64)
     check_choice(weights, ("adaptive", "equal", *_LAYER_WEIGHTS), "weights")
     if weights == "adaptive":
         return None
     if weights == "equal":
-        return torch.full((len(chosen),), 1 / len(chosen))
-    return torch.tensor([_LAYER_WEIGHTS[weights]((i + 1) / layers) for i in chosen])
+        return torch.full((len(chosen),), 1 / len(chosen), dtype=torch.float64)
+    depths = [(i + 1) / layers for i in chosen]
+    return torch.tensor([_LAYER_WEIGHTS[weights](t) for t in depths], dtype=torch.float64)
 
 
 def _full(x: Tensor, center: bool) -> Tensor:
@@ -227,7 +228,7 @@ def _dense(u: Tensor, q: Tensor, y: Tensor, weights: PairWeights, *, relu: bool)
     same = y[:, None] == y
     f = (u @ u.T).relu() if relu else u @ u.T
     square = (f - same * (q @ q.T)).square()
-    return (square * torch.where(same, weights.same, weights.different)).triu(1).sum()
+    return (square * weights.at(same, f.dtype)).triu(1).sum()
 
 
 class GraphConsistencyLoss(nn.Module):
