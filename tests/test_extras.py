@@ -7,13 +7,13 @@ import pytest
 import scipy.sparse
 import torch
 from hypothesis import given, settings
-from test_interop import assert_contract, dense, graphs
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 from torch_geometric.transforms import ToSparseTensor
 
 from pyg_relational.interop import as_edges
+from tests.test_interop import assert_contract, dense, graphs
 
 pytestmark = pytest.mark.extras
 

@@ -1,4 +1,6 @@
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -286,6 +288,14 @@ def test_bad_input_is_named(
 def test_block_sparse_tensor_is_refused() -> None:
     with pytest.raises(TypeError, match=r"COO, CSR or CSC tensor, got.*bsr"):
         as_edges(torch.eye(4).to_sparse_bsr((2, 2)))
+
+
+def test_example(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "interop.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert len({line[14:].removesuffix(", differentiable") for line in lines}) == 1
+    assert [line.endswith("differentiable") for line in lines] == [False, True, True, True]
 
 
 @pytest.mark.cuda
