@@ -25,8 +25,7 @@ def run(config: Path, output: Path | None = None, seeds: list[int] | None = None
     """
     study = load(config, seeds)
     folder = output or Path("results") / config.stem
-    skipped = run_study(study, folder)
-    rows = read([folder])
+    rows, skipped = run_study(study, folder)
     _write_report(rows, folder, skipped)
     print(f"\nrows:     {folder / 'runs.jsonl'}\ntable:    {folder / 'table.md'}")
     for path in plots.write(rows, [folder], folder / "pictures"):

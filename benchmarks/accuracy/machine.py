@@ -19,16 +19,21 @@ _STATUS = Path("/proc/self/status")
 def describe(device: str) -> dict[str, Any]:
     """Versions, commit, date and device."""
     return {
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torch_geometric": torch_geometric.__version__,
-            "pyg_relational": pyg_relational.__version__,
-        },
+        "versions": versions(),
         "git_commit": git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that results depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+        "pyg_relational": pyg_relational.__version__,
     }
 
 

@@ -20,7 +20,7 @@ from benchmarks.accuracy.train import fit, predict, score
 PROBE = 160  # test samples in the picture of the relations
 
 
-def run_study(study: Study, output: Path) -> dict[str, str]:
+def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
     """Run what is not yet in ``output/runs.jsonl``.
 
     Args:
@@ -28,7 +28,8 @@ def run_study(study: Study, output: Path) -> dict[str, str]:
         output: Folder of ``runs.jsonl`` and ``probes/``.
 
     Returns:
-        Why tasks were left out, by label: their data sets are neither on disk nor reachable.
+        The study's rows, in order, be they new or old; and why tasks were left out, by label:
+        their data sets are neither on disk nor reachable.
     """
     torch.set_num_threads(study.threads)
     device = _device(study.device)
@@ -38,18 +39,18 @@ def run_study(study: Study, output: Path) -> dict[str, str]:
     for label, why in skipped.items():
         print(f"SKIPPED {label}: {why}")
     tuned = study.methods[0].trials > 1
+    done: list[Row] = []
     a_task = len(study.methods) * (len(study.seeds) + tuned * study.methods[0].trials)
     with tqdm(total=len(tasks) * a_task, unit="run") as bar:
 
         def rows(runs: list[Run], probes: Path | None = None) -> list[Row]:
-            found = []
             for run in runs:
                 bar.set_description(f"{run.task.label}: {run.method.label}, {run.stage}")
                 if run.id not in store.rows:
                     store.append(perform(run, device, probes))
-                found.append(store.rows[run.id])
+                done.append(store.rows[run.id])
                 bar.update()
-            return found
+            return done[-len(runs) :]
 
         for task in tasks:
             best = []
@@ -59,7 +60,7 @@ def run_study(study: Study, output: Path) -> dict[str, str]:
             for seed in study.seeds:
                 probes = output / "probes" if seed == study.seeds[0] else None
                 rows([replace(run, stage="test", seed=seed) for run in best], probes)
-    return skipped
+    return done, skipped
 
 
 def pick(trials: list[Run], rows: list[Row]) -> Run:

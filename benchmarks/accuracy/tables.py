@@ -49,8 +49,20 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows scored on test data, as a table with one line a run."""
-    return pd.DataFrame([row for row in rows if row["stage"] == "test"])
+    """The rows scored on test data, as a table with one line a run.
+
+    Raises:
+        ValueError: Different runs have the same names.
+    """
+    runs = pd.DataFrame([row for row in rows if row["stage"] == "test"])
+    names = ["task", "method", "seed"]
+    if len(runs) and (twice := runs.duplicated(names)).any():
+        task, method, seed = runs.loc[twice, names].iloc[0]
+        raise ValueError(
+            f"task, method and seed must name one run, got several for {task}, {method}, {seed}: "
+            "give tasks or methods of different studies a label, and a changed study a new folder"
+        )
+    return runs
 
 
 def compare(runs: pd.DataFrame, task: str, method: str, baseline: str, metric: str) -> Paired:
@@ -80,7 +92,7 @@ def chosen(rows: Sequence[Row]) -> pd.DataFrame:
     lines = {}
     for row in (row for row in rows if row["stage"] == "test"):
         trials = [t for t in tuned if (t["task"], t["method"]) == (row["task"], row["method"])]
-        if trials:
+        if any(_flat(trial) == _flat(row) for trial in trials):
             lines[row["task"], row["method"]] = _chosen_line(row, trials)
     return pd.DataFrame(lines.values())
 

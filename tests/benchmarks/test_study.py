@@ -144,6 +144,15 @@ def test_without_a_grid_nothing_is_tuned(study_file, tmp_path):
     assert [r["stage"] for r in rows(tmp_path)] == ["test", "test"]
 
 
+def test_a_changed_study_in_the_same_folder_shows_its_own_rows(study_file, tmp_path, capsys):
+    for epochs in ("epochs: 1", "epochs: 3"):
+        path = study_file("epochs: 2", epochs)
+        assert main(["run", str(path), "--output", str(tmp_path), "--seeds", "0"]) == 0
+    assert len(rows(tmp_path)) == 12
+    assert main(["table", str(tmp_path)]) == 1
+    assert "a changed study a new folder" in capsys.readouterr().err
+
+
 def test_killed_and_resumed_no_run_is_lost_or_repeated(study_file, tmp_path):
     path = study_file("epochs: 2", "epochs: 12")
     seeds = [str(seed) for seed in range(10)]

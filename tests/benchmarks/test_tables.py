@@ -88,3 +88,8 @@ def test_report_says_what_was_not_run():
     text = report([row("baseline", 0, 0.5)], {"OptDigits": "no file"})
     assert "Not run: OptDigits. no file" in text
     assert report([], {"OptDigits": "no file"}) == "Not run: OptDigits. no file\n"
+
+
+def test_different_runs_of_the_same_name_are_not_mixed():
+    with pytest.raises(ValueError, match="got several for digits, gcr, 0"):
+        report([row("gcr", 0, 0.5, lr=0.1), row("gcr", 0, 0.6, lr=0.2)])
