@@ -1,5 +1,6 @@
 """Pictures of the relations in a batch. Needs matplotlib; leaves its backend and settings alone."""
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORMAP = "cividis"
+_CLASS_LABELS = 14  # that fit beside a small picture
 
 
 def relation_matrix(features: Tensor, y: Tensor | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -164,9 +166,11 @@ def _mark_classes(axes: "Axes", y: Tensor) -> None:
     for end in ends[:-1].tolist():
         axes.axhline(end - 0.5, color="white", linewidth=0.5)
         axes.axvline(end - 0.5, color="white", linewidth=0.5)
-    centres = (ends - counts / 2 - 0.5).tolist()
-    axes.set_xticks(centres, [str(c) for c in classes.tolist()])
-    axes.set_yticks(centres, [str(c) for c in classes.tolist()])
+    step = math.ceil(len(classes) / _CLASS_LABELS)
+    centres = (ends - counts / 2 - 0.5)[::step].tolist()
+    names = [str(c) for c in classes[::step].tolist()]
+    axes.set_xticks(centres, names)
+    axes.set_yticks(centres, names)
     axes.set_xlabel("class")
     axes.set_ylabel("class")
     axes.tick_params(length=0)

@@ -38,7 +38,7 @@ class USPS(ClassificationDataset):
     def parse(raw: Mapping[str, bytes]) -> Parsed:
         """Raw files to x, y and train mask."""
         try:
-            import h5py  # type: ignore[import-untyped]
+            import h5py
         except ImportError as error:
             raise ImportError("USPS needs h5py: pip install 'pyg-relational[bench]'") from error
 

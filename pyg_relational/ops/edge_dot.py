@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pyg_relational.ops.spmm import spmm
 
+_COLUMNS = 128  # columns of a Laplacian product done at once
+
 
 def _by_chunks(f: Any, row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
     step = max(1, (2**25 if u.is_cuda else 2**19) // max(1, u.shape[1]))
@@ -88,16 +90,16 @@ class _Laplacian(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, v: Tensor, row: Tensor, col: Tensor) -> Tensor:
         ctx.save_for_backward(g, v, row, col)
-        n = v.shape[0]
         degree = torch.zeros_like(v[:, :1])
         degree.index_add_(0, row, g[:, None]).index_add_(0, col, g[:, None])
-        centre = (
-            v.mean(0) if n else v.sum(0)
-        )  # L 1 = 0: subtracting it loses nothing but digits of error
-        v = v - centre
-        out = spmm(row, col, g, v, n).neg_()
-        out -= spmm(col, row, g, v, n)
-        return out.addcmul_(degree, v)
+        out = torch.empty_like(v)
+        for start in range(0, v.shape[1], _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
+            part = v[:, columns] - v[:, columns].mean(0)  # L 1 = 0: an offset only costs digits
+            out[:, columns] = degree * part
+            out[:, columns] -= spmm(row, col, g, part, len(v))
+            out[:, columns] -= spmm(col, row, g, part, len(v))
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:

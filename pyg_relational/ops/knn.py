@@ -11,7 +11,7 @@ from pyg_relational.ops.checks import check_choice, check_features, check_labels
 from pyg_relational.ops.kernels import unit_rows
 
 _CACHE = 2**20  # elements of a tile that selection works on; it should stay in the L2 cache
-_GEMM = 2**23  # elements of a tile that one matrix product fills
+_GEMM = 2**22  # elements of a tile that one matrix product fills
 _CUDA = 2**26  # elements of a tile on a GPU
 _PAIRS = 2**15  # candidate pairs to rank at once
 _CLOSE = 1e-5  # relative gap below which float32 may swap two distances

@@ -117,14 +117,15 @@ def _weights(
     if kernel == "cosine":
         unit = unit_rows(x)
         return edge_dot(unit, unit, pairs).relu()
-    square = _square_distance(x, pairs, metric)
     if kernel is None:
-        return safe_sqrt(square)
+        return safe_sqrt(_square_distance(x, pairs, metric))
     if bandwidth == "self_tuning":
         to_last = torch.stack([torch.arange(x.shape[0], device=x.device), last])
-        scale = safe_sqrt(_square_distance(x, to_last, metric))
+        both = _square_distance(x, torch.cat([pairs, to_last], dim=1), metric)
+        square, scale = both[: pairs.shape[1]], safe_sqrt(both[pairs.shape[1] :])
         return gaussian_kernel(square, scale[pairs[0]] * scale[pairs[1]])
-    return gaussian_kernel(square, 4.0 if bandwidth == "unit" else float(bandwidth) ** 2)
+    fixed = 4.0 if bandwidth == "unit" else float(bandwidth) ** 2
+    return gaussian_kernel(_square_distance(x, pairs, metric), fixed)
 
 
 def _square_distance(x: Tensor, pairs: Tensor, metric: str) -> Tensor:

@@ -1,0 +1,36 @@
+"""``python -m benchmarks speed``: time and memory against named peers, in one run, on one thread."""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.speed.cases import CASES
+from benchmarks.speed.measure import in_fresh_process
+from benchmarks.speed.table import Row, save, to_markdown
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the cases, print the table and write it beside its numbers."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks speed", description=__doc__)
+    parser.add_argument("--only", default="", help="run the cases whose name holds this")
+    parser.add_argument("--repeat", type=int, default=5, help="timed rounds of every case")
+    parser.add_argument("--output", type=Path, default=Path("results/speed"))
+    args = parser.parse_args(argv)
+    names = [name for name in CASES if args.only in name]
+    if not names:
+        parser.error(f"--only must be part of one of {list(CASES)}, got {args.only!r}")
+    rows: list[Row] = []
+    for name in tqdm(names, unit="case"):
+        rows.append(_row(name, args.repeat))
+        save(rows, args.output)
+    print(to_markdown(rows))
+    print(f"\nNumbers and table: {args.output}")
+
+
+def _row(name: str, repeat: int) -> Row:
+    case = CASES[name]
+    rounds = repeat if len(case.contestants) > 1 else 1
+    seconds = in_fresh_process(name, "time", str(rounds), *case.contestants)
+    memory = {peer: in_fresh_process(name, "memory", peer) for peer in case.contestants}
+    return Row(name, case.goal, seconds, memory)
