@@ -33,6 +33,11 @@ def test_prediction_graph_is_masked_by_class():
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+def test_of_many_classes_some_are_named():
+    ax = relation_matrix(torch.randn(52, 2), torch.arange(52) % 26)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [str(c) for c in range(0, 26, 2)]
+
+
 def test_draws_into_given_axes():
     ax = new_figure().add_subplot()
     assert relation_matrix(torch.randn(3, 2), ax=ax) is ax

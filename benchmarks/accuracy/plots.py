@@ -1,5 +1,6 @@
 """Rows to pictures: accuracy with intervals, training curves, relations before and after."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,8 +126,8 @@ def relations(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
         line[0].set_ylabel(f"{method}\n\nclass")
         for ax in line:
             ax.tick_params(labelsize=7)
-    image = panels[0, 0].get_images()[0]
-    figure.colorbar(image, ax=panels, label="cosine similarity, negative as 0", shrink=0.6)
+    image, shrink = panels[0, 0].get_images()[0], 1.2 / max(2, len(probes))
+    figure.colorbar(image, ax=panels, label="cosine similarity, negative as 0", shrink=shrink)
     figure.suptitle(f"{runs['task'].iloc[0]}: {len(probe['y'])} test samples by class, first seed")
     return figure
 
@@ -160,9 +161,8 @@ def _band(ax: Axes, name: str, method: str, group: pd.DataFrame, number: int) ->
 def _legend(figure: Figure, ax: Axes, title: str) -> None:
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.suptitle(title)
-    figure.legend(
-        named.values(), named.keys(), loc="outside lower center", ncols=min(len(named), 4)
-    )
+    columns = len(named) if len(named) <= 4 else math.ceil(len(named) / 2)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
 
 
 def _probe(run: str, folders: Sequence[Path]) -> Path | None:
