@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: bench test lint types doctest speed test-extras
+.PHONY: bench test lint types doctest smoke speed test-extras
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/default.yaml
@@ -27,8 +27,12 @@ types: $(STAMP)
 doctest: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules pyg_relational
 
+smoke: $(STAMP)
+	$(BIN)/python -m benchmarks run benchmarks/configs/smoke.yaml --output $(VENV)/smoke
+	$(BIN)/python -m benchmarks speed --only n=256 --repeat 1 --output $(VENV)/smoke
+
 speed: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks speed
+	$(BIN)/python -m benchmarks speed
 
 # Compiled extras in an environment of their own: torch-scatter and torch-sparse are built from
 # source against the installed torch (long), or taken as wheels from the folder EXTRAS_WHEELS.
