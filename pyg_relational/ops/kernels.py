@@ -7,7 +7,8 @@ from torch import Tensor
 def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
     r"""Gaussian weight :math:`w = \exp(-4 d^2 / s)` with the limit of a vanishing scale.
 
-    Where :math:`s = 0`, the weight is 1 at :math:`d = 0` and 0 elsewhere, with gradient 0.
+    Where :math:`s = 0`, the weight is 1 at :math:`d = 0` and 0 elsewhere, with gradient 0. So is it where the
+    weight is too small for float64: there the derivative would be 0 times infinity.
 
     Args:
         square: Squared distances :math:`d^2`.
@@ -23,8 +24,9 @@ def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
         [1.0, 0.0]
     """
     scale = torch.as_tensor(scale, dtype=square.dtype, device=square.device).expand_as(square)
-    weight = torch.exp(-4 * square / scale.where(scale > 0, 1.0))
-    return weight.where(scale > 0, (square == 0).to(square.dtype))
+    positive = square < 200 * scale
+    weight = torch.exp(-4 * square / scale.where(positive, 1.0))
+    return weight.where(positive, (square == 0).to(square.dtype))
 
 
 def safe_sqrt(square: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def unit_rows(x: Tensor) -> Tensor:
     if x.shape[1] == 0:
         return x
     largest = x.detach().abs().amax(1, keepdim=True)
-    x = x / torch.exp2(torch.frexp(largest).exponent.to(x.dtype))
+    x = x / torch.exp2((torch.frexp(largest).exponent - 1).to(x.dtype))
     square = torch.linalg.vecdot(x, x)[:, None]
-    unit: Tensor = x / square.where(square > 0, 1.0).sqrt()
+    unit: Tensor = x / square.where(square > 0, torch.inf).sqrt()
     return unit
