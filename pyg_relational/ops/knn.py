@@ -145,25 +145,28 @@ def _points(x: Tensor, y: Tensor | None, cosine: bool) -> _Points:
 
 def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
     points = _points(x, y, cosine)
-    found = [_rank(points, k, row, col) for row, col in _candidates(points, k)]
+    n, d = points.x.shape
+    twice = points.own and d >= 128 and n >= 4096 and k <= 64 and x.device.type == "cpu"
+    candidates = _candidates_both_ways if twice else _candidates
+    found = [_rank(points, k, row, col) for row, col in candidates(points, k)]
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return KNN(index, distance.to(x.dtype))
 
 
-def _groups(n: int, k: int) -> tuple[int, int]:
-    """Columns in a fine group and fine groups in a coarse one: few minima to sort, few columns to look at."""
-    size = max(1, int(0.5 * math.sqrt(n / k)))
-    return size, max(1, n // size // (5 * k))
-
-
 def _candidates(points: _Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Query and point of every pair that may be among a query's ``k`` nearest, sorted; block by block."""
+    """Query and point of every pair that may be among a query's ``k`` nearest, sorted; block by block.
+
+    The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
+    group whose minimum is above it (plus twice the rounding error) holds no neighbour.
+    """
     (n, d), m = points.x.shape, points.q.shape[0]
-    size, per = _groups(n, k)
+    size = max(1, int(0.5 * math.sqrt(n / k)))
+    per = max(1, n // size // (5 * k))  # groups of columns in a group of groups
     width = math.ceil(n / size / per) * per * size
     step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
     rows = min(m, max(step, _GEMM // width // step * step)) if d >= 128 else min(m, step)
     buffer = points.x.new_full((rows, width), math.inf)
+    norm = points.q.norm(dim=1)
     parts: list[Tensor] = []
     for begin in range(0, m, rows):
         q = points.q[begin : begin + rows]
@@ -171,43 +174,114 @@ def _candidates(points: _Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
         torch.addmm(points.bias, q, points.x.T, alpha=-2, out=block)
         if points.own:
             block.diagonal(begin).fill_(math.inf)
-        for start in range(0, q.shape[0], step):
-            tile = buffer[start : min(start + step, q.shape[0])]
-            pair = _smallest(points, k, begin + start, tile)
-            parts.append(pair + (begin + start) * width)
-            if sum(map(len, parts)) > _PAIRS or begin + start + step >= m:
-                pairs = torch.cat(parts)
-                yield pairs // width, pairs % width
+        for start in range(begin, begin + q.shape[0], step):
+            tile = buffer[start - begin : min(start - begin + step, q.shape[0])]
+            length = norm[start : start + tile.shape[0]]
+            fine = _minima(tile, size)
+            bound = _kth_smallest(fine.unflatten(1, (-1, per)).amin(2), k)
+            bound = bound + _slack(length, length.square() + bound, d)
+            row, col, _ = _within(tile, fine, bound)
+            parts.append((row + start) * n + col)
+            if sum(map(len, parts)) > _PAIRS or start + tile.shape[0] == m:
+                pairs = torch.cat(parts).sort().values
+                yield pairs // n, pairs % n
                 parts = []
 
 
-def _smallest(points: _Points, k: int, start: int, tile: Tensor) -> Tensor:
-    """Flat positions, sorted, of every value of the tile that may be among its row's ``k`` smallest.
+def _candidates_both_ways(points: _Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same for the neighbours of the points themselves, each product used for both its ends.
 
-    The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
-    group whose minimum is above it (plus twice the rounding error) holds no neighbour.
+    ``best`` holds the ``k`` smallest group minima that a point has met; those of rows not reached yet
+    come from the columns of earlier blocks, whose candidates wait until their row's turn.
     """
-    size, per = _groups(points.x.shape[0], k)
-    count, width = tile.shape
-    fine = tile.view(count, size, -1).amin(1)
-    coarse = fine.view(count, -1, per).amin(2)
-    bound = coarse.topk(k, largest=False, sorted=False).values.amax(1)
-    bound = bound + 2 * _rounding(points, start, bound)
-    row, group = (fine <= bound[:, None]).nonzero().unbind(1)
-    members = torch.arange(size, device=tile.device) * fine.shape[1]
-    flat = ((row * width + group)[:, None] + members).view(-1)
-    limit = bound[row].repeat_interleave(size)
-    return flat[tile.view(-1).index_select(0, flat) <= limit].sort().values
+    n, d = points.x.shape
+    rows = min(1024, max(256, 2 * _GEMM // n // 64 * 64))
+    size = max(1, int(0.5 * math.sqrt(n / k)))
+    buffer = points.x.new_empty(rows * (n + size))
+    best = points.x.new_full((n, k), math.inf)
+    norm = points.x.norm(dim=1)
+    waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+    for begin in range(0, n, rows):
+        stop = min(begin + rows, n)
+        tile = _square_distances(points, begin, stop, size, buffer)
+        across, down = tile, tile[:, stop - begin : n - begin].T
+        limit, row, col, _ = _meet(best[begin:stop], across, size, norm[begin:stop], d)
+        own = [(row + begin) * n + col + begin]
+        for owner, other, value in waiting:
+            first, last = torch.searchsorted(owner, torch.tensor([begin, stop])).tolist()
+            near = value[first:last] <= limit[owner[first:last] - begin]
+            own.append((owner[first:last] * n + other[first:last])[near])
+        if stop < n:
+            _, row, col, value = _meet(best[stop:], down, rows // 64, norm[stop:], d)
+            waiting.append((row + stop, col + begin, value))
+        pairs = torch.cat(own).sort().values
+        yield pairs // n, pairs % n
 
 
-def _rounding(points: _Points, start: int, bound: Tensor) -> Tensor:
-    """A bound on the error of every tile value that is at most ``bound``."""
-    norm = points.q[start : start + bound.shape[0]].norm(dim=1)
-    reach = 2 * norm + (norm.square() + bound).clamp(min=0).sqrt()
+def _square_distances(points: _Points, begin: int, stop: int, size: int, buffer: Tensor) -> Tensor:
+    """``||x_i - x_j||^2`` of rows ``begin:stop`` and columns from ``begin``, padded with inf."""
+    n = points.x.shape[0] - begin
+    tile = buffer[: (stop - begin) * (n + -n % size)].view(stop - begin, -1)
+    block = tile[:, :n]
+    torch.addmm(points.bias[begin:], points.x[begin:stop], points.x[begin:].T, alpha=-2, out=block)
+    block.add_(points.bias[begin:stop, None])
+    block.diagonal().fill_(math.inf)
+    tile[:, n:] = math.inf
+    return tile
+
+
+def _meet(
+    best: Tensor, tile: Tensor, size: int, norm: Tensor, d: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Let rows meet columns: update ``best``; the rows' limits, and what is within them."""
+    fine = _minima(tile, size)
+    per = max(1, fine.shape[1] // (5 * best.shape[1]))
+    whole = fine.shape[1] // per * per
+    coarse = fine[:, :whole].unflatten(1, (-1, per)).amin(2)
+    best.copy_(torch.cat([best, coarse], 1).topk(best.shape[1], largest=False, sorted=False)[0])
+    limit = best.amax(1)
+    limit = limit + _slack(norm, limit, d)
+    return limit, *_within(tile, fine, limit)
+
+
+def _minima(tile: Tensor, size: int) -> Tensor:
+    """Minima of groups of ``size`` columns, each group a stride of the row."""
+    across: Tensor
+    if tile.stride(0) == 1:  # a transposed view: amin is ten times slower across it
+        across = tile.T.unflatten(0, (size, -1)).amin(0).T
+    else:
+        across = tile.unflatten(1, (size, -1)).amin(1)
+    return across
+
+
+def _kth_smallest(values: Tensor, k: int) -> Tensor:
+    smallest: Tensor = values.topk(k, largest=False, sorted=False).values
+    return smallest.amax(1)
+
+
+def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and value, sorted by row, of everything within its row's limit."""
+    row, group = (fine <= limit[:, None]).nonzero().unbind(1)
+    groups = fine.shape[1]
+    down, right = tile.stride()
+    memory = tile.as_strided((1 + (len(tile) - 1) * down + (tile.shape[1] - 1) * right,), (1,))
+    members = torch.arange(tile.shape[1] // groups, device=tile.device) * groups
+    parts = []
+    for r, g in zip(row.split(_PAIRS), group.split(_PAIRS), strict=True):
+        flat = (r * down + g * right)[:, None] + members * right
+        value = memory.index_select(0, flat.view(-1)).view(flat.shape)
+        e, m = (value <= limit.index_select(0, r)[:, None]).nonzero().unbind(1)
+        parts.append((r.index_select(0, e), g.index_select(0, e) + m * groups, value[e, m]))
+    rows, cols, values = (torch.cat(part) for part in zip(*parts, strict=True))
+    return rows, cols, values
+
+
+def _slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
+    """Twice a bound on the error of every squared distance that is at most ``square``."""
+    reach = 2 * norm + square.clamp(min=0).sqrt()
     tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
     eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
-    error: Tensor = reach.square() * ((points.x.shape[1] + 8) * eps)
-    return error
+    return reach.square() * (2 * (d + 8) * eps)
 
 
 def _rank(points: _Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
