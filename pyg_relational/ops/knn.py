@@ -246,11 +246,10 @@ def _meet(
 
 def _minima(tile: Tensor, size: int) -> Tensor:
     """Minima of groups of ``size`` columns, each group a stride of the row."""
-    across: Tensor
     if tile.stride(0) == 1:  # a transposed view: amin is ten times slower across it
-        across = tile.T.unflatten(0, (size, -1)).amin(0).T
-    else:
-        across = tile.unflatten(1, (size, -1)).amin(1)
+        down: Tensor = tile.T.unflatten(0, (size, -1)).amin(0)
+        return down.T
+    across: Tensor = tile.unflatten(1, (size, -1)).amin(1)
     return across
 
 

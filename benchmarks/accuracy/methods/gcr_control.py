@@ -1,0 +1,39 @@
+"""Controls of GCR: the same penalty on the same features, without the relation to the classes."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from benchmarks.accuracy.methods import Batch, Method, Samples, register
+from benchmarks.accuracy.methods.baseline import baseline
+from benchmarks.accuracy.models import Backbone
+from pyg_relational.nn import FeatureCapture, GraphConsistencyLoss
+
+
+@register("gcr_control")
+def gcr_control(
+    model: Backbone, train: Samples, *, target: str = "shuffled", loss_weight: float = 1.0
+) -> Method:
+    """GCR of the late layers towards another graph.
+
+    ``"shuffled"``: the prediction graph with its nodes permuted; ``"apart"``: the graph without edges.
+    """
+    if target not in ("shuffled", "apart"):
+        raise ValueError(f"target must be 'shuffled' or 'apart', got {target!r}")
+    consistency = GraphConsistencyLoss(stage="late")
+    generator = torch.Generator().manual_seed(0)
+
+    def loss(batch: Batch) -> tuple[Tensor, Tensor]:
+        with FeatureCapture(model, model.layers) as capture:
+            logits = model(batch.x)
+        n = len(batch.y)
+        if target == "apart":
+            alignment = consistency(capture.features, logits, torch.arange(n, device=logits.device))
+        else:
+            order = torch.randperm(n, generator=generator).to(logits.device)
+            alignment = consistency(capture.features, logits[order], batch.y[order])
+        return cross_entropy(logits, batch.y) + loss_weight * alignment, logits
+
+    return replace(baseline(model, train), loss=loss)
