@@ -1,3 +1,25 @@
 """Relations between the samples of a batch as a PyG graph, and the methods that learn with them."""
 
+from pyg_relational import (
+    datasets,
+    distributed,
+    interop,
+    metrics,
+    nn,
+    ops,
+    transforms,
+    visualize,
+)
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "datasets",
+    "distributed",
+    "interop",
+    "metrics",
+    "nn",
+    "ops",
+    "transforms",
+    "visualize",
+]
