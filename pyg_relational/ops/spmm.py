@@ -30,9 +30,15 @@ def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> 
     if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
         row, order = row.sort()
         col, weight = col[order], weight[order]
+    row, col, weight = (
+        row.contiguous(),
+        col.contiguous(),
+        weight.contiguous(),
+    )  # MKL ignores strides
     ptr = torch._convert_indices_from_coo_to_csr(row, num_rows)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
         shape = (num_rows, x.shape[0])
         matrix = torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)
-    return matrix @ x
+    with torch.autocast(x.device.type, enabled=False):
+        return matrix @ x
