@@ -17,8 +17,9 @@ _COLUMNS = 128  # columns of a Laplacian product done at once
 def _by_chunks(f: Any, row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
     step = max(1, (2**25 if u.is_cuda else 2**19) // max(1, u.shape[1]))
     out = u.new_empty(row.shape[0])
-    for i in range(0, row.shape[0], step):
-        out[i : i + step] = f(row[i : i + step], col[i : i + step], u, v)
+    with torch.autocast(u.device.type, enabled=False):
+        for i in range(0, row.shape[0], step):
+            out[i : i + step] = f(row[i : i + step], col[i : i + step], u, v)
     return out
 
 
@@ -90,7 +91,7 @@ class _Laplacian(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, v: Tensor, row: Tensor, col: Tensor) -> Tensor:
         ctx.save_for_backward(g, v, row, col)
-        degree = torch.zeros_like(v[:, :1])
+        degree = v.new_zeros(len(v), 1)
         degree.index_add_(0, row, g[:, None]).index_add_(0, col, g[:, None])
         out = torch.empty_like(v)
         for start in range(0, v.shape[1], _COLUMNS):
@@ -123,6 +124,10 @@ def edge_dot(u: Tensor, v: Tensor, edge_index: Tensor) -> Tensor:
     Returns:
         The products, differentiable twice and more, in :math:`O(E + n d)` memory both ways.
 
+    Raises:
+        ValueError: If shapes disagree.
+        TypeError: If features are not both float32 or both float64, or edges not int64.
+
     Example:
         >>> import torch
         >>> from pyg_relational.ops import edge_dot
@@ -130,6 +135,7 @@ def edge_dot(u: Tensor, v: Tensor, edge_index: Tensor) -> Tensor:
         >>> edge_dot(x, x, torch.tensor([[0, 0], [0, 1]])).tolist()
         [5.0, 11.0]
     """
+    _check_inputs(u, v, edge_index)
     return _EdgeDot.apply(u, v, edge_index[0], edge_index[1])  # type: ignore[no-any-return]
 
 
@@ -150,6 +156,10 @@ def edge_diff_dot(u: Tensor, v: Tensor, edge_index: Tensor) -> Tensor:
     Returns:
         The products, differentiable twice and more, in :math:`O(E + n d)` memory both ways.
 
+    Raises:
+        ValueError: If shapes disagree.
+        TypeError: If features are not both float32 or both float64, or edges not int64.
+
     Example:
         >>> import torch
         >>> from pyg_relational.ops import edge_diff_dot
@@ -157,4 +167,19 @@ def edge_diff_dot(u: Tensor, v: Tensor, edge_index: Tensor) -> Tensor:
         >>> edge_diff_dot(x, x, torch.tensor([[0], [1]])).tolist()
         [25.0]
     """
+    _check_inputs(u, v, edge_index)
+    if u.shape != v.shape:
+        raise ValueError(f"v must have u's shape {list(u.shape)}, got {list(v.shape)}")
     return _EdgeDiffDot.apply(u, v, edge_index[0], edge_index[1])  # type: ignore[no-any-return]
+
+
+def _check_inputs(u: Tensor, v: Tensor, edge_index: Tensor) -> None:
+    for name, x in (("u", u), ("v", v)):
+        if x.dtype not in (torch.float32, torch.float64) or x.dtype != u.dtype:
+            raise TypeError(f"{name} must be float32 or float64, like the other, got {x.dtype}")
+        if x.dim() != 2 or x.shape[1] != u.shape[1]:
+            raise ValueError(f"{name} must have shape [n, d], d as the other, got {list(x.shape)}")
+    if edge_index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
+    if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+        raise ValueError(f"edge_index must have shape [2, E], got {list(edge_index.shape)}")
