@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.randn(4, 3),
+        torch.randn(3, 4).T,
+        torch.randn(2, 2, requires_grad=True),
+        torch.empty(0, 3),
+        torch.empty(3, 0),
+        torch.full((4, 4), 3e38),
+        torch.full((9, 9), 6e4, dtype=torch.float16),
+        torch.ones(2, 2, dtype=torch.bfloat16),
+    ],
+)
+def test_features_that_pass(x):
+    check_features(x)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ([[1.0]], TypeError, "feats must be a Tensor, got list"),
+        (torch.ones(2, 2).long(), TypeError, "feats must be floating point, got torch.int64"),
+        (torch.ones(2, 2).cfloat(), TypeError, "feats must be floating point, got torch.complex64"),
+        (torch.ones(2), ValueError, r"feats must have shape \[n, d\], got \[2\]"),
+        (torch.ones(2, 1, 1), ValueError, r"feats must have shape \[n, d\], got \[2, 1, 1\]"),
+    ],
+)
+def test_features_that_do_not(x, error, message):
+    with pytest.raises(error, match=message):
+        check_features(x, "feats")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_features_must_be_finite(bad, dtype):
+    x = torch.ones(5, 4, dtype=dtype)
+    x[3, 2] = bad
+    with pytest.raises(ValueError, match=rf"x must be finite, got {bad} in row 3, column 2"):
+        check_features(x)
+
+
+def test_infinities_do_not_cancel():
+    with pytest.raises(ValueError, match="got inf in row 0, column 0"):
+        check_features(torch.tensor([[torch.inf, -torch.inf]]))
+
+
+def test_labels():
+    check_labels(torch.tensor([-1, 3]), 2)
+    check_labels(torch.empty(0, dtype=torch.int64), 0)
+    with pytest.raises(TypeError, match="labels must be a Tensor, got list"):
+        check_labels([1], 1, "labels")
+    with pytest.raises(TypeError, match=r"y must be int64, got torch\.int32"):
+        check_labels(torch.tensor([1]).int(), 1)
+    with pytest.raises(ValueError, match=r"y must have shape \[3\], got \[2\]"):
+        check_labels(torch.tensor([0, 1]), 3)
+    with pytest.raises(ValueError, match=r"y must have shape \[2\], got \[2, 1\]"):
+        check_labels(torch.tensor([[0], [1]]), 2)
+
+
+def test_choice():
+    check_choice(None, ("a", None), "what")
+    with pytest.raises(ValueError, match=r"what must be one of \('a', None\), got 'b'"):
+        check_choice("b", ("a", None), "what")
