@@ -15,6 +15,8 @@ _GEMM = 2**22  # elements of a tile that one matrix product fills
 _CUDA = 2**26  # elements of a tile on a GPU
 _PAIRS = 2**15  # candidate pairs to rank at once
 _CLOSE = 1e-5  # relative gap below which float32 may swap two distances
+_TINY = 1e-15  # distance whose square is near float32's smallest
+_HELD = 8  # candidates held per neighbour wanted, before columns are no longer used twice
 
 
 class KNN(NamedTuple):
@@ -87,6 +89,8 @@ def knn(
             )
         if batch is not None:
             raise ValueError("batch and y cannot be given together: call knn once a graph")
+    if not isinstance(k, int):
+        raise TypeError(f"k must be an int, got {type(k).__name__}")
     if batch is not None:
         return _knn_batch(x, k, metric, batch, backend)
     most = x.shape[0] - (y is None)
@@ -96,19 +100,23 @@ def knn(
             f"k must be in 1..{what} = {most} for n = {x.shape[0]} rows, got {k}: "
             "take a smaller k or a larger batch"
         )
+    if y is not None and not len(y):
+        return KNN(x.new_empty((0, k), dtype=torch.int64), x.new_empty((0, k)))
     search = _faiss if backend == "faiss" else _search
-    return search(x, k, metric == "cosine", y)
+    with torch.autocast(x.device.type, enabled=False):
+        return search(x, k, metric == "cosine", y)
 
 
 def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor, backend: str) -> KNN:
     check_labels(batch, x.shape[0], "batch")
     order = batch.argsort(stable=True)
-    sizes = batch[order].unique_consecutive(return_counts=True)
+    graphs, sizes = (part.tolist() for part in batch[order].unique_consecutive(return_counts=True))
+    for graph, size in zip(graphs, sizes, strict=True):
+        if not 1 <= k < size:
+            raise ValueError(f"k must be >= 1 and < {size}, the size of graph {graph}, got {k}")
     index = x.new_empty((x.shape[0], k), dtype=torch.int64)
     distance = x.new_empty((x.shape[0], k))
-    for graph, rows in zip(sizes[0].tolist(), order.split(sizes[1].tolist()), strict=True):
-        if k >= rows.numel():
-            raise ValueError(f"k must be < {rows.numel()}, the size of graph {graph}, got {k}")
+    for rows in order.split(sizes):
         found = knn(x[rows], k, metric, backend=backend)
         index[rows], distance[rows] = rows[found.index], found.distance
     return KNN(index, distance)
@@ -134,13 +142,19 @@ def _points(x: Tensor, y: Tensor | None, cosine: bool) -> _Points:
         x, bias = unit_rows(raw_x), raw_x.new_ones(raw_x.shape[0])
         q = x if y is None else unit_rows(raw_q)
     else:
-        centre = raw_x.mean(0)
+        centre = _middle(raw_x)
         x = raw_x - centre
         q = x if y is None else raw_q - centre
         bias = torch.linalg.vecdot(x, x)
-        if not torch.isfinite(bias.sum() + torch.linalg.vecdot(q, q).sum()):
+        if not torch.isfinite(2 * (bias.sum() + torch.linalg.vecdot(q, q).sum())):
             raise ValueError(f"x must have finite squared norms in {x.dtype}: rescale the features")
     return _Points(x, q, bias, raw_x, raw_q, cosine, y is None)
+
+
+def _middle(x: Tensor) -> Tensor:
+    """A point amid the rows, one far away or not: medians of some of them."""
+    some = x[:: max(1, len(x) // 256)]
+    return some.sort(0).values[len(some) // 2]
 
 
 def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
@@ -153,7 +167,7 @@ def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
     return KNN(index, distance.to(x.dtype))
 
 
-def _candidates(points: _Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _candidates(points: _Points, k: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Query and point of every pair that may be among a query's ``k`` nearest, sorted; block by block.
 
     The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
@@ -168,7 +182,7 @@ def _candidates(points: _Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     buffer = points.x.new_full((rows, width), math.inf)
     norm = points.q.norm(dim=1)
     parts: list[Tensor] = []
-    for begin in range(0, m, rows):
+    for begin in range(first, m, rows):
         q = points.q[begin : begin + rows]
         block = buffer[: q.shape[0], :n]
         torch.addmm(points.bias, q, points.x.T, alpha=-2, out=block)
@@ -192,7 +206,8 @@ def _candidates_both_ways(points: _Points, k: int) -> Iterator[tuple[Tensor, Ten
     """The same for the neighbours of the points themselves, each product used for both its ends.
 
     ``best`` holds the ``k`` smallest group minima that a point has met; those of rows not reached yet
-    come from the columns of earlier blocks, whose candidates wait until their row's turn.
+    come from the columns of earlier blocks, whose candidates wait until their row's turn. Where too many
+    would wait, the rest goes one way.
     """
     n, d = points.x.shape
     rows = min(1024, max(256, 2 * _GEMM // n // 64 * 64))
@@ -216,6 +231,10 @@ def _candidates_both_ways(points: _Points, k: int) -> Iterator[tuple[Tensor, Ten
             waiting.append((row + stop, col + begin, value))
         pairs = torch.cat(own).sort().values
         yield pairs // n, pairs % n
+        if sum(len(value) for *_, value in waiting) > _HELD * n * k:  # ties beyond number
+            waiting.clear()
+            yield from _candidates(points, k, stop)
+            return
 
 
 def _square_distances(points: _Points, begin: int, stop: int, size: int, buffer: Tensor) -> Tensor:
@@ -280,7 +299,7 @@ def _slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
     reach = 2 * norm + square.clamp(min=0).sqrt()
     tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
     eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
-    return reach.square() * (2 * (d + 8) * eps)
+    return reach * (reach * (2 * (d + 8) * eps)) + 2 * (d + 8) * torch.finfo(norm.dtype).tiny
 
 
 def _rank(points: _Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
@@ -289,16 +308,29 @@ def _rank(points: _Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Te
     counts = local.bincount()
     slot = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[local]
     shape = (counts.numel(), int(counts.max()))
+    if shape[0] > 1 and shape[0] * shape[1] > _CACHE:  # a row of many ties would widen all
+        half = [int(counts[: shape[0] // 2].sum())]
+        halves = zip(row.tensor_split(half), col.tensor_split(half), strict=True)
+        found = [_rank(points, k, *part) for part in halves]
+        return torch.cat([index for index, _ in found]), torch.cat([value for _, value in found])
     index = col.new_zeros(shape).index_put((local, slot), col)
     value = points.x.new_full(shape, math.inf)
     value[local, slot] = _distance(points, row, col)
     value, order = value.sort(dim=1, stable=True)
     index = index.gather(1, order)
     if shape[1] > k and value.dtype != torch.float64:
-        near = value[:, k] - value[:, k - 1] <= _CLOSE * value[:, k - 1]
+        near = value[:, k] - value[:, k - 1] <= _CLOSE * value[:, k - 1] + _blur(
+            points, value[:, k - 1]
+        )
         exact = _distance_again(points, row[0] + near.nonzero(), index[near], value[near])
         value[near], index[near] = exact
     return index[:, :k], value[:, :k]
+
+
+def _blur(points: _Points, value: Tensor) -> Tensor | float:
+    """Absolute gap below which float32 may swap two distances: unit rows are rounded, squares vanish."""
+    eps: float = torch.finfo(value.dtype).eps
+    return 8 * eps * (value.sqrt() + 8 * eps) if points.cosine else _TINY
 
 
 def _distance_again(
@@ -345,11 +377,11 @@ def _faiss(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
         ) from error
     points = _points(x.cpu(), None if y is None else y.cpu(), cosine)
     _, found = faiss.knn(points.q.float().numpy(), points.x.float().numpy(), k + points.own)
-    col = torch.from_numpy(found).sort(1).values
-    row = torch.arange(col.shape[0])[:, None].expand_as(col)
+    col = torch.from_numpy(found)
     if points.own:
-        keep = col != row
-        keep[keep.all(1), -1] = False
-        row, col = row[keep], col[keep]
-    index, distance = _rank(points, k, row.flatten(), col.flatten())
+        keep = col != torch.arange(len(col))[:, None]
+        keep[keep.all(1), -1] = False  # the farthest goes where the row itself was not found
+        col = col[keep].view(-1, k)
+    row = torch.arange(len(col)).repeat_interleave(k)
+    index, distance = _rank(points, k, row, col.sort(1).values.flatten())
     return KNN(index.to(x.device), distance.to(x.device, x.dtype))
