@@ -7,8 +7,8 @@ from torch import Tensor
 def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
     r"""Gaussian weight :math:`w = \exp(-4 d^2 / s)` with the limit of a vanishing scale.
 
-    Where :math:`s = 0`, the weight is 1 at :math:`d = 0` and 0 elsewhere, with gradient 0. So is it where the
-    weight is too small for float64: there the derivative would be 0 times infinity.
+    Where :math:`s = 0`, the weight is 1 at :math:`d = 0` and 0 elsewhere. There, and where derivatives would
+    overflow (:math:`s` near the smallest float, or :math:`w` below it), the gradient is 0.
 
     Args:
         square: Squared distances :math:`d^2`.
@@ -24,9 +24,9 @@ def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
         [1.0, 0.0]
     """
     scale = torch.as_tensor(scale, dtype=square.dtype, device=square.device).expand_as(square)
-    positive = square < 200 * scale
-    weight = torch.exp(-4 * square / scale.where(positive, 1.0))
-    return weight.where(positive, (square == 0).to(square.dtype))
+    smooth = (square < 200 * scale) & (scale > 1e8 * torch.finfo(square.dtype).tiny)
+    limit = torch.exp(-4 * square.detach() / scale.detach()).nan_to_num(1.0)
+    return torch.exp(-4 * square / scale.where(smooth, 1.0)).where(smooth, limit)
 
 
 def safe_sqrt(square: Tensor) -> Tensor:
