@@ -1,0 +1,112 @@
+import importlib
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch_geometric.data import Data
+
+from pyg_relational.transforms import DenseGraph, dense_graph
+from tests.transforms.test_knn_graph import assert_contract, dense, points
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return normalize(a, dim=1) @ normalize(b, dim=1).T
+
+
+def rbf(a: Tensor, b: Tensor) -> Tensor:
+    return torch.exp(-(a[:, None] - b).square().sum(-1) / a.shape[1])
+
+
+def oracle(s: Tensor, threshold: float, top_k: int | None, batch: Tensor | None) -> Tensor:
+    """The sparsified similarity matrix."""
+    keep = (s > threshold).fill_diagonal_(False)
+    if batch is not None:
+        keep &= batch[:, None] == batch
+    if top_k is not None:
+        ranked = s.masked_fill(~keep, -torch.inf).argsort(1, descending=True)[:, :top_k]
+        keep &= torch.zeros_like(keep).scatter(1, ranked, True)
+        keep = keep | keep.T
+    return s * keep
+
+
+@pytest.mark.parametrize("tile", [1, 64, 2**23])
+@pytest.mark.parametrize("similarity", ["cosine", "rbf", "function"])
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+@pytest.mark.parametrize("top_k", [None, 2, 50])
+@pytest.mark.parametrize("batched", [False, True])
+def test_equals_the_oracle(monkeypatch, tile, similarity, threshold, top_k, batched):
+    monkeypatch.setattr(
+        importlib.import_module("pyg_relational.transforms.dense_graph"), "_TILE", tile
+    )
+    x = points(20, 3)
+    f = {"cosine": cosine, "rbf": rbf, "function": rbf}[similarity]
+    given = rbf if similarity == "function" else similarity
+    batch = torch.arange(20) % 2 if batched else None
+    edge_index, weight = dense_graph(x, given, threshold, top_k, batch=batch)
+    assert_contract(edge_index, weight, 20)
+    torch.testing.assert_close(
+        dense(edge_index, weight, 20), oracle(f(x, x), threshold, top_k, batch)
+    )
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "rbf", rbf])
+def test_gradcheck(similarity):
+    x = points(8, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: dense_graph(x, similarity, top_k=3)[1], x)
+
+
+def test_gradient_of_a_function_across_tiles(monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("pyg_relational.transforms.dense_graph"), "_TILE", 30
+    )
+    x = points(10, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: dense_graph(x, rbf)[1], x)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_no_pairs(n):
+    edge_index, weight = dense_graph(torch.ones(n, 2))
+    assert edge_index.shape == (2, 0)
+    assert weight.shape == (0,)
+
+
+def test_zero_rows_have_no_edges_and_no_nan():
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], requires_grad=True)
+    edge_index, weight = dense_graph(x)
+    assert edge_index.tolist() == [[1, 2], [2, 1]]
+    weight.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_half_precision():
+    weight = dense_graph(points(10, 3).bfloat16())[1]
+    assert weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"similarity": "jaccard"}, "similarity must be one of"),
+        ({"top_k": 0}, "top_k must be >= 1 or None, got 0"),
+        ({"similarity": lambda a, b: a @ b.T * torch.nan}, "similarity must not be NaN"),
+        ({"similarity": lambda a, b: a}, r"similarity must give shape \[5, 5\], got \[5, 2\]"),
+        ({"x": torch.full((5, 2), torch.inf)}, "x must be finite, got inf"),
+        ({"batch": torch.zeros(4, dtype=torch.int64)}, r"batch must have shape \[5\], got \[4\]"),
+    ],
+)
+def test_errors_name_the_argument(change, message):
+    arguments = {"x": points(5, 2), **change}
+    with pytest.raises(ValueError, match=message):
+        dense_graph(**arguments)
+
+
+def test_transform():
+    data = DenseGraph("rbf", threshold=0.2, top_k=3)(Data(x=points(12, 4).view(12, 2, 2)))
+    edge_index, weight = dense_graph(points(12, 4), "rbf", 0.2, 3)
+    assert data.edge_index.equal(edge_index)
+    assert data.edge_weight.equal(weight)
+    assert data.num_nodes == 12
+    assert repr(DenseGraph(top_k=3)) == "DenseGraph(similarity='cosine', threshold=0.0, top_k=3)"
+    with pytest.raises(ValueError, match=r"data\.x must hold the features, got None"):
+        DenseGraph()(Data(num_nodes=3))
