@@ -34,13 +34,14 @@ def run(config: Path, output: Path | None = None, seeds: list[int] | None = None
         raise ValueError("no data set of this study is available, see above")
 
 
-def table(results: list[Path]) -> None:
+def table(results: list[Path], baseline: str | None = None) -> None:
     """Print the tables of finished runs.
 
     Args:
         results: Folders with a runs.jsonl, or such files.
+        baseline: Method that the others are compared with; the first of each task by default.
     """
-    print(tables.report(read(results)))
+    print(tables.report(read(results), baseline=baseline))
 
 
 def plot(results: list[Path], output: Path | None = None) -> None:
@@ -90,6 +91,8 @@ def _parser() -> ArgumentParser:
             sub.add_argument("--seeds", type=int, nargs="+", help="in place of the config's")
         if verb in (table, plot):
             sub.add_argument("results", type=Path, nargs="+", help="folders with a runs.jsonl")
+        if verb is table:
+            sub.add_argument("--baseline", help="method to compare with; the first by default")
         if verb in (run, plot):
             sub.add_argument("--output", type=Path, help="folder for what is written")
     verbs.add_parser("speed", help="Measure time and memory; see speed --help.")

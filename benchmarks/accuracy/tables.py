@@ -72,17 +72,20 @@ def compare(runs: pd.DataFrame, task: str, method: str, baseline: str, metric: s
     return paired(both[method].to_list(), both[baseline].to_list())
 
 
-def results(rows: Sequence[Row]) -> pd.DataFrame:
-    """One line for each task and method; the first method of a task is its baseline.
+def results(rows: Sequence[Row], baseline: str | None = None) -> pd.DataFrame:
+    """One line for each task and method, against ``baseline`` or the first method of the task.
 
     A star marks a value whose paired difference to the baseline has an interval without 0.
     """
     runs = frame(rows)
     lines = []
     for task, of_task in runs.groupby("task", sort=False):
-        baseline = str(of_task["method"].iloc[0])
+        against = baseline or str(of_task["method"].iloc[0])
+        if against not in set(of_task["method"]):
+            known = sorted(set(of_task["method"]))
+            raise ValueError(f"baseline must be one of {known} of {task}, got {against!r}")
         for method, group in of_task.groupby("method", sort=False):
-            lines.append(_line(of_task, group, str(task), str(method), baseline))
+            lines.append(_line(of_task, group, str(task), str(method), against))
     return pd.DataFrame(lines)
 
 
@@ -109,9 +112,11 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def report(rows: Sequence[Row], skipped: dict[str, str] | None = None) -> str:
+def report(
+    rows: Sequence[Row], skipped: dict[str, str] | None = None, baseline: str | None = None
+) -> str:
     """All tables of a study, with what they mean and what is missing, as markdown."""
-    parts = [markdown(results(rows)), NOTE] if len(frame(rows)) else []
+    parts = [markdown(results(rows, baseline)), NOTE] if len(frame(rows)) else []
     if len(settings := chosen(rows)):
         parts += [
             "Settings, chosen on a held-out fifth of the training samples:",

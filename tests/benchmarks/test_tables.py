@@ -93,3 +93,14 @@ def test_report_says_what_was_not_run():
 def test_different_runs_of_the_same_name_are_not_mixed():
     with pytest.raises(ValueError, match="got several for digits, gcr, 0"):
         report([row("gcr", 0, 0.5, lr=0.1), row("gcr", 0, 0.6, lr=0.2)])
+
+
+def test_any_method_may_be_what_the_others_are_compared_with():
+    rows = [row(method, s, a + s / 10) for s in range(2) for method, a in (("x", 0.1), ("y", 0.3))]
+    table = results(rows, baseline="y").set_index("method")
+    assert table.loc["x", "difference"] == "-20.00 [-20.00, -20.00]"
+    assert table.loc["y", "difference"] == ""
+    with pytest.raises(
+        ValueError, match=r"baseline must be one of \['x', 'y'\] of digits, got 'z'"
+    ):
+        results(rows, baseline="z")
