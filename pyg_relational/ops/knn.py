@@ -308,7 +308,8 @@ def _rank(points: _Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Te
     counts = local.bincount()
     slot = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[local]
     shape = (counts.numel(), int(counts.max()))
-    if shape[0] > 1 and shape[0] * shape[1] > _CACHE:  # a row of many ties would widen all
+    widest = min(_CACHE, max(_PAIRS, 8 * row.numel()))
+    if shape[0] > 1 and shape[0] * shape[1] > widest:  # a row of many ties would widen all
         half = [int(counts[: shape[0] // 2].sum())]
         halves = zip(row.tensor_split(half), col.tensor_split(half), strict=True)
         found = [_rank(points, k, *part) for part in halves]
