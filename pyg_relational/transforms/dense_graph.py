@@ -12,6 +12,7 @@ from torch_geometric.transforms import BaseTransform
 
 from pyg_relational.ops import both_directions, edge_diff_dot, edge_dot, unit_rows
 from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.transforms.knn_graph import node_features
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 _TILE = 2**23  # similarities held at once
@@ -27,7 +28,7 @@ def dense_graph(
 ) -> tuple[Tensor, Tensor]:
     r"""Graph of all pairs whose similarity exceeds a threshold, in row tiles.
 
-    The edges are constant, the weights differentiable in ``x``. Similarities:
+    The edges are constant, the weights differentiable in ``x``. Autocast is off inside. Similarities:
 
     .. math::
         s_{ij} = \cos(x_i, x_j), \qquad s_{ij} = \exp(-\lVert x_i - x_j \rVert^2 / d), \qquad s_{ij} = f(x_i, x_j)
@@ -67,10 +68,12 @@ def dense_graph(
     dtype = x.dtype
     x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
     f = similarity if callable(similarity) else (_cosine if similarity == "cosine" else _rbf)
-    pairs = _pairs(x.detach(), f, threshold, top_k, batch)
-    weight = _weights(x, pairs, similarity).to(dtype)
-    edge_index, pair = both_directions(pairs, x.shape[0])
-    return edge_index, weight[pair]
+    with torch.autocast(x.device.type, enabled=False):
+        pairs = _pairs(x.detach(), f, threshold, top_k, batch)
+        weight = _weights(x, pairs, similarity)
+    above = weight.detach() > threshold  # the matrix product may have rounded up to it
+    edge_index, pair = both_directions(pairs[:, above], x.shape[0])
+    return edge_index, weight[above][pair].to(dtype)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -78,7 +81,8 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _rbf(a: Tensor, b: Tensor) -> Tensor:
-    return torch.exp(-torch.cdist(a, b).square() / a.shape[1])
+    centre = b.mean(0)  # an offset would cost cdist its digits
+    return torch.exp(-torch.cdist(a - centre, b - centre).square() / a.shape[1])
 
 
 @torch.no_grad()
@@ -165,11 +169,10 @@ class DenseGraph(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Data) -> Data:
         """Return ``data`` with the graph."""
-        if data.x is None:
-            raise ValueError("data.x must hold the features, got None")
         data.edge_index, data.edge_weight = dense_graph(
-            data.x.flatten(1), batch=data.get("batch"), **self.options
+            node_features(data), batch=data.get("batch"), **self.options
         )
+        data.edge_attr = None
         data.num_nodes = data.x.shape[0]
         return data
 

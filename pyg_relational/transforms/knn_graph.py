@@ -35,7 +35,8 @@ def knn_graph(
     r"""Weighted :math:`k`-nearest-neighbour graph.
 
     The edges are constant, the weights are differentiable in ``x``, the bandwidths included, in
-    :math:`O(E + n d)` memory. With :math:`\varepsilon_i` the distance of :math:`i` to its :math:`k`-th neighbour
+    :math:`O(E + n d)` memory. Autocast is off inside. With :math:`\varepsilon_i` the distance of :math:`i`
+    to its :math:`k`-th neighbour
     (`Zelnik-Manor and Perona, 2004 <https://papers.nips.cc/paper/2619-self-tuning-spectral-clustering>`_):
 
     .. math::
@@ -87,7 +88,8 @@ def knn_graph(
         if symmetrize is None
         else neighbor_pairs(index, symmetrize == "mutual")
     )
-    weight = _weights(x, pairs, index[:, -1], metric, kernel, bandwidth).to(dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        weight = _weights(x, pairs, index[:, -1], metric, kernel, bandwidth).to(dtype)
     if symmetrize is None:
         return pairs, weight
     edge_index, pair = both_directions(pairs, x.shape[0])
@@ -137,6 +139,16 @@ def _square_distance(x: Tensor, pairs: Tensor, metric: str) -> Tensor:
     return distance.square()
 
 
+def node_features(data: Data) -> Tensor:
+    """``data.x`` as a matrix, images flattened."""
+    if data.x is None:
+        raise ValueError("data.x must hold the features, got None")
+    if data.x.dim() < 2:
+        raise ValueError(f"data.x must have shape [n, ...], got {list(data.x.shape)}")
+    x: Tensor = data.x.flatten(1)
+    return x
+
+
 @functional_transform("relational_knn_graph")
 class KNNGraph(BaseTransform):  # type: ignore[misc]
     r"""Adds the graph of :func:`knn_graph` to ``data``, from ``data.x`` and, where there is one, ``data.batch``.
@@ -161,13 +173,10 @@ class KNNGraph(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Data) -> Data:
         """Return ``data`` with the graph."""
-        if data.x is None:
-            raise ValueError("data.x must hold the features, got None")
-        edge_index, weight = knn_graph(
-            data.x.flatten(1), self.k, batch=data.get("batch"), **self.kwargs
-        )
-        data.edge_index = edge_index
-        data["edge_attr" if self.kwargs.get("kernel", "") is None else "edge_weight"] = weight
+        x = node_features(data)
+        data.edge_index, weight = knn_graph(x, self.k, batch=data.get("batch"), **self.kwargs)
+        distances = self.kwargs.get("kernel", "") is None
+        data.edge_weight, data.edge_attr = (None, weight) if distances else (weight, None)
         data.num_nodes = data.x.shape[0]
         return data
 

@@ -79,6 +79,44 @@ def test_zero_rows_have_no_edges_and_no_nan():
     assert x.grad.isfinite().all()
 
 
+def test_weights_exceed_the_threshold():
+    x = torch.linalg.qr(points(50, 50, dtype=torch.float32))[0]
+    for threshold in (0.0, 1e-9):
+        assert (dense_graph(x, threshold=threshold)[1] > threshold).all()
+
+
+def test_an_offset_changes_no_edges():
+    x = torch.randint(-64, 64, (100, 4), generator=torch.Generator().manual_seed(0)) / 32
+    want = dense_graph(x.double(), "rbf", 0.4)
+    edge_index, weight = dense_graph(x + 2.0**14, "rbf", 0.4)
+    assert edge_index.equal(want[0])
+    torch.testing.assert_close(weight.double(), want[1], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "rbf", rbf])
+def test_autocast_changes_nothing(similarity):
+    x = points(60, 8, dtype=torch.float32)
+    want = dense_graph(x, similarity, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = dense_graph(x, similarity, 0.1)
+    assert got[0].equal(want[0])
+    assert got[1].equal(want[1])
+
+
+def test_parameters_of_the_similarity_are_learned():
+    linear = torch.nn.Linear(3, 2, dtype=torch.float64)
+    x = points(9, 3)
+
+    def similarity(a: Tensor, b: Tensor) -> Tensor:
+        return cosine(linear(a), linear(b))
+
+    dense_graph(x, similarity)[1].square().sum().backward()
+    got = linear.weight.grad.clone()
+    linear.zero_grad()
+    cosine(linear(x), linear(x)).fill_diagonal_(0).relu().square().sum().backward()
+    torch.testing.assert_close(got, linear.weight.grad)
+
+
 def test_half_precision():
     weight = dense_graph(points(10, 3).bfloat16())[1]
     assert weight.dtype == torch.bfloat16

@@ -68,7 +68,7 @@ KERNELS = [
 def test_gradcheck(options):
     x = points(12, 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: knn_graph(x, 3, **options)[1], x)
-    assert torch.autograd.gradgradcheck(lambda x: knn_graph(x, 3, **options)[1], x)
+    assert torch.autograd.gradgradcheck(lambda x: knn_graph(x, 3, **options)[1], x, fast_mode=True)
 
 
 def test_kernels_by_formula():
@@ -161,13 +161,41 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert x.grad.dtype == dtype
 
 
-def test_autocast_changes_nothing():
+@pytest.mark.parametrize("options", [{}, {"kernel": "cosine"}, {"metric": "cosine"}], ids=str)
+def test_autocast_changes_nothing(options):
     x = points(50, 8, dtype=torch.float32)
-    want = knn_graph(x, 5)
+    want = knn_graph(x, 5, **options)
     with torch.autocast("cpu", torch.bfloat16):
-        got = knn_graph(x, 5)
+        got = knn_graph(x, 5, **options)
     assert got[0].equal(want[0])
     assert got[1].equal(want[1])
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-17, 1e-20, 1e-22])
+def test_a_cluster_tighter_than_squares_can_tell_has_no_nan(scale):
+    x = points(30, 3, dtype=torch.float32)
+    x[:8] *= scale
+    x.requires_grad_()
+    edge_index, weight = knn_graph(x, 3)
+    assert_contract(edge_index, weight.detach(), 30)
+    weight.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_saturated_softmax_has_no_nan():
+    p = (60 * points(80, 5, dtype=torch.float32)).softmax(1).requires_grad_()
+    for options in ({}, {"metric": "cosine"}, {"kernel": None}):
+        weight = knn_graph(p, 5, **options)[1]
+        assert torch.autograd.grad(weight.sum(), p)[0].isfinite().all()
+
+
+def test_zero_rows_have_gradient_zero_under_cosine():
+    x = points(10, 3)
+    x[:2] = 0
+    x.requires_grad_()
+    knn_graph(x, 3, metric="cosine")[1].square().sum().backward()
+    assert not x.grad[:2].any()
+    assert x.grad[2:].any()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +247,19 @@ def test_transform_without_kernel_gives_distances_as_attributes():
     data = KNNGraph(2, kernel=None)(Data(x=points(6, 2)))
     assert "edge_weight" not in data
     assert data.edge_attr.equal(knn_graph(data.x, 2, kernel=None)[1])
+
+
+def test_transform_leaves_nothing_of_an_earlier_graph():
+    first = KNNGraph(4)(Data(x=points(9, 2)))
+    distances = KNNGraph(2, kernel=None)(first)
+    assert "edge_weight" not in distances
+    assert "edge_attr" not in KNNGraph(3)(distances)
+    assert first.edge_weight.shape == (first.num_edges,), "the input is left as it was"
+
+
+def test_transform_needs_rows():
+    with pytest.raises(ValueError, match=r"data\.x must have shape \[n, \.\.\.\], got \[5\]"):
+        KNNGraph(2)(Data(x=torch.ones(5)))
 
 
 def test_transform_needs_features_and_shows_its_options():
