@@ -15,11 +15,7 @@ from pyg_relational.distributed import gather
 from pyg_relational.nn import FeatureCapture, graph_consistency_loss
 
 
-def main() -> None:
-    if "RANK" in os.environ:
-        dist.init_process_group("gloo")
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
+def train(rank: int, world: int) -> float:
     torch.manual_seed(0)
     x = torch.randn(65, 8)  # the global batch: 33 rows here, 32 there
     y = (x[:, 0] > 0).long()
@@ -36,9 +32,18 @@ def main() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    return loss.item()
+
+
+def main() -> None:
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo")
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    loss = train(rank, world)
     if rank == 0:
-        print(f"{world} process(es): loss {loss.item():.6f}")
+        print(f"{world} process(es): loss {loss:.6f}")
     if dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
 
 

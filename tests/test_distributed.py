@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ def work(rank: int, folder: str, sizes: list[int]) -> None:
     loss.backward()
     grads = torch.cat([p.grad.flatten() for p in model.parameters()])
     torch.save({"loss": loss.detach(), "grads": grads, "y": gather(y[rows])}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # gloo's destructor can wait for the GIL forever
 
 
 @pytest.mark.parametrize("sizes", [[6, 5], [10, 1]])
@@ -64,21 +66,22 @@ def test_identity_without_a_process_group():
     assert gather(x) is x
 
 
-def test_gather_in_one_process(tmp_path):
-    """Forward and backward with a group of one, in this process."""
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(gather, x)
-        assert gather(torch.arange(4)).equal(torch.arange(4))
-    finally:
-        dist.destroy_process_group()
+def test_gradcheck_with_a_group_of_one(monkeypatch):
+    """In this process, so without gloo: its collectives of one rank are copies."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 1)
+    monkeypatch.setattr(dist, "all_gather", lambda parts, x: parts[0].copy_(x))
+    monkeypatch.setattr(dist, "all_reduce", lambda x: None)
+    x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gather, x)
+    assert gather(torch.arange(4)).equal(torch.arange(4))
 
 
 def test_example_under_torchrun_equals_one_process():
     example = str(ROOT / "examples" / "distributed_gcr.py")
     one = subprocess.run([sys.executable, example], capture_output=True, text=True, check=True)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = subprocess.run([*run, example], capture_output=True, text=True, check=True)
+    two = subprocess.run([*run, example], capture_output=True, text=True, check=True, timeout=300)
     assert one.stdout.startswith("1 process(es): loss")
     assert one.stdout.split()[-1] == two.stdout.split()[-1]
