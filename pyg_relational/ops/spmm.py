@@ -30,11 +30,8 @@ def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> 
     if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
         row, order = row.sort()
         col, weight = col[order], weight[order]
-    row, col, weight = (
-        row.contiguous(),
-        col.contiguous(),
-        weight.contiguous(),
-    )  # MKL ignores strides
+    # MKL ignores strides.
+    row, col, weight = row.contiguous(), col.contiguous(), weight.contiguous()
     ptr = torch._convert_indices_from_coo_to_csr(row, num_rows)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")

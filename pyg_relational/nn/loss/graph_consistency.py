@@ -228,6 +228,8 @@ def _dense(u: Tensor, q: Tensor, y: Tensor, weights: PairWeights, *, relu: bool)
     same = y[:, None] == y
     f = (u @ u.T).relu() if relu else u @ u.T
     square = (f - same * (q @ q.T)).square()
+    if weights.same == weights.different:
+        return square.triu(1).sum() * weights.same
     return (square * weights.at(same, f.dtype)).triu(1).sum()
 
 
