@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -274,18 +275,20 @@ class GraphConsistencyLoss(nn.Module):
         num_samples: int | None = None,
     ) -> None:
         super().__init__()
-        self.stage = stage
-        self.weights = weights
-        self.temperature = temperature
-        self.detach_weights = detach_weights
-        self.detach_target = detach_target
-        self.target = target
-        self.relu = relu
-        self.center = center
-        self.balance = balance
-        self.reduction = reduction
-        self.method = method
-        self.num_samples = num_samples
+        self.options: dict[str, Any] = {
+            "stage": stage,
+            "weights": weights,
+            "temperature": temperature,
+            "detach_weights": detach_weights,
+            "detach_target": detach_target,
+            "target": target,
+            "relu": relu,
+            "center": center,
+            "balance": balance,
+            "reduction": reduction,
+            "method": method,
+            "num_samples": num_samples,
+        }
 
     def forward(
         self,
@@ -297,28 +300,9 @@ class GraphConsistencyLoss(nn.Module):
     ) -> Tensor:
         """Return the loss of a batch."""
         return graph_consistency_loss(
-            features,
-            logits,
-            y,
-            stage=self.stage,
-            weights=self.weights,
-            temperature=self.temperature,
-            detach_weights=self.detach_weights,
-            detach_target=self.detach_target,
-            target=self.target,
-            relu=self.relu,
-            center=self.center,
-            balance=self.balance,
-            reduction=self.reduction,
-            method=self.method,
-            num_samples=self.num_samples,
-            edge_index=edge_index,
-            generator=generator,
+            features, logits, y, edge_index=edge_index, generator=generator, **self.options
         )
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
-        return (
-            f"stage={self.stage!r}, weights={self.weights!r}, target={self.target!r}, "
-            f"reduction={self.reduction!r}, method={self.method!r}"
-        )
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
