@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyg_relational.ops import knn, unit_rows
 from tests import oracles
 
-module = importlib.import_module("pyg_relational.ops.knn")
+module = importlib.import_module("pyg_relational.ops.knn_candidates")
 METRICS = ["euclidean", "cosine"]
 FLOATS = [torch.float32, torch.float64]
 CUDA = pytest.param(
@@ -110,6 +110,7 @@ def test_random_points(n, d, k, dtype, metric, device):
 def test_sizes_that_cross_tiles(monkeypatch, constants, metric, d):
     for name, value in zip(("_CACHE", "_GEMM", "_PAIRS", "_HELD"), constants, strict=True):
         monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr("pyg_relational.ops.knn_rank._WIDEST", constants[0])
     x = torch.randn(211, d)
     for k in (1, 210):
         assert_nearest(knn(x, k, metric), x, k, metric, atol=1e-6)
@@ -194,8 +195,8 @@ def test_a_row_of_ties_does_not_widen_the_others(monkeypatch, metric):
 def test_an_outlier_leaves_few_candidates():
     x = torch.randn(3000, 4)
     x[1234] = 1e9
-    points = module._points(x, None, False)
-    assert sum(len(row) for row, _ in module._candidates(points, 5)) < 100 * len(x)
+    points = module.prepare(x, None, False)
+    assert sum(len(row) for row, _ in module.candidates(points, 5)) < 100 * len(x)
 
 
 @pytest.mark.parametrize("metric", METRICS)
