@@ -53,7 +53,7 @@ def _middle(x: Tensor) -> Tensor:
 
 
 def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Query and point of every pair that may be among a query's ``k`` nearest, sorted; block by block.
+    """Query and point of every pair that may be among a query's ``k`` nearest, by query; block by block.
 
     The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
     group whose minimum is above it (plus twice the rounding error) holds no neighbour.
@@ -66,7 +66,7 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
     rows = min(m, max(step, _GEMM // width // step * step)) if d >= 128 else min(m, step)
     buffer = points.x.new_full((rows, width), math.inf)
     norm = points.q.norm(dim=1)
-    parts: list[Tensor] = []
+    parts: list[tuple[Tensor, Tensor]] = []
     for begin in range(first, m, rows):
         q = points.q[begin : begin + rows]
         block = buffer[: q.shape[0], :n]
@@ -80,10 +80,10 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
             bound = _kth_smallest(fine.unflatten(1, (-1, per)).amin(2), k)
             bound = bound + _slack(length, length.square() + bound, d)
             row, col, _ = _within(tile, fine, bound)
-            parts.append((row + start) * n + col)
-            if sum(map(len, parts)) > _PAIRS or start + tile.shape[0] == m:
-                pairs = torch.cat(parts).sort().values
-                yield pairs // n, pairs % n
+            parts.append((row + start, col))
+            if sum(len(part[0]) for part in parts) > _PAIRS or start + tile.shape[0] == m:
+                rows_found, cols_found = zip(*parts, strict=True)
+                yield torch.cat(rows_found), torch.cat(cols_found)
                 parts = []
 
 

@@ -30,12 +30,12 @@ def rank(points: Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tens
     value[local, slot] = _distance(points, row, col)
     value, order = value.sort(dim=1, stable=True)
     index = index.gather(1, order)
-    if shape[1] > k and value.dtype != torch.float64:
-        near = value[:, k] - value[:, k - 1] <= _CLOSE * value[:, k - 1] + _blur(
-            points, value[:, k - 1]
-        )
-        exact = _distance_again(points, row[0] + near.nonzero(), index[near], value[near])
-        value[near], index[near] = exact
+    unsure = (value[:, 1 : k + 1] == value[:, :k][:, : shape[1] - 1]).any(1)
+    if shape[1] > k:
+        gap = value[:, k] - value[:, k - 1]
+        unsure |= gap <= _CLOSE * value[:, k - 1] + _blur(points, value[:, k - 1])
+    exact = _distance_again(points, row[0] + unsure.nonzero(), index[unsure], value[unsure])
+    value[unsure], index[unsure] = exact
     return index[:, :k], value[:, :k]
 
 
