@@ -1,5 +1,7 @@
 """Edge weights from distances."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -63,10 +65,28 @@ def unit_rows(x: Tensor) -> Tensor:
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    if x.shape[1] == 0:
-        return x
-    largest = x.detach().abs().amax(1, keepdim=True)
-    x = x / torch.exp2((torch.frexp(largest).exponent - 1).to(x.dtype))
-    square = torch.linalg.vecdot(x, x)[:, None]
-    unit: Tensor = x / square.where(square > 0, torch.inf).sqrt()
+    unit: Tensor = _UnitRows.apply(x)
     return unit
+
+
+class _UnitRows(torch.autograd.Function):
+    """Keeps nothing but its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        if x.numel() == 0:
+            return x.clone()
+        largest = x.abs().amax(1, keepdim=True)
+        x = x / torch.exp2((torch.frexp(largest).exponent - 1).to(x.dtype))
+        square = torch.linalg.vecdot(x, x)[:, None]
+        return x.div_(square.where(square > 0, torch.inf).sqrt_())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        unit = unit_rows(x)
+        length = torch.linalg.vecdot(x, unit)[:, None]
+        along = torch.linalg.vecdot(grad, unit)[:, None]
+        across: Tensor = (grad - along * unit) / length.where(length > 0, torch.inf)
+        return across
