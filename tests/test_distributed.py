@@ -46,6 +46,15 @@ def work(rank: int, folder: str, sizes: list[int]) -> None:
     os._exit(0)  # gloo's destructor can wait for the GIL forever
 
 
+def spawn(function, args, processes: int) -> None:
+    """Run the processes to their end, or fail instead of waiting forever."""
+    context = mp.spawn(function, args=args, nprocs=processes, join=False)
+    if not any(context.join(timeout=150) for _ in range(processes)):
+        for process in context.processes:
+            process.kill()
+        pytest.fail("the processes hang")
+
+
 @pytest.mark.parametrize("sizes", [[6, 5], [10, 1]])
 def test_two_processes_give_the_gradient_of_one(tmp_path, sizes):
     model, x, y = problem()
@@ -53,7 +62,7 @@ def test_two_processes_give_the_gradient_of_one(tmp_path, sizes):
     loss = global_loss(hidden, model[2](hidden), y)
     loss.backward()
     grads = torch.cat([p.grad.flatten() for p in model.parameters()])
-    mp.spawn(work, args=(str(tmp_path), sizes), nprocs=2)
+    spawn(work, (str(tmp_path), sizes), processes=2)
     for rank in range(2):
         got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(got["loss"], loss.detach(), rtol=1e-12, atol=1e-12)
