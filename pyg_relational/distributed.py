@@ -52,12 +52,17 @@ def gather(x: Tensor) -> Tensor:
     Returns:
         ``x`` itself where ``torch.distributed`` is not initialised.
 
+    Raises:
+        ValueError: If ``x`` has no rows to gather.
+
     Example:
         >>> import torch
         >>> from pyg_relational.distributed import gather
         >>> gather(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """
+    if x.dim() == 0:
+        raise ValueError("x must have rows, shape [n, ...], got a scalar")
     if not (dist.is_available() and dist.is_initialized()):
         return x
     rows: Tensor = _Gather.apply(x)

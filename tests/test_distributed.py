@@ -75,6 +75,11 @@ def test_identity_without_a_process_group():
     assert gather(x) is x
 
 
+def test_a_scalar_has_no_rows():
+    with pytest.raises(ValueError, match="x must have rows"):
+        gather(torch.tensor(1.0))
+
+
 def test_gradcheck_with_a_group_of_one(monkeypatch):
     """In this process, so without gloo: its collectives of one rank are copies."""
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
