@@ -33,4 +33,4 @@ def _row(name: str, repeat: int) -> Row:
     rounds = repeat if len(case.contestants) > 1 else 1
     seconds = in_fresh_process(name, "time", str(rounds), *case.contestants)
     memory = {peer: in_fresh_process(name, "memory", peer) for peer in case.contestants}
-    return Row(name, case.goal, seconds, memory)
+    return Row(name, case.goal, seconds, memory, in_fresh_process(name, "check"))

@@ -20,6 +20,7 @@ class Case:
     build: Build
     contestants: tuple[str, ...]
     goal: str
+    check: Callable[[], str] | None = None
 
 
 def _knn(d: int) -> Build:
@@ -41,6 +42,19 @@ def _knn(d: int) -> Build:
         }
 
     return build
+
+
+def _recall(d: int) -> Callable[[], str]:
+    def check() -> str:
+        torch.manual_seed(0)
+        x = torch.randn(10_000, d)
+        some = x[:1000].double()
+        distance = torch.cdist(some, x.double(), compute_mode="donot_use_mm_for_euclid_dist")
+        exact = distance.fill_diagonal_(torch.inf).topk(24, largest=False).indices
+        hit = (knn(x, 24).index[:1000, :, None] == exact[:, None]).any(2)
+        return f"recall {hit.double().mean():.6f} against float64"
+
+    return check
 
 
 def _knn_graph() -> dict[str, Callable[[], object]]:
@@ -93,18 +107,38 @@ def _gcr(n: int, d: int, c: int) -> Build:
     return build
 
 
+def _gcr_error(n: int, d: int, c: int) -> Callable[[], str]:
+    def check() -> str:
+        x, logits, y = _batch(n, d, c)
+        loss = graph_consistency_loss(x, logits, y, detach_target=False)
+        ours = (loss, *torch.autograd.grad(loss, (x, logits)))
+        x, logits = (t.detach().double().requires_grad_() for t in (x, logits))
+        loss = _literal(x, logits, y)
+        exact = (loss, *torch.autograd.grad(loss, (x, logits)))
+        value, *gradients = (
+            float((a - b).detach().norm() / b.detach().norm())
+            for a, b in zip(ours, exact, strict=True)
+        )
+        return f"off float64: value {value:.0e}, gradient {max(gradients):.0e}"
+
+    return check
+
+
 _GCR = ("ours", "literal dense")
 _KNN = ("ours", "faiss flat", "faiss backend")
 
 CASES = {
-    "knn n=10000 d=32 k=24": Case(_knn(32), _KNN, "time <= 1.1 x faiss flat"),
-    "knn n=10000 d=512 k=24": Case(_knn(512), _KNN, "time <= 1.1 x faiss flat"),
+    "knn n=10000 d=32 k=24": Case(_knn(32), _KNN, "time <= 1.1 x faiss flat", _recall(32)),
+    "knn n=10000 d=512 k=24": Case(_knn(512), _KNN, "time <= 1.1 x faiss flat", _recall(512)),
     "knn_graph weights and gradient n=10000 d=512 k=24": Case(
         _knn_graph, ("ours", "autograd of differences"), "extra memory < 150 MiB"
     ),
     "GCR forward and backward n=256 d=128 c=10": Case(_gcr(256, 128, 10), _GCR, ""),
     "GCR forward and backward n=8192 d=512 c=100": Case(
-        _gcr(8192, 512, 100), _GCR, ">= 2.3 x faster, extra memory <= 1/10"
+        _gcr(8192, 512, 100),
+        _GCR,
+        ">= 2.3 x faster, extra memory <= 1/10",
+        _gcr_error(8192, 512, 100),
     ),
     "GCR forward and backward n=65536 d=128 c=100": Case(
         _gcr(65536, 128, 100), ("ours",), "extra memory < 1 GiB"

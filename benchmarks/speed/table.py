@@ -17,13 +17,14 @@ class Row:
     goal: str
     seconds: dict[str, list[float]]
     memory: dict[str, float]
+    check: str
 
 
 def to_markdown(rows: list[Row]) -> str:
     """One line a contestant; ratios are ours against the peer."""
     lines = [
-        "| case | contestant | CPU s (median) | peer / ours | extra MiB | peer / ours | goal |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+        "| case | contestant | CPU s (median) | peer / ours | extra MiB | peer / ours | goal | check |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for row in rows:
         ours = next(iter(row.seconds))
@@ -33,7 +34,7 @@ def to_markdown(rows: list[Row]) -> str:
             memory = "" if first else f"{row.memory[name] / max(row.memory[ours], 1e-9):.2f}"
             lines.append(
                 f"| {row.name if first else ''} | {name} | {median(seconds):.3f} | {time} "
-                f"| {row.memory[name]:.0f} | {memory} | {row.goal if first else ''} |"
+                f"| {row.memory[name]:.0f} | {memory} | {row.goal if first else ''} | {row.check if first else ''} |"
             )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""One measurement: ``CASE time REPEAT CONTESTANT...`` or ``CASE memory CONTESTANT``."""
+"""One measurement: ``CASE time REPEAT CONTESTANT...``, ``CASE memory CONTESTANT``, ``CASE check``."""
 
 import json
 import sys
@@ -12,6 +12,10 @@ from benchmarks.speed.measure import cpu_seconds, extra_mib
 def main(case: str, what: str, *args: str) -> None:
     """Print the measurement as JSON."""
     torch.set_num_threads(1)
+    if what == "check":
+        check = CASES[case].check
+        print(json.dumps(check() if check else ""))
+        return
     functions = CASES[case].build()
     if what == "memory":
         print(json.dumps(extra_mib(functions[args[0]])))

@@ -25,10 +25,10 @@ def test_extra_memory_is_that_of_the_call():
 
 
 def test_table_compares_with_the_first():
-    row = Row("case", "goal", {"ours": [2.0], "peer": [5.0]}, {"ours": 10.0, "peer": 40.0})
+    row = Row("case", "goal", {"ours": [2.0], "peer": [5.0]}, {"ours": 10.0, "peer": 40.0}, "exact")
     assert to_markdown([row]).splitlines()[2:] == [
-        "| case | ours | 2.000 |  | 10 |  | goal |",
-        "|  | peer | 5.000 | 2.50 | 40 | 4.00 |  |",
+        "| case | ours | 2.000 |  | 10 |  | goal | exact |",
+        "|  | peer | 5.000 | 2.50 | 40 | 4.00 |  |  |",
     ]
 
 
