@@ -100,6 +100,8 @@ def graph_consistency_loss(
     check_choice(method, ("auto", "dense", "tiled", "sparse"), "method")
     if temperature <= 0:
         raise ValueError(f"temperature must be > 0, got {temperature}")
+    if edge_index is not None and method in ("dense", "tiled"):
+        raise ValueError(f"edge_index must be None with method={method!r}, got a graph")
     _check_inputs(layers, logits, y)
     chosen = _stage(len(layers), stage)
     factors = _layer_weights(len(layers), chosen, weights)
@@ -113,7 +115,7 @@ def graph_consistency_loss(
     with torch.autocast(logits.device.type, enabled=False):
         q = _predictions(logits.detach() if detach_target else logits, target)
         units = [unit_rows(_full(layers[i].flatten(1), center)) for i in chosen]
-        if edge_index is not None and method in ("auto", "sparse"):
+        if edge_index is not None:
             pairs = _pairs(edge_index, y.shape[0])
             extra = complement_pairs(pairs, y.shape[0], num_samples, generator)
             scale = _edge_weights(y, pairs, num_samples, reduction, balance)

@@ -362,6 +362,7 @@ def test_compiles_without_graph_break():
         ({"method": "fast"}, "method must be one of"),
         ({"method": "sparse"}, "edge_index must be given"),
         ({"num_samples": 5}, "edge_index must be given"),
+        ({"method": "tiled", "edge_index": complete(4)}, "edge_index must be None with method='tiled'"),
         ({"edge_index": complete(4), "num_samples": 0}, "num_samples must be >= 1 or None, got 0"),
         ({"edge_index": complete(9)}, "num_nodes|must be <"),
         ({"y": torch.tensor([0, 1, -1, 0]), "edge_index": complete(4)}, "y must hold no -1"),
