@@ -24,7 +24,9 @@ class Source:
 
     ``train_size`` takes a stratified subset of the training split, ``label_noise`` moves that
     fraction of the training labels to another class, uniformly; both are drawn by the run's seed.
-    ``standardise`` scales each feature by mean and standard deviation of the training samples.
+    ``labels_per_class`` labels of each class are kept, drawn by the seed; the rest of the training
+    samples stay, with -1 for a label. ``standardise`` scales each feature by mean and standard
+    deviation of the training samples.
     """
 
     name: str
@@ -32,10 +34,11 @@ class Source:
     label_noise: float = 0.0
     standardise: bool = True
     allow_partial: bool = False
+    labels_per_class: int | None = None
 
 
 class Problem(NamedTuple):
-    """Training samples with the labels as given, their true labels, and samples to score on."""
+    """Training samples with the labels as given (-1: hidden), their true ones, samples to score on."""
 
     train: Samples
     true_y: Tensor
@@ -52,7 +55,9 @@ def describe(source: Source) -> str:
     """Short name for tables."""
     size = f", {source.train_size} train" if source.train_size else ""
     noise = f", {source.label_noise:.0%} label noise" if source.label_noise else ""
-    return f"{source.name}{size}{noise}"
+    count = source.labels_per_class
+    labels = f", {count} label{'s' * (count > 1)} a class" if count else ""
+    return f"{source.name}{size}{noise}{labels}"
 
 
 def check(source: Source) -> None:
@@ -61,6 +66,8 @@ def check(source: Source) -> None:
         raise ValueError(f"data set must be one of {datasets.__all__}, got {source.name!r}")
     if not 0 <= source.label_noise < 1:
         raise ValueError(f"label_noise must be in [0, 1), got {source.label_noise}")
+    if source.labels_per_class is not None and source.labels_per_class < 1:
+        raise ValueError(f"labels_per_class must be >= 1, got {source.labels_per_class}")
     if source.allow_partial and not _can_be_partial(source.name):
         raise ValueError(f"allow_partial: {source.name} has no partial form")
 
@@ -82,7 +89,13 @@ def problem(source: Source, seed: int, validate: bool = False) -> Problem:
         seed: Draws the subset and the noise.
         validate: Score on a stratified fifth of the training samples, with labels as noisy as
             the others, in place of the test split, which is then not looked at.
+
+    Raises:
+        ValueError: A class has fewer samples than ``labels_per_class``; or it is given and
+            ``validate``: held-out labels would be labels that the run may not have.
     """
+    if validate and source.labels_per_class is not None:
+        raise ValueError("labels_per_class leaves no labels to hold out, got validate=True")
     (x, y), test, num_classes = _splits(source.name, source.allow_partial)
     if source.train_size is not None:
         keep, _ = _divide(y, train_size=source.train_size, seed=seed)
@@ -92,6 +105,8 @@ def problem(source: Source, seed: int, validate: bool = False) -> Problem:
         keep, rest = _divide(y, test_size=HELD_OUT, seed=seed)
         test = Samples(x[rest], noisy[rest])
         x, y, noisy = x[keep], y[keep], noisy[keep]
+    if source.labels_per_class is not None:
+        noisy = hide_labels(noisy, source.labels_per_class, num_classes, seed)
     result = Problem(Samples(x, noisy), y, test, num_classes)
     return _standardised(result) if source.standardise else result
 
@@ -104,6 +119,17 @@ def flip_labels(y: Tensor, fraction: float, num_classes: int, seed: int) -> Tens
     noisy = y.clone()
     noisy[flipped] = (y[flipped] + shift) % num_classes
     return noisy
+
+
+def hide_labels(y: Tensor, per_class: int, num_classes: int, seed: int) -> Tensor:
+    """``per_class`` labels of each class, drawn uniformly; -1 in place of the others."""
+    if (least := int(y.bincount(minlength=num_classes).min())) < per_class:
+        raise ValueError(f"labels_per_class must be at most {least} here, got {per_class}")
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(y)))
+    shown = torch.cat([order[y[order] == c][:per_class] for c in range(num_classes)])
+    hidden = torch.full_like(y, -1)
+    hidden[shown] = y[shown]
+    return hidden
 
 
 def _divide(y: Tensor, seed: int, **size: Any) -> tuple[Tensor, Tensor]:

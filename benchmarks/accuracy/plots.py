@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from numpy.typing import NDArray
-from scipy import stats
 
+from benchmarks.accuracy.robustness import NORMS
 from benchmarks.accuracy.store import Row
-from benchmarks.accuracy.tables import CONFIDENCE, compare, frame
+from benchmarks.accuracy.tables import compare, frame, half_interval
 from pyg_relational.metrics import class_similarity
 from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
 
@@ -24,6 +24,7 @@ from pyg_relational.visualize import new_figure, prediction_graph, relation_matr
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 CURVES = {"loss": "training loss (each method's own)", "train_accuracy": "training accuracy (%)"}
+RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
 CURVES |= {"test_accuracy": "test accuracy (%)"}
 
 
@@ -41,13 +42,16 @@ def write(rows: Sequence[Row], folders: Sequence[Path], output: Path) -> list[Pa
     runs = frame(rows)
     if runs.empty:
         return []
-    figures = {"accuracy": accuracy(runs)}
+    figures: dict[str, Figure | None] = {"accuracy": accuracy(runs)}
     for task, of_task in runs.groupby("task", sort=False):
-        name = re.sub(r"\W+", "-", str(task)).strip("-").lower()
+        name = _file_name(str(task))
         figures[f"curves-{name}"] = curves(of_task)
-        if (figure := relations(of_task, folders)) is not None:
-            figures[f"relations-{name}"] = figure
-    return [save_figure(figure, output / name)[0] for name, figure in figures.items()]
+        figures[f"attacks-{name}"] = attacks(of_task)
+        figures[f"relations-{name}"] = relations(of_task, folders)
+    rated = runs["task"].str.extract(RATE)
+    for data, of_data in runs.groupby(rated["data"], sort=False):
+        figures[f"labels-{_file_name(str(data))}"] = label_rates(of_data)
+    return [save_figure(f, output / name)[0] for name, f in figures.items() if f is not None]
 
 
 def accuracy(runs: pd.DataFrame) -> Figure:
@@ -63,7 +67,7 @@ def accuracy(runs: pd.DataFrame) -> Figure:
             values = 100 * of_task.loc[of_task["method"] == method, "accuracy"].to_numpy()
             style = _style(methods.index(method))
             left.plot(values, np.full(len(values), line), ".", color=style["color"], alpha=0.35)
-            half = _half_interval(values)
+            half = half_interval(values)
             left.errorbar(values.mean(), line, xerr=half, capsize=3, label=method, **style)
             if method != present[0]:
                 pair = compare(of_task, task, method, present[0], "accuracy")
@@ -83,8 +87,55 @@ def accuracy(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def curves(runs: pd.DataFrame) -> Figure:
-    """Mean of each method over seeds for each epoch; the band is one standard deviation."""
+def label_rates(runs: pd.DataFrame) -> Figure:
+    """Accuracy against labels a class, mean with its interval."""
+    task = runs["task"].str.extract(RATE)
+    rates = task["rate"].astype(int).to_numpy()
+    figure = new_figure(6, 4.4)
+    ax = figure.subplots()
+    for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
+        of_method = rates[(runs["method"] == method).to_numpy()]
+        _interval_line(ax, of_method, 100 * group["accuracy"].to_numpy(), str(method), number)
+    ax.set(xscale="log", xlabel="labels a class", ylabel="test accuracy (%)")
+    ax.set_xticks(np.unique(rates), [str(rate) for rate in np.unique(rates)])
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+    seeds = runs["seed"].nunique()
+    _legend(
+        figure, ax, f"{task['data'].iloc[0]}: mean and 95 % Student-t interval over {seeds} seeds"
+    )
+    return figure
+
+
+def attacks(runs: pd.DataFrame) -> Figure | None:
+    """Accuracy against the radius of each attack, mean with its interval; None without attacks."""
+    if "attacks" not in runs or (runs := runs.dropna(subset=["attacks"])).empty:
+        return None
+    figure = new_figure(3.1 * len(NORMS), 3.8)
+    panels = figure.subplots(1, len(NORMS), sharey=True)
+    for ax, (attack, norm) in zip(panels, NORMS.items(), strict=True):
+        for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
+            parts = [made[attack] for made in group["attacks"]]
+            radius = np.concatenate([part["radius"] for part in parts])
+            values = 100 * np.concatenate([part["accuracy"] for part in parts])
+            _interval_line(ax, radius, values, str(method), number)
+        ax.set(title=attack, xlabel=norm, ylim=(0, 100))
+        ax.grid(alpha=0.3)
+    panels[0].set_ylabel("accuracy of attacked samples (%)")
+    seeds = runs["seed"].nunique()
+    title = f"{runs['task'].iloc[0]}: mean and 95 % Student-t interval over {seeds} seeds"
+    _legend(figure, panels[0], title)
+    return figure
+
+
+def curves(runs: pd.DataFrame) -> Figure | None:
+    """Mean of each method over seeds for each epoch; the band is one standard deviation.
+
+    Methods without training are left out; None if no other is there.
+    """
+    runs = runs[runs["curve"].astype(bool)]
+    if runs.empty:
+        return None
     shown = [name for name in CURVES if all(name in curve for curve in runs["curve"])]
     figure = new_figure(4.2 * len(shown), 3.6)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
@@ -141,10 +192,19 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
-def _half_interval(values: NDArray[np.float64]) -> float:
-    if len(values) < 2:
-        return 0.0
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+def _interval_line(
+    ax: Axes, x: NDArray[np.float64], values: NDArray[np.float64], method: str, number: int
+) -> None:
+    """Means of ``values`` over each ``x``, with their intervals."""
+    at = np.unique(x)
+    groups = [values[x == point] for point in at]
+    means, halves = np.array([(group.mean(), half_interval(group)) for group in groups]).T
+    style = _style(number) | {"linestyle": ["-", "--", "-.", ":"][number % 4]}
+    ax.errorbar(at, means, halves, capsize=3, linewidth=1.2, label=method, **style)
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"\W+", "-", title).strip("-").lower()
 
 
 def _band(ax: Axes, name: str, method: str, group: pd.DataFrame, number: int) -> None:

@@ -11,13 +11,15 @@ import torch
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from benchmarks.accuracy import data, machine, methods, models
+from benchmarks.accuracy import config, data, machine, methods, models
 from benchmarks.accuracy.config import Run, Study, settings
-from benchmarks.accuracy.methods import Method, Output
+from benchmarks.accuracy.methods import Method
+from benchmarks.accuracy.robustness import robustness
 from benchmarks.accuracy.store import Row, Store
-from benchmarks.accuracy.train import fit, predict, score
+from benchmarks.accuracy.train import Output, fit, predict, score
 
 PROBE = 160  # test samples in the picture of the relations
+SURROGATE = 10_000  # from a run's seed to that of the network whose adversarial samples it gets
 
 
 def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
@@ -96,10 +98,11 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         "train_samples": len(problem.train.y),
         "scored_samples": len(problem.test.y),
         **score(method, problem),
+        **_attacked(run, method, problem, device),
         "train_seconds": fitted.wall,
         "train_cpu_seconds": fitted.cpu,
         "seconds_per_epoch": fitted.wall / run.task.train.epochs,
-        "milliseconds_per_step": 1000 * fitted.wall / fitted.steps,
+        "milliseconds_per_step": 1000 * fitted.wall / max(1, fitted.steps),
         "peak_memory_mib": memory,
         "curve": fitted.curve,
         **machine.describe(device),
@@ -111,15 +114,24 @@ def build(run: Run, problem: data.Problem, device: str) -> Method:
     """The method on a network that depends on the seed alone."""
     torch.manual_seed(run.seed)
     shape = list(problem.train.x.shape[1:])
-    config = run.config
-    model = models.register[config["model"]["name"]](
-        shape, problem.num_classes, **config["model"]["options"]
-    )
-    method = methods.register[config["method"]["name"]](
-        model.to(device), problem.train, **config["method"]["options"]
+    of_model, of_method = run.config["model"], run.config["method"]
+    model = models.register[of_model["name"]](shape, problem.num_classes, **of_model["options"])
+    method = methods.register[of_method["name"]](
+        model.to(device), problem.train, **of_method["options"]
     )
     torch.manual_seed(run.seed)
     return method
+
+
+def _attacked(run: Run, method: Method, problem: data.Problem, device: str) -> dict[str, Any]:
+    """Robustness, where the task asks for it; the surrogate is a baseline of another seed."""
+    attack = run.task.attack
+    if run.stage != "test" or attack is None:
+        return {}
+    other = replace(run, method=config.Method("baseline"), seed=run.seed + SURROGATE)
+    surrogate = build(other, problem, device)
+    fit(surrogate, problem, run.task.train, other.seed)
+    return {"attacks": robustness(method, surrogate, problem.test, attack, run.seed)}
 
 
 def _device(name: str) -> str:

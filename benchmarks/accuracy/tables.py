@@ -22,6 +22,13 @@ METRICS = {
 CONFIDENCE = 0.95
 
 
+def half_interval(values: Sequence[float]) -> float:
+    """Half of the 95 % Student-t interval of a mean; 0 of a single value."""
+    if len(values) < 2:
+        return 0.0
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+
+
 class Paired(NamedTuple):
     """A paired comparison over seeds: mean difference, its interval, and how often it is > 0."""
 
@@ -89,6 +96,22 @@ def results(rows: Sequence[Row], baseline: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def attacks(rows: Sequence[Row]) -> pd.DataFrame:
+    """Accuracy under each attack and radius, with its interval; one column a method."""
+    runs = [row for row in rows if row["stage"] == "test" and "attacks" in row]
+    values: dict[tuple[str, str, float], dict[str, list[float]]] = {}
+    for row in runs:
+        for name, curve in row["attacks"].items():
+            for radius, accuracy in zip(curve["radius"], curve["accuracy"], strict=True):
+                cell = values.setdefault((row["task"], name, radius), {})
+                cell.setdefault(row["method"], []).append(100 * accuracy)
+    lines = []
+    for (task, name, radius), cell in values.items():
+        shown = {m: f"{np.mean(v):.1f} ± {half_interval(v):.1f}" for m, v in cell.items()}
+        lines.append({"task": task, "attack": name, "radius": f"{radius:g}", **shown})
+    return pd.DataFrame(lines)
+
+
 def chosen(rows: Sequence[Row]) -> pd.DataFrame:
     """The setting that each method was run with, and what it scored on the held-out samples."""
     tuned = [row for row in rows if row["stage"] == "tune"]
@@ -121,6 +144,11 @@ def report(
         parts += [
             "Settings, chosen on a held-out fifth of the training samples:",
             markdown(settings),
+        ]
+    if len(robust := attacks(rows)):
+        parts += [
+            "Accuracy % of attacked test samples, mean over seeds ± 95 % Student-t interval:",
+            markdown(robust),
         ]
     parts += [f"Not run: {label}. {why}" for label, why in (skipped or {}).items()]
     return "\n\n".join(parts) + "\n"

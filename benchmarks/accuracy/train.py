@@ -14,12 +14,19 @@ from torchmetrics.functional.classification import multiclass_calibration_error 
 
 from benchmarks.accuracy.config import Train
 from benchmarks.accuracy.data import Problem
-from benchmarks.accuracy.methods import Batch, Method, Output
+from benchmarks.accuracy.methods import Batch, Method
 from pyg_relational.metrics import class_similarity
 from pyg_relational.ops import knn
 
 ECE_BINS = 15
 NEIGHBOURS = 10
+
+
+class Output(NamedTuple):
+    """Logits ``[n, c]`` (their softmax is the prediction) and features ``[n, d]``."""
+
+    logits: Tensor
+    features: Tensor
 
 
 class Fit(NamedTuple):
@@ -32,14 +39,17 @@ class Fit(NamedTuple):
 
 
 def fit(method: Method, problem: Problem, train: Train, seed: int) -> Fit:
-    """Train a method.
+    """Train a method on the labelled samples.
 
     Order and augmentation are drawn from ``seed`` alone, so that all methods see the same batches. The last batch
     of an epoch is left out if it is not full.
     """
+    if method.loss is None:
+        return Fit({}, 0.0, 0.0, 0)
     generator = torch.Generator().manual_seed(seed)
-    batch_size = min(train.batch_size, len(problem.train.y))
-    steps = train.epochs * (len(problem.train.y) // batch_size)
+    labelled = (problem.train.y >= 0).nonzero().flatten()
+    batch_size = min(train.batch_size, len(labelled))
+    steps = train.epochs * (len(labelled) // batch_size)
     optimiser = AdamW(method.module.parameters(), lr=train.lr, weight_decay=train.weight_decay)
     schedule = LambdaLR(optimiser, lambda step: _rate(step / steps, train.schedule))
     curve: dict[str, list[float]] = {"loss": [], "train_accuracy": []}
@@ -49,12 +59,13 @@ def fit(method: Method, problem: Problem, train: Train, seed: int) -> Fit:
         method.on_epoch(epoch)
         method.module.train()
         losses, hits = [], []
-        order = torch.randperm(len(problem.train.y), generator=generator)
-        for index in order.to(problem.train.y.device).split(batch_size):
+        order = torch.randperm(len(labelled), generator=generator)
+        for index in labelled[order.to(labelled.device)].split(batch_size):
             if len(index) < batch_size:
                 continue
             x = problem.train.x[index]
             x = crop_and_flip(x, generator) if train.augment else x
+            x = add_noise(x, train.noise, generator) if train.noise else x
             batch = Batch(x, problem.train.y[index], index)
             loss, logits = method.loss(batch)
             optimiser.zero_grad()
@@ -77,9 +88,15 @@ def fit(method: Method, problem: Problem, train: Train, seed: int) -> Fit:
 @torch.no_grad()
 def predict(method: Method, x: Tensor, batch_size: int = 1000) -> Output:
     """Logits and features of all inputs, in evaluation mode."""
+    features = embed(method, x, batch_size)
+    return Output(method.classifier()(features), features)
+
+
+@torch.no_grad()
+def embed(method: Method, x: Tensor, batch_size: int = 1000) -> Tensor:
+    """Features of all inputs, in evaluation mode."""
     method.module.eval()
-    outputs = [method.predict(part) for part in x.split(batch_size)]
-    return Output(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
+    return torch.cat([method.embed(part) for part in x.split(batch_size)])
 
 
 def score(method: Method, problem: Problem) -> dict[str, float]:
@@ -90,7 +107,7 @@ def score(method: Method, problem: Problem) -> dict[str, float]:
     """
     logits, features = predict(method, problem.test.x)
     y, c = problem.test.y, problem.num_classes
-    known = predict(method, problem.train.x).features
+    known = embed(method, problem.train.x)
     neighbours = knn(known, NEIGHBOURS, metric="cosine", y=features).index
     votes = one_hot(problem.true_y[neighbours], c).sum(1).argmax(1)
     intra, inter = class_similarity(features, y)
@@ -116,6 +133,11 @@ def crop_and_flip(x: Tensor, generator: torch.Generator, margin: int = 4) -> Ten
     padded = pad(x, [margin] * 4).movedim(1, -1)
     image = torch.arange(n, device=x.device)[:, None, None]
     return padded[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def add_noise(x: Tensor, std: float, generator: torch.Generator) -> Tensor:
+    """Inputs with Gaussian noise of standard deviation ``std``."""
+    return x + std * torch.randn(x.shape, generator=generator).to(x.device)
 
 
 def _rate(progress: float, schedule: str) -> float:

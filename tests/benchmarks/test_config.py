@@ -1,3 +1,5 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,17 @@ def test_shipped_configs_are_valid_and_described(path):
         ("name: PenDigits", "name: PenDigit", "data set must be one of .* got 'PenDigit'"),
         ("train_size: 300", "label_noise: 1.0", r"label_noise must be in \[0, 1\), got 1.0"),
         ("train_size: 300", "allow_partial: true", "PenDigits has no partial form"),
+        ("train_size: 300", "labels_per_class: 0", "labels_per_class must be >= 1, got 0"),
+        (
+            "train_size: 300",
+            "labels_per_class: 5",
+            "labels_per_class leaves no labels to tune with",
+        ),
+        (
+            "  model:",
+            "  attack: {radii: [0.1], l2_radii: [1.0]}\n  model:",
+            r"inputs in \[0, 1\]: standardise must be false",
+        ),
         ("name: mlp", "name: mlpp", "model must be one of .* got 'mlpp'"),
         ("depth: 2", "dept: 2", r"options of model 'mlp' must be among .* got \['dept'\]"),
         ("name: gcr", "name: grc", "method must be one of .* got 'grc'"),
@@ -61,8 +74,11 @@ def test_settings_go_to_training_or_method(study_file):
 
 
 def test_id_depends_on_all_that_the_result_does_and_on_nothing_else(study_file):
-    def run(old="", new=""):
-        study = load(study_file(old, new))
+    def run(old="", new="", trials=True):
+        path = study_file(old, new)
+        if not trials:
+            path.write_text(re.sub("  grid: .*\n", "", path.read_text()))
+        study = load(path)
         return settings("test", study.tasks[0], study.methods[1], study.seeds[0])[0]
 
     same = run("name: gcr", "name: gcr\n  label: ours\n  options: {stage: late}")
@@ -70,17 +86,33 @@ def test_id_depends_on_all_that_the_result_does_and_on_nothing_else(study_file):
     others = [
         run("seeds: [0, 1]", "seeds: [5, 6]"),
         run("train_size: 300", "train_size: 301"),
+        run("train_size: 300", "train_size: 300, labels_per_class: 5", trials=False),
+        run("batch_size: 50", "batch_size: 50, noise: 0.1"),
         run("width: 16", "width: 17"),
         run("batch_size: 50", "batch_size: 51"),
         run("name: gcr", "name: gcr\n  options: {stage: early}"),
     ]
-    assert len({run().id, *(other.id for other in others)}) == 6
+    assert len({run().id, *(other.id for other in others)}) == 8
 
 
 def test_id_is_stable_across_versions_of_this_code(study_file):
     study = load(study_file())
     run = settings("test", study.tasks[0], study.methods[0], 0)[0]
     assert run.id == "45f095a26dfc0252"
+
+
+def test_attacks_belong_to_the_id_of_test_runs_alone(study_file):
+    path = study_file("  model:", "  attack: {radii: [0.1], l2_radii: [1.0]}\n  model:")
+    path.write_text(
+        path.read_text().replace("train_size: 300", "train_size: 300, standardise: false")
+    )
+    study = load(path)
+    task, method = study.tasks[0], study.methods[0]
+    for stage, differs in (("tune", False), ("test", True)):
+        attacked, plain = (
+            settings(stage, t, method, 0)[0] for t in (task, replace(task, attack=None))
+        )
+        assert (attacked.id != plain.id) is differs
 
 
 def test_seeds_can_be_given_in_place_of_the_files(study_file):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from benchmarks.accuracy.plots import accuracy, curves, relations, write
+from benchmarks.accuracy.plots import accuracy, attacks, curves, label_rates, relations, write
+from benchmarks.accuracy.robustness import NORMS
 from benchmarks.accuracy.tables import frame
 
 
@@ -63,6 +65,48 @@ def test_relations_draw_each_method_whose_features_were_kept(tmp_path):
     assert titles[0] == "features before training\nintra-class cos 0.00, inter-class 0.00"
     assert titles.count("masked prediction graph\nafter training") == 2
     assert relations(frame(ROWS), [tmp_path / "elsewhere"]) is None
+
+
+def test_label_rates_are_drawn_in_order_with_their_intervals():
+    rates = {10: (0.7, 0.8), 1: (0.1, 0.3)}
+    rows = [
+        row(f"digits, {rate} label{'s' * (rate > 1)} a class", "gcr", seed, value)
+        for rate, values in rates.items()
+        for seed, value in enumerate(values)
+    ]
+    (ax,) = label_rates(frame(rows)).axes
+    (line,) = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
+    assert list(line.get_xdata()) == [1, 10]
+    np.testing.assert_allclose(line.get_ydata(), [20, 75])
+    half = stats.t.ppf(0.975, 1) * 5
+    (bars,) = ax.collections
+    np.testing.assert_allclose(bars.get_segments()[1], [[10, 75 - half], [10, 75 + half]])
+
+
+def test_label_rates_have_one_picture_a_data_set(tmp_path):
+    rows = [row(f"{d}, {n} labels a class", "gcr", 0, 0.5) for d in ("a", "b") for n in (2, 5)]
+    names = [file.name for file in write([*rows, row("a", "gcr", 0, 0.5)], [], tmp_path)]
+    assert [name for name in names if "labels" in name and "curves" not in name] == [
+        "labels-a.png",
+        "labels-b.png",
+    ]
+
+
+def test_attacks_are_drawn_for_tasks_that_have_them():
+    made = {name: {"radius": [0.0, 0.1], "accuracy": [0.9, 0.5]} for name in NORMS}
+    worse = {name: {"radius": [0.0, 0.1], "accuracy": [0.8, 0.3]} for name in NORMS}
+    rows = [ROWS[0] | {"attacks": made}, ROWS[2] | {"attacks": worse}]
+    panels = attacks(frame(rows)).axes
+    assert [ax.get_title() for ax in panels] == list(NORMS)
+    np.testing.assert_allclose(panels[0].lines[0].get_ydata(), [85, 40])
+    assert attacks(frame(ROWS)) is None
+
+
+def test_untrained_methods_have_no_curves():
+    untrained = row("digits", "laplace", 0, 0.5) | {"curve": {}}
+    figure = curves(frame([ROWS[0], untrained]))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["baseline"]
+    assert curves(frame([untrained])) is None
 
 
 def test_no_rows_no_pictures(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.accuracy import data
-from benchmarks.accuracy.data import Source, available, flip_labels, problem
+from benchmarks.accuracy.data import Source, available, describe, flip_labels, hide_labels, problem
 
 
 def test_whole_split_as_published():
@@ -61,6 +61,41 @@ def test_noise_is_in_training_and_validation_labels_but_not_in_test_labels():
     held = problem(Source("PenDigits", label_noise=0.4), seed=0, validate=True)
     true = problem(Source("PenDigits"), seed=0, validate=True)
     assert (held.test.y != true.test.y).float().mean() > 0.3
+
+
+def test_some_labels_of_each_class_are_kept_and_the_rest_hidden():
+    y = torch.arange(1000) % 5
+    hidden = hide_labels(y, 3, 5, seed=0)
+    shown = hidden >= 0
+    assert hidden[shown].bincount().tolist() == [3] * 5
+    assert torch.equal(hidden[shown], y[shown])
+    assert (hidden[~shown] == -1).all()
+    assert torch.equal(hidden, hide_labels(y, 3, 5, seed=0))
+    assert not torch.equal(hidden, hide_labels(y, 3, 5, seed=1))
+    with pytest.raises(ValueError, match="labels_per_class must be at most 200 here, got 201"):
+        hide_labels(y, 201, 5, seed=0)
+
+
+def test_hidden_labels_stay_true_elsewhere_and_more_labels_hold_the_fewer():
+    few, more, full = (
+        problem(Source("PenDigits", train_size=500, labels_per_class=n), seed=0)
+        for n in (2, 5, None)
+    )
+    assert (few.train.y >= 0).sum() == 20
+    assert (more.train.y[few.train.y >= 0] >= 0).all()
+    assert torch.equal(few.true_y, full.train.y)
+    assert torch.equal(few.train.x, full.train.x)
+    assert torch.equal(few.test.y, full.test.y)
+
+
+def test_hidden_labels_are_not_held_out():
+    with pytest.raises(ValueError, match="no labels to hold out"):
+        problem(Source("PenDigits", labels_per_class=2), seed=0, validate=True)
+
+
+def test_names_say_how_many_labels():
+    assert describe(Source("PenDigits", labels_per_class=1)) == "PenDigits, 1 label a class"
+    assert describe(Source("PenDigits", labels_per_class=5)) == "PenDigits, 5 labels a class"
 
 
 def test_says_why_a_data_set_is_missing(monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy.tables import METRICS, chosen, markdown, paired, report, results
+from benchmarks.accuracy.tables import METRICS, attacks, chosen, markdown, paired, report, results
 
 
 def row(method, seed, accuracy, stage="test", **other):
@@ -74,6 +74,23 @@ def test_chosen_tells_what_varied_and_how_it_did():
             "held-out accuracy %": "90.00",
         }
     ]
+
+
+def test_attacks_are_means_with_intervals_for_each_radius():
+    made = [{"PGD": {"radius": [0.0, 0.1], "accuracy": [0.9, a]}} for a in (0.2, 0.4)]
+    rows = [row("gcr", seed, 0.9) | {"attacks": a} for seed, a in enumerate(made)]
+    rows += [row("baseline", seed, 0.9) | {"attacks": made[0]} for seed in range(2)]
+    table = attacks([*rows, row("gcr", 7, 0.1, stage="tune")])
+    half = stats.t.ppf(0.975, 1) * 10
+    assert table.to_dict("records")[1] == {
+        "task": "digits",
+        "attack": "PGD",
+        "radius": "0.1",
+        "gcr": f"30.0 ± {half:.1f}",
+        "baseline": "20.0 ± 0.0",
+    }
+    assert "Accuracy % of attacked test samples" in report(rows)
+    assert "attacked" not in report([row("gcr", 0, 0.9)])
 
 
 def test_markdown_is_aligned():

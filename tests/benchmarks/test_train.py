@@ -6,12 +6,12 @@ import torch
 from benchmarks.accuracy import machine
 from benchmarks.accuracy.config import Train, load, settings
 from benchmarks.accuracy.data import Problem, problem
-from benchmarks.accuracy.methods import Method, Output, Samples
+from benchmarks.accuracy.methods import Method, Samples
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.registry import Registry
 from benchmarks.accuracy.study import build
-from benchmarks.accuracy.train import crop_and_flip, fit, score
+from benchmarks.accuracy.train import add_noise, crop_and_flip, fit, predict, score
 
 
 @pytest.fixture
@@ -90,8 +90,10 @@ def test_scores_of_a_known_predictor():
     y_wrong = y.clone()
     y_wrong[:10] = 1 - y_wrong[:10]
     features = torch.nn.functional.one_hot(y, 2).float()
-    method = Method(torch.nn.Identity(), lambda b: None, lambda x: Output(x, features[: len(x)]))
     logits = torch.nn.functional.one_hot(y_wrong, 2) * 2.0
+    method = Method(
+        torch.nn.Identity(), lambda x: features[: len(x)], lambda: lambda z: logits, None
+    )
     got = score(method, Problem(Samples(logits, y), y, Samples(logits, y), 2))
     confidence = torch.sigmoid(torch.tensor(2.0)).item()
     assert got["accuracy"] == pytest.approx(0.75)
@@ -113,6 +115,51 @@ def test_augmentation_shifts_and_mirrors_whole_images():
     assert torch.equal(out[:, 0], out[:, 2])
     shifted = {tuple(o.flatten().tolist()) for o in out[:, 0]}
     assert len(shifted) > 80
+
+
+def test_noise_has_its_deviation_and_generator():
+    x = torch.ones(100, 50)
+    noisy, again = (add_noise(x, 0.3, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(noisy, again)
+    assert noisy.mean().item() == pytest.approx(1, abs=0.02)
+    assert noisy.std().item() == pytest.approx(0.3, abs=0.01)
+
+
+def test_noise_is_trained_with_and_not_predicted_with(study):
+    task = study.tasks[0]
+    plain = trained(study, 0)[1].curve
+    task = replace(task, train=replace(task.train, noise=0.5))
+    method, fitted, data = trained(replace(study, tasks=[task]), 0)
+    assert fitted.curve["loss"] != plain["loss"]
+    first, again = (predict(method, data.test.x[:50]).logits for _ in range(2))
+    assert torch.equal(first, again)
+
+
+def test_only_labelled_samples_are_in_batches(study):
+    task = replace(study.tasks[0], data=replace(study.tasks[0].data, labels_per_class=3))
+    data = problem(task.data, 0)
+    model = models["mlp"]([16], 10, width=8, depth=1)
+    base = methods["baseline"](model, data.train)
+    seen = []
+
+    def loss(batch):
+        seen.append(batch)
+        return base.loss(batch)
+
+    fitted = fit(replace(base, loss=loss), data, Train(epochs=2, batch_size=128), seed=0)
+    assert fitted.steps == len(seen) == 2
+    for batch in seen:
+        assert torch.equal(batch.index.sort().values, (data.train.y >= 0).nonzero().flatten())
+        assert torch.equal(batch.y, data.true_y[batch.index])
+
+
+def test_a_method_without_a_loss_is_not_trained(study):
+    data = problem(study.tasks[0].data, 0)
+    model = models["mlp"]([16], 10, width=8, depth=1)
+    before = [p.clone() for p in model.parameters()]
+    method = replace(methods["baseline"](model, data.train), loss=None)
+    assert fit(method, data, Train(2, 50), seed=0) == ({}, 0.0, 0.0, 0)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ A file here holds one function
     def name(model: Backbone, train: Samples, *, option: float = 1.0) -> Method: ...
 
 which gets the freshly initialised backbone and the training samples (inputs on the device, labels
-as the run may see them), and returns a :class:`Method`: what to optimise and how to predict. Its
-keyword-only arguments are the options that a config may set or tune. It is found by being here.
+as the run may see them, -1 where they are hidden), and returns a :class:`Method`: what to optimise
+and how to predict. Its keyword-only arguments are the options that a config may set or tune. It is
+found by being here.
 """
 
 from collections.abc import Callable
@@ -30,18 +31,11 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """A mini-batch; ``index`` [n] are its rows among the training samples."""
+    """A mini-batch of labelled samples; ``index`` [n] are its rows among the training samples."""
 
     x: Tensor
     y: Tensor
     index: Tensor
-
-
-class Output(NamedTuple):
-    """Logits ``[n, c]`` (their softmax is the prediction) and features ``[n, d]``."""
-
-    logits: Tensor
-    features: Tensor
 
 
 def _nothing(epoch: int) -> None:
@@ -54,14 +48,17 @@ class Method:
 
     Args:
         module: Holds all parameters; is put into training or evaluation mode.
-        loss: The loss of a batch, and its logits (for the training curve).
-        predict: Logits and features of inputs, in evaluation mode, without gradients.
+        embed: Features ``[n, d]`` of inputs, each sample for itself in evaluation mode.
+        classifier: Called in evaluation mode. Gives the function from features to logits ``[n, c]``,
+            whose softmax is the prediction. That gets all samples at once and may relate them.
+        loss: The loss of a batch, and its logits (for the training curve); None without training.
         on_epoch: Called before each epoch, counted from 0.
     """
 
     module: nn.Module
-    loss: Callable[[Batch], tuple[Tensor, Tensor]]
-    predict: Callable[[Tensor], Output]
+    embed: Callable[[Tensor], Tensor]
+    classifier: Callable[[], Callable[[Tensor], Tensor]]
+    loss: Callable[[Batch], tuple[Tensor, Tensor]] | None
     on_epoch: Callable[[int], None] = _nothing
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from benchmarks.accuracy.methods import Batch, Method, Output, Samples, register
+from benchmarks.accuracy.methods import Batch, Method, Samples, register
 from benchmarks.accuracy.models import Backbone
 
 
@@ -15,8 +15,4 @@ def baseline(model: Backbone, train: Samples) -> Method:
         logits = model(batch.x)
         return cross_entropy(logits, batch.y), logits
 
-    def predict(x: Tensor) -> Output:
-        features = model.embed(x)
-        return Output(model.head(features), features)
-
-    return Method(model, loss, predict)
+    return Method(model, model.embed, lambda: model.head, loss)
