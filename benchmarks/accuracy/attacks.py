@@ -1,7 +1,8 @@
-r"""Attacks on a classifier ``logits = f(x)`` of inputs in [0, 1], with gradients of all of ``f``.
+r"""Attacks on a classifier ``scores = f(x)`` of inputs in [0, 1], with gradients of all of ``f``.
 
-All lower the margin, the true class's logit less the highest other. It doesn't vanish where the
-softmax is saturated, as the gradient of the cross-entropy does.
+Scores are logarithms of probabilities, or of what takes their place: of the mass ``u`` that
+reaches a class in propagation. What an attack lowers matters where scores are saturated: the
+gradient of the cross-entropy vanishes there, those of the margins don't.
 Samples that ``f`` relates to each other are attacked together.
 """
 
@@ -9,38 +10,56 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
 Classifier = Callable[[Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor], Tensor]
 
 
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Logit of the true class less the highest other, ``[n]``; not positive where ``f`` is fooled."""
-    true = one_hot(y, logits.shape[1]).bool()
-    return logits[true] - logits.masked_fill(true, -torch.inf).amax(1)
+def margin(scores: Tensor, y: Tensor) -> Tensor:
+    """Score of the true class less the highest other, ``[n]``; not positive where ``f`` is fooled."""
+    true = one_hot(y, scores.shape[1]).bool()
+    return scores[true] - scores.masked_fill(true, -torch.inf).amax(1)
 
 
-def fgsm(f: Classifier, x: Tensor, y: Tensor, radius: float) -> Tensor:
+def linear_margin(scores: Tensor, y: Tensor) -> Tensor:
+    """:func:`margin` of the probabilities, or of ``u``, themselves."""
+    return margin(scores.exp(), y)
+
+
+def log_likelihood(scores: Tensor, y: Tensor) -> Tensor:
+    """Minus the cross-entropy, ``[n]``."""
+    return -cross_entropy(scores, y, reduction="none")
+
+
+def fgsm(
+    f: Classifier, x: Tensor, y: Tensor, radius: float, objective: Objective = margin
+) -> Tensor:
     """Fast gradient sign method (arXiv 1412.6572): one step to the edge of the L-infinity ball."""
-    return (x - radius * _gradient(f, x, y)[0].sign()).clamp(0, 1)
+    return (x - radius * _gradient(f, x, y, objective)[0].sign()).clamp(0, 1)
 
 
 def pgd(
-    f: Classifier, x: Tensor, y: Tensor, radius: float, steps: int, generator: torch.Generator
+    f: Classifier,
+    x: Tensor,
+    y: Tensor,
+    radius: float,
+    steps: int,
+    generator: torch.Generator,
+    objective: Objective = margin,
 ) -> Tensor:
     """Projected gradient descent (arXiv 1706.06083) in the L-infinity ball, from a random start.
 
-    Steps of 2.5 ``radius / steps``. Gives the iterate that fools ``f`` most often.
+    Steps go from ``radius / 2`` linearly to 0. Gives the iterate that fools ``f`` most often.
     """
     low, high = (x - radius).clamp(min=0), (x + radius).clamp(max=1)
     point = (x + radius * _uniform(x, generator)).clamp(0, 1)
     best, fooled = point, -1
     for step in range(steps + 1):
-        gradient, margins = _gradient(f, point, y)
+        gradient, margins = _gradient(f, point, y, objective)
         if (count := int((margins <= 0).sum())) > fooled:
             best, fooled = point, count
-        if step < steps:
-            point = (point - 2.5 * radius / steps * gradient.sign()).clamp(low, high)
+        point = (point - radius / 2 * (1 - step / steps) * gradient.sign()).clamp(low, high)
     return best
 
 
@@ -85,11 +104,11 @@ def noise(x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
     return (x + radius * _uniform(x, generator).sign()).clamp(0, 1)
 
 
-def _gradient(f: Classifier, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _gradient(f: Classifier, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
     x = x.detach().requires_grad_()
-    margins = margin(f(x), y)
-    (gradient,) = torch.autograd.grad(margins.sum(), x)
-    return gradient, margins.detach()
+    scores = f(x)
+    (gradient,) = torch.autograd.grad(objective(scores, y).sum(), x)
+    return gradient, margin(scores.detach(), y)
 
 
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,11 +1,21 @@
 """Accuracy against the radius of each attack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.accuracy.attacks import Classifier, carlini_wagner, fgsm, noise, pgd
+from benchmarks.accuracy.attacks import (
+    Classifier,
+    carlini_wagner,
+    fgsm,
+    linear_margin,
+    log_likelihood,
+    margin,
+    noise,
+    pgd,
+)
 from benchmarks.accuracy.config import Attack
 from benchmarks.accuracy.methods import Method, Samples
 
@@ -15,6 +25,7 @@ NORMS = {
     "FGSM": INFINITY,
     "PGD": INFINITY,
     "CW": L2,
+    "PGD on the cross-entropy": INFINITY,
     "PGD of another network": INFINITY,
     "random signs": INFINITY,
 }
@@ -25,25 +36,32 @@ def robustness(
 ) -> dict[str, Curve]:
     """``radius`` and ``accuracy`` of each attack on some test samples, drawn by ``seed``.
 
-    Two controls need no gradient of the method: what fools ``surrogate``, and random signs. A method
-    that withstands FGSM and PGD better than these hides its gradients.
+    FGSM and PGD lower one margin and then the other, and the worse result counts. Two controls need no
+    gradient of the method: what fools ``surrogate``, and random signs. A method that withstands an
+    attack better than these hides its gradients from it.
     """
     rows = torch.randperm(len(test.y), generator=_generator(seed))[: attack.samples]
-    x, y = test.x[rows.to(test.x.device)], test.y[rows.to(test.y.device)]
+    rows = rows.to(test.y.device)
+    x, y = test.x[rows], test.y[rows]
     f, other = _frozen(method), _frozen(surrogate)
-    made: dict[str, Callable[[float], Tensor]] = {
-        "FGSM": lambda radius: fgsm(f, x, y, radius),
-        "PGD": lambda radius: pgd(f, x, y, radius, attack.steps, _generator(seed)),
-        "PGD of another network": lambda radius: pgd(
-            other, x, y, radius, attack.steps, _generator(seed)
-        ),
-        "random signs": lambda radius: noise(x, radius, _generator(seed)),
+    margins = (margin, linear_margin)
+
+    def descend(g: Classifier, radius: float, objective: Callable[..., Tensor]) -> Tensor:
+        return pgd(g, x, y, radius, attack.steps, _generator(seed), objective)
+
+    made: dict[str, Callable[[float], Sequence[Tensor]]] = {
+        "FGSM": lambda radius: [fgsm(f, x, y, radius, lowered) for lowered in margins],
+        "PGD": lambda radius: [descend(f, radius, lowered) for lowered in margins],
+        "PGD on the cross-entropy": lambda radius: [descend(f, radius, log_likelihood)],
+        "PGD of another network": lambda radius: [descend(other, radius, margin)],
+        "random signs": lambda radius: [noise(x, radius, _generator(seed))],
     }
-    clean = _accuracy(f, x, y)
+    accuracy = partial(_accuracy, f, y)
+    clean = accuracy(x)
     curves = {
         name: {
             "radius": [0.0, *attack.radii],
-            "accuracy": [clean, *(_accuracy(f, make(radius), y) for radius in attack.radii)],
+            "accuracy": [clean, *(min(map(accuracy, make(radius))) for radius in attack.radii)],
         }
         for name, make in made.items()
     }
@@ -60,7 +78,7 @@ def _frozen(method: Method) -> Classifier:
 
 
 @torch.no_grad()
-def _accuracy(f: Classifier, x: Tensor, y: Tensor) -> float:
+def _accuracy(f: Classifier, y: Tensor, x: Tensor) -> float:
     return (f(x).argmax(1) == y).float().mean().item()
 
 

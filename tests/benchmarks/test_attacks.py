@@ -2,10 +2,20 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.accuracy.attacks import carlini_wagner, fgsm, margin, noise, pgd
+from benchmarks.accuracy.attacks import (
+    carlini_wagner,
+    fgsm,
+    linear_margin,
+    log_likelihood,
+    margin,
+    noise,
+    pgd,
+)
 from benchmarks.accuracy.config import Attack
 from benchmarks.accuracy.methods import Method, Samples
 from benchmarks.accuracy.robustness import NORMS, robustness
+
+ONE = torch.tensor([1.0, -1.0])
 
 
 def generator(seed=0):
@@ -15,7 +25,7 @@ def generator(seed=0):
 def plane(x):
     """Class 1 where x_0 > 0.5."""
     score = 10 * (x[:, 0] - 0.5)
-    return torch.stack([-score, score], dim=1)
+    return torch.stack([-score, score], dim=1).log_softmax(1)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +40,8 @@ def network():
         optimiser.zero_grad()
         nn.functional.cross_entropy(f(x), y).backward()
         optimiser.step()
-    return f.requires_grad_(False), x[:200], y[:200]
+    f.append(nn.LogSoftmax(1)).requires_grad_(False)
+    return f, x[:200], y[:200]
 
 
 def accuracy(f, x, y):
@@ -39,7 +50,11 @@ def accuracy(f, x, y):
 
 def test_margin_is_true_less_best_other():
     logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
-    assert margin(logits, torch.tensor([1, 2])).tolist() == [1, -1]
+    y = torch.tensor([1, 2])
+    assert margin(logits, y).tolist() == [1, -1]
+    torch.testing.assert_close(linear_margin(logits.exp().log(), y)[0], logits.exp()[0, 1:] @ ONE)
+    expected = logits.log_softmax(1)[[0, 1], y]
+    torch.testing.assert_close(log_likelihood(logits, y), expected)
 
 
 def test_fgsm_goes_the_radius_towards_the_boundary():
@@ -51,16 +66,21 @@ def test_fgsm_goes_the_radius_towards_the_boundary():
 
 def test_signs_survive_a_saturated_softmax():
     x, y = torch.tensor([[1.0, 0.5]]), torch.tensor([1])
-    moved = fgsm(lambda x: 1e3 * plane(x), x, y, 0.1)
-    assert moved[0, 0].item() == pytest.approx(0.9)
+
+    def saturated(x):
+        return (100 * plane(x)).log_softmax(1)
+
+    assert fgsm(saturated, x, y, 0.1)[0, 0].item() == pytest.approx(0.9)
+    assert torch.equal(fgsm(saturated, x, y, 0.1, log_likelihood), x)
 
 
+@pytest.mark.parametrize("objective", [margin, linear_margin, log_likelihood])
 @pytest.mark.parametrize("radius", [0.02, 0.1, 0.3])
-def test_attacks_stay_in_the_ball_and_in_the_box(network, radius):
+def test_attacks_stay_in_the_ball_and_in_the_box(network, radius, objective):
     f, x, y = network
     for moved in (
-        fgsm(f, x, y, radius),
-        pgd(f, x, y, radius, 10, generator()),
+        fgsm(f, x, y, radius, objective),
+        pgd(f, x, y, radius, 10, generator(), objective),
         noise(x, radius, generator()),
     ):
         assert 0 < (moved - x).abs().max() <= radius + 1e-6
@@ -83,10 +103,10 @@ def test_pgd_keeps_the_iterate_that_fools_most():
     def wavering(x):
         return plane(x - next(steps))
 
-    x = torch.tensor([[0.7], [0.8], [0.9]])
+    x = torch.tensor([[0.7, 0.5], [0.8, 0.5], [0.9, 0.5]])
     best = pgd(wavering, x, torch.ones(3).long(), 0.01, 3, generator())
     first = (x + 0.01 * (2 * torch.rand(x.shape, generator=generator()) - 1)).clamp(0, 1)
-    expected = (first - 2.5 * 0.01 / 3).clamp(x - 0.01, x + 0.01)
+    expected = (first - torch.tensor([[0.01 / 2, 0.0]])).clamp(x - 0.01, x + 0.01)
     torch.testing.assert_close(best, expected)
 
 

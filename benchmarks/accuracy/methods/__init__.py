@@ -49,8 +49,9 @@ class Method:
     Args:
         module: Holds all parameters; is put into training or evaluation mode.
         embed: Features ``[n, d]`` of inputs, each sample for itself in evaluation mode.
-        classifier: Called in evaluation mode. Gives the function from features to logits ``[n, c]``,
-            whose softmax is the prediction. That gets all samples at once and may relate them.
+        classifier: Called in evaluation mode. Gives the function from features to logits ``[n, c]``:
+            logarithms of probabilities, or of what becomes them when rows are normalised. It gets all
+            samples at once and may relate them.
         loss: The loss of a batch, and its logits (for the training curve); None without training.
         on_epoch: Called before each epoch, counted from 0.
     """

@@ -15,4 +15,8 @@ def baseline(model: Backbone, train: Samples) -> Method:
         logits = model(batch.x)
         return cross_entropy(logits, batch.y), logits
 
-    return Method(model, model.embed, lambda: model.head, loss)
+    def classify(features: Tensor) -> Tensor:
+        logits: Tensor = model.head(features)
+        return logits.log_softmax(1)
+
+    return Method(model, model.embed, lambda: classify, loss)
