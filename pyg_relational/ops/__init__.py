@@ -1,18 +1,27 @@
 """The numerical core: pure functions on tensors."""
 
+from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.edge_dot import edge_diff_dot, edge_dot
 from pyg_relational.ops.edges import both_directions, neighbor_pairs
 from pyg_relational.ops.kernels import gaussian_kernel, safe_sqrt, unit_rows
 from pyg_relational.ops.knn import KNN, knn
+from pyg_relational.ops.laplacian import laplacian_product
+from pyg_relational.ops.solve import CG, ConvergenceError, Direct, SolveInfo
 from pyg_relational.ops.spmm import spmm
 
 __all__ = [
+    "CG",
     "KNN",
+    "ConvergenceError",
+    "Direct",
+    "SolveInfo",
     "both_directions",
+    "connected_components",
     "edge_diff_dot",
     "edge_dot",
     "gaussian_kernel",
     "knn",
+    "laplacian_product",
     "neighbor_pairs",
     "safe_sqrt",
     "spmm",

@@ -6,6 +6,35 @@ import torch
 from torch import Tensor
 
 
+def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
+    """CSR matrix of edges; those sorted by row need no sort.
+
+    Args:
+        row: Row of every entry.
+        col: Column of every entry.
+        weight: Value of every entry; entries at one place add up.
+        shape: Number of rows and columns.
+
+    Shapes:
+        ``row``, ``col``, ``weight``: :math:`[E]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.spmm import csr_matrix
+        >>> csr_matrix(torch.tensor([0]), torch.tensor([1]), torch.tensor([2.0]), (1, 2)).to_dense().tolist()
+        [[0.0, 2.0]]
+    """
+    if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
+        row, order = row.sort()
+        col, weight = col[order], weight[order]
+    # MKL ignores strides.
+    row, col, weight = row.contiguous(), col.contiguous(), weight.contiguous()
+    ptr = torch._convert_indices_from_coo_to_csr(row, shape[0])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)
+
+
 def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> Tensor:
     r"""Product :math:`y_i = \sum_{e:\, row_e = i} w_e\, x_{col_e}`, not differentiable by itself.
 
@@ -27,15 +56,5 @@ def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> 
         >>> spmm(torch.tensor([0]), torch.tensor([1]), torch.tensor([2.0]), torch.eye(2), 1).tolist()
         [[0.0, 2.0]]
     """
-    if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
-        row, order = row.sort()
-        col, weight = col[order], weight[order]
-    # MKL ignores strides.
-    row, col, weight = row.contiguous(), col.contiguous(), weight.contiguous()
-    ptr = torch._convert_indices_from_coo_to_csr(row, num_rows)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
-        shape = (num_rows, x.shape[0])
-        matrix = torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)
     with torch.autocast(x.device.type, enabled=False):
-        return matrix @ x
+        return csr_matrix(row, col, weight, (num_rows, x.shape[0])) @ x

@@ -1,0 +1,93 @@
+"""Label propagation on the kNN graph of a batch, as a classifier without parameters."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from pyg_relational.nn.prop.laplace import laplace_propagation
+from pyg_relational.ops import unit_rows
+from pyg_relational.transforms import knn_graph
+
+
+class GraphLearningLayer(nn.Module):
+    r"""Graph learning layer (GLL, `Brown et al., 2024 <https://arxiv.org/abs/2412.08016>`_): in place of a linear head.
+
+    Builds the :math:`k`-nearest-neighbour graph of the features and solves :math:`(L + \tau I) u = 0` off the labelled
+    rows. Gradients are exact and reach the features through the weights; the edges are constant. Train with
+    :math:`-\log(u_{\text{true}} + 10^{-8})` on the rows that are not labelled.
+
+    Args:
+        k: Number of neighbours, the point itself not counted (the paper counts it: its 25 is 24 here). In a smaller
+            batch, all other rows.
+        tau: Decay; may be a :class:`torch.nn.Parameter`. Rows sum to 1 only at 0.
+        bandwidth: Of the Gaussian weights, see :func:`~pyg_relational.transforms.knn_graph`.
+        unit: Scale the features' rows to length 1 first, as the paper does with ``bandwidth=1``.
+        metric: ``"euclidean"`` or ``"cosine"``.
+        **options: Keyword arguments of :func:`~pyg_relational.nn.laplace_propagation`.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, ``y``: :math:`[n]` or :math:`[n, c]`, ``mask``, ``batch``: :math:`[n]`,
+        output: :math:`[n, c]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import GraphLearningLayer
+        >>> x = torch.randn(30, 4, requires_grad=True)
+        >>> y = torch.arange(30) % 3
+        >>> u = GraphLearningLayer(k=5)(x, y, torch.arange(30) < 9)
+        >>> loss = -(u[9:].gather(1, y[9:, None]) + 1e-8).log().mean()
+        >>> loss.backward()
+        >>> u.shape, x.grad.shape
+        (torch.Size([30, 3]), torch.Size([30, 4]))
+    """
+
+    def __init__(
+        self,
+        k: int = 24,
+        tau: float | Tensor = 0.07,
+        bandwidth: str | float = 1.0,
+        unit: bool = True,
+        metric: str = "euclidean",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if k < 1:
+            raise ValueError(f"k must be >= 1, got {k}")
+        self.k = k
+        self.tau = tau
+        self.bandwidth = bandwidth
+        self.unit = unit
+        self.metric = metric
+        self.options = options
+
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        num_classes: int | None = None,
+        batch: Tensor | None = None,
+    ) -> Tensor:
+        """Return the propagated labels; labelled rows hold their own."""
+        edge_index, edge_weight = knn_graph(
+            unit_rows(x) if self.unit else x,
+            min(self.k, max(1, len(x) - 1)),
+            metric=self.metric,
+            bandwidth=self.bandwidth,
+            batch=batch,
+        )
+        u: Tensor = laplace_propagation(
+            edge_index,
+            edge_weight,
+            y,
+            mask,
+            num_classes=num_classes,
+            tau=self.tau,
+            batch=batch,
+            **self.options,
+        )
+        return u
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"k={self.k}, tau={self.tau}, bandwidth={self.bandwidth!r}, unit={self.unit}"

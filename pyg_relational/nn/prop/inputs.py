@@ -1,0 +1,148 @@
+"""The one door of label propagation: checks of graph, labels and mask."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from pyg_relational.interop import as_edges
+from pyg_relational.ops.checks import check_labels
+
+
+class Labelled(NamedTuple):
+    """A checked graph and its labels.
+
+    Args:
+        edge_index: Sorted edges, in both directions, ``[2, E]``.
+        edge_weight: Weights ``>= 0``, ``[E]``.
+        values: Values of labelled nodes, 0 elsewhere, ``[n, c]``.
+        mask: Labelled nodes, ``[n]``.
+        batch: Graph of every node, ``[n]``.
+    """
+
+    edge_index: Tensor
+    edge_weight: Tensor
+    values: Tensor
+    mask: Tensor
+    batch: Tensor
+
+
+def check_inputs(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None,
+    num_classes: int | None,
+    batch: Tensor | None = None,
+) -> Labelled:
+    """Check and complete what every propagation takes.
+
+    Args:
+        edge_index: Edges, in both directions.
+        edge_weight: Their weights, ``None`` for ones. Half precision becomes float32.
+        y: Classes (int64) or values (floating point) of the nodes; not looked at off the mask.
+        mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
+        num_classes: Number of classes, ``None`` for the largest label + 1.
+        batch: Graph of every node, ``None`` for one graph.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
+        ``mask``, ``batch``: :math:`[n]`.
+
+    Raises:
+        TypeError: If a dtype is not one of these.
+        ValueError: If shapes or values do not fit, weights are negative or differ between the directions
+            of an edge, or nothing is labelled.
+    """
+    if not isinstance(y, Tensor):
+        raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
+    n = y.shape[0] if y.dim() else 0
+    mask = _mask(y, mask, n)
+    edge_index, edge_weight, _ = as_edges((edge_index, edge_weight), n)
+    if edge_weight.dtype in (torch.float16, torch.bfloat16):
+        edge_weight = edge_weight.float()
+    if not torch.compiler.is_compiling():
+        _check_weight(edge_index, edge_weight, n)
+    if batch is None:
+        batch = torch.zeros(n, dtype=torch.int64, device=y.device)
+    check_labels(batch, n, "batch")
+    return Labelled(
+        edge_index, edge_weight, _values(y, mask, num_classes, edge_weight), mask, batch
+    )
+
+
+def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
+    if mask is None:
+        if y.is_floating_point():
+            raise ValueError("mask must be given where y holds values, got None")
+        mask = y >= 0
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask must be a bool Tensor, got {got}")
+    if mask.shape != (n,):
+        raise ValueError(f"mask must have shape [{n}], got {list(mask.shape)}")
+    if not bool(mask.any()):
+        raise ValueError(f"mask must mark at least one labelled node, got none of {n}")
+    return mask
+
+
+def _check_weight(edge_index: Tensor, edge_weight: Tensor, n: int) -> None:
+    if edge_weight.numel() == 0:
+        return
+    weight = edge_weight.detach()
+    low, edge = weight.min(0)
+    if low < 0:
+        raise ValueError(
+            f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
+        )
+    if not _is_symmetric(edge_index, weight.double(), n):
+        raise ValueError(
+            "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
+            "see torch_geometric.utils.to_undirected"
+        )
+
+
+def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:
+    """Compare ``a^T W b`` with ``b^T W a`` for vectors that no asymmetry cancels in."""
+    row, col = edge_index
+    node = torch.arange(n, device=weight.device, dtype=torch.float64)
+    a, b = torch.frac(node * 0.6180339887498949), torch.frac(node * node * 0.4142135623730951)
+    a_row, a_col, b_row, b_col = a[row], a[col], b[row], b[col]
+    twist = (a_row * b_col).sub_(a_col * b_row).mul_(weight)
+    return bool(twist.sum().abs() <= 1e-6 * twist.abs().sum())
+
+
+def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) -> Tensor:
+    if y.is_floating_point():
+        if y.dim() != 2 or (num_classes is not None and y.shape[1] != num_classes):
+            c = "c" if num_classes is None else num_classes
+            raise ValueError(
+                f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}"
+            )
+        values = y.to(weight.dtype).where(mask[:, None], 0.0)
+        if not torch.isfinite(values.detach().sum()):
+            raise ValueError("y must be finite on labelled nodes")
+        return values
+    check_labels(y, len(mask))
+    low, high = torch.stack([y[mask].min(), y[mask].max()]).tolist()
+    c = high + 1 if num_classes is None else num_classes
+    if low < 0 or high >= c:
+        raise ValueError(f"y must be in [0, {c}) on labelled nodes, got {low if low < 0 else high}")
+    return one_hot(y.where(mask, 0), c).to(weight.dtype) * mask[:, None]
+
+
+def mean_by(x: Tensor, group: Tensor) -> Tensor:
+    """Mean of the rows of each group, given to each of its rows.
+
+    Args:
+        x: Rows.
+        group: Number of the group of every row.
+
+    Shapes:
+        ``x``: :math:`[n, c]`, ``group``: :math:`[n]`, output: :math:`[n, c]`.
+    """
+    size = int(group.max()) + 1 if group.numel() else 0
+    count = x.new_zeros(size).index_add(0, group, x.new_ones(len(x)))
+    total = x.new_zeros(size, x.shape[1]).index_add(0, group, x)
+    return (total / count.clamp(min=1)[:, None])[group]

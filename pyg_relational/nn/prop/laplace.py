@@ -1,0 +1,201 @@
+"""Laplace learning: labels spread so that every other node holds the mean of its neighbours."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
+from pyg_relational.nn.prop.reweight import reweight
+from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
+from pyg_relational.ops.implicit import implicit_solve
+from pyg_relational.ops.laplacian import degree
+from pyg_relational.ops.solve import SolveInfo, Solver
+
+
+def laplace_propagation(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    tau: float | Tensor = 0.0,
+    normalization: str = "combinatorial",
+    reweighting: str = "none",
+    x: Tensor | None = None,
+    mean_shift: bool = False,
+    order: int = 1,
+    normalize: bool = False,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: str = "error",
+    return_info: bool = False,
+) -> Any:
+    r"""Label propagation by the graph Laplace equation.
+
+    Of `Zhu et al., 2003 <https://dl.acm.org/doi/10.5555/3041838.3041953>`_; with :math:`\tau` and its exact gradient of
+    `Brown et al., 2024 <https://arxiv.org/abs/2412.08016>`_:
+
+    .. math::
+        (L + \tau I)^m u = 0 \text{ off the labels}, \qquad u = y \text{ on them}
+
+    :math:`L` is :math:`D - W`, :math:`I - D^{-1} W` or :math:`I - D^{-1/2} W D^{-1/2}`. Differentiable any number of
+    times in ``edge_weight``, ``y``, ``tau`` and ``x``, at the cost of one more solve. Nothing of the iteration is kept.
+
+    Args:
+        edge_index: Edges, in both directions.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
+        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
+        num_classes: Number of classes; ``None`` for the largest label + 1.
+        tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node. Rows of :math:`u` sum to 1 at
+            :math:`\tau = 0` and to less where :math:`\tau > 0`.
+        normalization: ``"combinatorial"``, ``"randomwalk"`` or ``"normalized"``.
+        reweighting: ``"none"``, or heavier weights near labels, for few labels: ``"poisson"``, ``"wnll"``,
+            ``"properly"`` (needs ``x``); see :func:`~pyg_relational.nn.prop.reweight.reweight`.
+        x: Features, for ``reweighting="properly"``.
+        mean_shift: Take each column's mean over the graph out of it.
+        order: :math:`m`.
+        normalize: Divide rows by their sum.
+        batch: Graph of every node where several are joined.
+        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
+        initial: Where the iteration starts, e.g. the last solution.
+        on_unreachable: For nodes that no label reaches (at :math:`\tau = 0`): ``"error"``, ``"nan"``, or ``"prior"``,
+            the mean of the graph's labels.
+        return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
+        ``mask``, ``batch``: :math:`[n]`, ``x``: :math:`[n, d]`, output: :math:`[n, c]`.
+
+    Returns:
+        :math:`u`, labelled rows as given.
+
+    Raises:
+        TypeError: If a dtype does not fit.
+        ValueError: If shapes or values do not fit, the graph is not undirected, or no label reaches a node.
+        ConvergenceError: If the solver is strict and does not converge; else that is a warning.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import laplace_propagation
+        >>> path = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+        >>> laplace_propagation(path, None, torch.tensor([0, -1, -1, 1]))
+        tensor([[1.0000, 0.0000],
+                [0.6667, 0.3333],
+                [0.3333, 0.6667],
+                [0.0000, 1.0000]])
+    """
+    check_choice(normalization, ("combinatorial", "randomwalk", "normalized"), "normalization")
+    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
+    if order < 1:
+        raise ValueError(f"order must be >= 1, got {order}")
+    graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
+    with torch.autocast(graph.values.device.type, enabled=False):
+        graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
+        u, equation = _solve(graph, tau, normalization, order, solver, initial)
+        u = _fill(u, equation.floating, graph, on_unreachable)
+        if normalize:
+            total = u.sum(1, keepdim=True)
+            u = u / total.where(total != 0, 1.0)
+        if mean_shift:
+            u = u - mean_by(u, graph.batch)
+    return (u, equation.info or _NOTHING) if return_info else u
+
+
+_NOTHING = SolveInfo(0, torch.zeros(0), True)
+
+
+def _solve(
+    graph: Labelled,
+    tau: float | Tensor,
+    normalization: str,
+    order: int,
+    solver: Solver | None,
+    initial: Tensor | None,
+) -> tuple[Tensor, GroundedLaplacian]:
+    edge_index, weight, values, mask, _ = graph
+    shift = _shift(tau, values)
+    mass = None
+    root = torch.ones_like(shift)
+    if normalization != "combinatorial":
+        mass = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))
+        shift = shift * mass
+        mass = mass.where(mass > 0, 1.0)
+        root = mass.sqrt() if normalization == "normalized" else root
+    mass = mass if order > 1 else None
+    if initial is not None:
+        initial = initial.detach() / root.detach()[:, None]
+    equation = GroundedLaplacian(edge_index, weight, shift, mask, mass, order, solver, initial)
+    rest = () if mass is None else (mass,)
+    u = implicit_solve(equation, values / root[:, None], weight, shift, *rest)
+    return values.where(mask[:, None], u * root[:, None]), equation
+
+
+def _shift(tau: float | Tensor, values: Tensor) -> Tensor:
+    n = values.shape[0]
+    shift = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
+    if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
+        raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")
+    low = shift.detach().min()
+    if not bool((low >= 0) & torch.isfinite(shift.detach()).all()):
+        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
+    return shift.expand(n)
+
+
+def _fill(u: Tensor, unreachable: Tensor, graph: Labelled, rule: str) -> Tensor:
+    if not bool(unreachable.any()):
+        return u
+    if rule == "error":
+        count, first = int(unreachable.sum()), int(unreachable.nonzero()[0])
+        raise ValueError(
+            f"mask must label a node of every component at tau=0, got {count} nodes that no label reaches, "
+            f"the first is node {first}; set tau > 0 or on_unreachable='nan' or 'prior'"
+        )
+    if rule == "nan":
+        return u.masked_fill(unreachable[:, None], torch.nan)
+    share = graph.mask.to(u.dtype)[:, None]
+    prior = mean_by(graph.values, graph.batch) / mean_by(share, graph.batch)
+    return prior.where(unreachable[:, None], u)
+
+
+class LaplacePropagation(nn.Module):
+    """Module of :func:`laplace_propagation`.
+
+    Args:
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import LaplacePropagation
+        >>> path = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+        >>> LaplacePropagation(tau=0.5)(path, None, torch.tensor([0, -1, 1]))
+        tensor([[1.0000, 0.0000],
+                [0.4000, 0.4000],
+                [0.0000, 1.0000]])
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.tau = options.pop("tau", 0.0)
+        self.options = options
+
+    def forward(
+        self,
+        edge_index: Tensor,
+        edge_weight: Tensor | None,
+        y: Tensor,
+        mask: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Return the propagated labels."""
+        options = {"tau": self.tau, **self.options, **options}
+        u: Tensor = laplace_propagation(edge_index, edge_weight, y, mask, **options)
+        return u
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return ", ".join(f"{k}={v!r}" for k, v in {"tau": self.tau, **self.options}.items())
