@@ -10,7 +10,11 @@ from pyg_relational.nn.prop import (
     BaseSampler,
     GraphLearningLayer,
     LaplacePropagation,
+    PoissonPropagation,
+    RandomWalkPropagation,
     laplace_propagation,
+    poisson_propagation,
+    random_walk_propagation,
 )
 
 __all__ = [
@@ -20,6 +24,10 @@ __all__ = [
     "GraphConsistencyLoss",
     "GraphLearningLayer",
     "LaplacePropagation",
+    "PoissonPropagation",
+    "RandomWalkPropagation",
     "graph_consistency_loss",
     "laplace_propagation",
+    "poisson_propagation",
+    "random_walk_propagation",
 ]

@@ -3,5 +3,16 @@
 from pyg_relational.nn.prop.base_sampler import BaseSampler
 from pyg_relational.nn.prop.graph_learning_layer import GraphLearningLayer
 from pyg_relational.nn.prop.laplace import LaplacePropagation, laplace_propagation
+from pyg_relational.nn.prop.poisson import PoissonPropagation, poisson_propagation
+from pyg_relational.nn.prop.random_walk import RandomWalkPropagation, random_walk_propagation
 
-__all__ = ["BaseSampler", "GraphLearningLayer", "LaplacePropagation", "laplace_propagation"]
+__all__ = [
+    "BaseSampler",
+    "GraphLearningLayer",
+    "LaplacePropagation",
+    "PoissonPropagation",
+    "RandomWalkPropagation",
+    "laplace_propagation",
+    "poisson_propagation",
+    "random_walk_propagation",
+]

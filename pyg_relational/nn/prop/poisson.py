@@ -1,0 +1,130 @@
+"""Poisson learning: labels as sources and sinks of a graph Poisson equation, for very few labels."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyg_relational.nn.prop.inputs import check_inputs, mean_by
+from pyg_relational.nn.prop.laplace import _fill
+from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
+from pyg_relational.ops.implicit import implicit_solve
+from pyg_relational.ops.laplacian import degree
+from pyg_relational.ops.solve import Solver
+
+
+def poisson_propagation(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: str = "error",
+    return_info: bool = False,
+) -> Any:
+    r"""Label propagation by the graph Poisson equation.
+
+    Of `Calder et al., 2020 <https://proceedings.mlr.press/v119/calder20a.html>`_, in each connected component:
+
+    .. math::
+        L u = \sum_{j \text{ labelled}} \delta_j (y_j - \bar{y})^T, \qquad \sum_i d_i u_i = 0
+
+    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. :math:`u` are scores: their rows sum to 0
+    where those of :math:`y` sum to 1, labelled rows do not hold their labels, and a component with labels of one class
+    only has :math:`u = 0`. Differentiable any number of times in ``edge_weight`` and ``y``.
+
+    Args:
+        edge_index: Edges, in both directions.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
+        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
+        num_classes: Number of classes; ``None`` for the largest label + 1.
+        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
+        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
+        initial: Where the iteration starts, e.g. the last solution.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the
+            graph's labels.
+        return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
+        ``mask``, ``batch``: :math:`[n]`, output: :math:`[n, c]`.
+
+    Raises:
+        TypeError: If a dtype does not fit.
+        ValueError: If shapes or values do not fit, the graph is not undirected, or no label reaches a node.
+        ConvergenceError: If the solver is strict and does not converge; else that is a warning.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import poisson_propagation
+        >>> path = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+        >>> poisson_propagation(path, None, torch.tensor([0, -1, -1, 1]))
+        tensor([[ 0.7500, -0.7500],
+                [ 0.2500, -0.2500],
+                [-0.2500,  0.2500],
+                [-0.7500,  0.7500]])
+    """
+    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
+    graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
+    edge_index, weight, values, mask, _ = graph
+    with torch.autocast(values.device.type, enabled=False):
+        shift = torch.zeros_like(values[:, 0])
+        nothing = torch.zeros_like(mask)
+        equation = GroundedLaplacian(
+            edge_index, weight, shift, nothing, solver=solver, initial=initial
+        )
+        component = equation.component
+        labelled = mask.to(values.dtype)[:, None]
+        share = mean_by(labelled, component)
+        mean = mean_by(values, component) / share.where(share > 0, 1.0)
+        u = implicit_solve(equation, values - labelled * mean, weight, shift)
+        d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))[:, None]
+        size = mean_by(d, component)
+        u = u - mean_by(d * u, component) / size.where(size > 0, 1.0)
+        u = _fill(u, share[:, 0] == 0, graph, on_unreachable)
+    return (u, equation.info) if return_info else u
+
+
+class PoissonPropagation(nn.Module):
+    """Module of :func:`poisson_propagation`.
+
+    Args:
+        **options: Its keyword arguments.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import PoissonPropagation
+        >>> path = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+        >>> PoissonPropagation()(path, None, torch.tensor([0, -1, 1]))
+        tensor([[ 0.5000, -0.5000],
+                [ 0.0000,  0.0000],
+                [-0.5000,  0.5000]])
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = options
+
+    def forward(
+        self,
+        edge_index: Tensor,
+        edge_weight: Tensor | None,
+        y: Tensor,
+        mask: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Return the scores of the classes."""
+        u: Tensor = poisson_propagation(
+            edge_index, edge_weight, y, mask, **{**self.options, **options}
+        )
+        return u
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return ", ".join(f"{k}={v!r}" for k, v in self.options.items())
