@@ -52,7 +52,7 @@ class Attack:
     l2_radii: list[float]
     samples: int = 500
     steps: int = 20
-    l2_steps: int = 50
+    l2_steps: int = 100
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -192,7 +192,7 @@ def _chosen_line(row: Row, trials: list[Row]) -> dict[str, str]:
     varied = [key for key in flat[0] if len({f[key] for f in flat}) > 1]
     mine = _flat(row)
     best = next(t for t in trials if _flat(t) == mine)
-    setting = ", ".join(f"{key}={mine[key]:g}" for key in varied)
+    setting = ", ".join(f"{key}={_short(mine[key])}" for key in varied)
     return {
         "task": row["task"],
         "method": row["method"],
@@ -202,5 +202,9 @@ def _chosen_line(row: Row, trials: list[Row]) -> dict[str, str]:
     }
 
 
-def _flat(row: Row) -> dict[str, float]:
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _flat(row: Row) -> dict[str, Any]:
     return {**row["config"]["train"], **row["config"]["method"]["options"]}
