@@ -3,6 +3,7 @@
 from pyg_relational.nn.prop.base_sampler import BaseSampler
 from pyg_relational.nn.prop.graph_learning_layer import GraphLearningLayer
 from pyg_relational.nn.prop.laplace import LaplacePropagation, laplace_propagation
+from pyg_relational.nn.prop.p_laplace import PLaplacePropagation, p_laplace_propagation
 from pyg_relational.nn.prop.poisson import PoissonPropagation, poisson_propagation
 from pyg_relational.nn.prop.random_walk import RandomWalkPropagation, random_walk_propagation
 
@@ -10,9 +11,11 @@ __all__ = [
     "BaseSampler",
     "GraphLearningLayer",
     "LaplacePropagation",
+    "PLaplacePropagation",
     "PoissonPropagation",
     "RandomWalkPropagation",
     "laplace_propagation",
+    "p_laplace_propagation",
     "poisson_propagation",
     "random_walk_propagation",
 ]

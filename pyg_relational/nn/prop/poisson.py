@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyg_relational.nn.prop.inputs import check_inputs, mean_by
 from pyg_relational.nn.prop.laplace import _fill
 from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree
@@ -79,7 +80,7 @@ def poisson_propagation(
         equation = GroundedLaplacian(
             edge_index, weight, shift, nothing, solver=solver, initial=initial
         )
-        component = equation.component
+        component = connected_components(edge_index[:, weight > 0], len(mask))
         labelled = mask.to(values.dtype)[:, None]
         share = mean_by(labelled, component)
         mean = mean_by(values, component) / share.where(share > 0, 1.0)

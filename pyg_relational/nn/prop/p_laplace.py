@@ -1,0 +1,197 @@
+"""p-Laplace learning: between the mean and the mid-range of the neighbours, for few labels."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs
+from pyg_relational.nn.prop.laplace import _fill, _shift
+from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.components import connected_components
+from pyg_relational.ops.game_p_laplacian import GamePLaplacian
+from pyg_relational.ops.implicit import implicit_solve
+from pyg_relational.ops.p_laplacian import PLaplacian
+from pyg_relational.ops.solve import CG, SolveInfo, Solver, report
+
+
+def p_laplace_propagation(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    p: float = 3.0,
+    equation: str = "variational",
+    tau: float | Tensor = 0.0,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    on_unreachable: str = "error",
+    return_info: bool = False,
+) -> Any:
+    r"""Label propagation by a graph p-Laplace equation.
+
+    With ``equation="variational"`` (`Slepčev and Thorpe, 2019 <https://arxiv.org/abs/1707.06213>`_), off the labels
+
+    .. math::
+        \sum_j w_{ij} |u_i - u_j|^{p - 2} (u_i - u_j) + \tau u_i = 0
+
+    with :math:`|t|` smoothed to :math:`\sqrt{t^2 + \epsilon^2}`, :math:`\epsilon = 10^{-6}`. With ``equation="game"``
+    (`Flores et al., 2022 <https://arxiv.org/abs/1901.05031>`_), over the neighbours :math:`j` with :math:`w_{ij} > 0`
+
+    .. math::
+        u_i = \alpha \frac{\sum_j w_{ij} u_j}{\sum_j w_{ij}} + (1 - \alpha) \frac{\min_j u_j + \max_j u_j}{2}, \qquad
+        \alpha = \frac{1}{p - 1}
+
+    On the labels :math:`u = y`. At :math:`p = 2` both are
+    :func:`~pyg_relational.nn.laplace_propagation`. Each class has its own nonlinear equation, so that rows need not sum
+    to 1. Differentiable any number of times in ``edge_weight``, ``y`` and ``tau`` at the cost of one linear solve a
+    class; in the game the derivatives are those of the neighbours chosen, the first of several equal ones.
+
+    Args:
+        edge_index: Edges, in both directions.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
+        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
+        num_classes: Number of classes; ``None`` for the largest label + 1.
+        p: In :math:`[2, 10]`; in the game, any :math:`p \ge 2`.
+        equation: ``"variational"`` or ``"game"``.
+        tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node; in the variational equation only.
+        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
+        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct` for the linear solves
+            of the variational equation. The game's are by :func:`~pyg_relational.ops.bicgstab.bicgstab` and take only
+            the numbers of :class:`~pyg_relational.ops.CG`.
+        on_unreachable: For nodes that no label reaches (at :math:`\tau = 0`): ``"error"``, ``"nan"``, or ``"prior"``,
+            the mean of the graph's labels.
+        return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well: Newton steps, and the largest error of a
+            row over the largest value of each column.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
+        ``mask``, ``batch``: :math:`[n]`, output: :math:`[n, c]`.
+
+    Returns:
+        :math:`u`, computed in float64, in the weights' number type; labelled rows as given.
+
+    Raises:
+        TypeError: If a dtype does not fit.
+        ValueError: If shapes or values do not fit, the graph is not undirected, or no label reaches a node.
+        ConvergenceError: If the solver is strict and does not converge; else that is a warning.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import p_laplace_propagation
+        >>> star = torch.tensor([[0, 1, 0, 2, 0, 3], [1, 0, 2, 0, 3, 0]])
+        >>> y = torch.tensor([-1, 0, 0, 1])
+        >>> p_laplace_propagation(star, None, y, p=3.0)[0]
+        tensor([0.5858, 0.4142])
+        >>> p_laplace_propagation(star, None, y, p=3.0, equation="game")[0]
+        tensor([0.5833, 0.4167])
+    """
+    check_choice(equation, ("variational", "game"), "equation")
+    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
+    _check_p(p, equation)
+    graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
+    with torch.autocast(graph.values.device.type, enabled=False):
+        shift = _shift(tau, graph.values).double()
+        if equation == "game" and bool((shift > 0).any()):
+            raise ValueError("tau must be 0 with equation='game', got a value above")
+        inner = _connected(graph)
+        unreachable = _unreachable(inner, shift)
+        inner = inner._replace(mask=inner.mask | unreachable)
+        solver = solver or CG()
+        tol = (solver if isinstance(solver, CG) else CG()).tolerance(graph.values.dtype)
+        if equation == "game":
+            u, info = _game(inner, p, solver, tol)
+        else:
+            u, info = _variational(inner, shift, p, solver, tol)
+        report(info, solver if isinstance(solver, CG) else CG(), "the p-Laplace equation")
+        u = graph.values.where(graph.mask[:, None], u.to(graph.values.dtype))
+        u = _fill(u, unreachable, graph, on_unreachable)
+    return (u, info) if return_info else u
+
+
+def _check_p(p: float, equation: str) -> None:
+    most = 10.0 if equation == "variational" else torch.inf
+    if not 2 <= p <= most:
+        raise ValueError(f"p must be in [2, {most}] with equation={equation!r}, got {p}")
+
+
+def _connected(graph: Labelled) -> Labelled:
+    """The graph without self-loops and edges of weight 0, in float64."""
+    row, col = graph.edge_index
+    keep = ((row != col) & (graph.edge_weight > 0)).nonzero()[:, 0]
+    return graph._replace(
+        edge_index=graph.edge_index[:, keep],
+        edge_weight=graph.edge_weight[keep].double(),
+        values=graph.values.double(),
+    )
+
+
+def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
+    component = connected_components(graph.edge_index, len(graph.mask))
+    unheld = torch.ones_like(graph.mask)
+    unheld[component[graph.mask | (shift > 0)]] = False
+    return unheld[component]
+
+
+def _game(graph: Labelled, p: float, solver: Solver, tol: float) -> tuple[Tensor, SolveInfo]:
+    if not isinstance(solver, CG):
+        raise ValueError(f"solver must be CG(...) with equation='game', got {solver}")
+    game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver.max_iter)
+    return implicit_solve(game, graph.values, graph.edge_weight), game.info
+
+
+def _variational(
+    graph: Labelled, shift: Tensor, p: float, solver: Solver, tol: float
+) -> tuple[Tensor, SolveInfo]:
+    columns, infos = [], []
+    for value in graph.values.split(1, dim=1):
+        equation = PLaplacian(graph.edge_index, graph.mask, p, solver, tol)
+        columns.append(implicit_solve(equation, value, graph.edge_weight, shift))
+        infos.append(equation.info)
+    return torch.cat(columns, 1), SolveInfo(
+        sum(i.iterations for i in infos),
+        torch.cat([i.residual for i in infos]),
+        all(i.converged for i in infos),
+    )
+
+
+class PLaplacePropagation(nn.Module):
+    """Module of :func:`p_laplace_propagation`.
+
+    Args:
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import PLaplacePropagation
+        >>> path = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+        >>> PLaplacePropagation(p=4.0)(path, None, torch.tensor([0, -1, 1]))
+        tensor([[1.0000, 0.0000],
+                [0.5000, 0.5000],
+                [0.0000, 1.0000]])
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.tau = options.pop("tau", 0.0)
+        self.options = options
+
+    def forward(
+        self,
+        edge_index: Tensor,
+        edge_weight: Tensor | None,
+        y: Tensor,
+        mask: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Return the propagated labels."""
+        options = {"tau": self.tau, **self.options, **options}
+        u: Tensor = p_laplace_propagation(edge_index, edge_weight, y, mask, **options)
+        return u
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return ", ".join(f"{k}={v!r}" for k, v in {"tau": self.tau, **self.options}.items())
