@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, one_hot
 
 from benchmarks.accuracy.attacks import (
     Classifier,
@@ -17,7 +18,9 @@ from benchmarks.accuracy.attacks import (
     pgd,
 )
 from benchmarks.accuracy.config import Attack
-from benchmarks.accuracy.methods import Method, Samples
+from benchmarks.accuracy.data import Problem
+from benchmarks.accuracy.methods import Method
+from benchmarks.accuracy.train import embed
 
 Curve = dict[str, list[float]]
 INFINITY, L2 = "largest change of a feature", "L2 distance"
@@ -32,18 +35,21 @@ NORMS = {
 
 
 def robustness(
-    method: Method, surrogate: Method, test: Samples, attack: Attack, seed: int
+    method: Method, surrogate: Method, problem: Problem, attack: Attack, seed: int
 ) -> dict[str, Curve]:
     """``radius`` and ``accuracy`` of each attack on some test samples, drawn by ``seed``.
 
-    FGSM and PGD lower one margin and then the other, and the worse result counts. Two controls need no
-    gradient of the method: what fools ``surrogate``, and random signs. A method that withstands an
-    attack better than these hides its gradients from it.
+    FGSM and PGD lower one margin and then the other, PGD also that of :func:`nearest_mean` of the
+    method's features, and the worst result counts. Two controls need no gradient of the method:
+    what fools ``surrogate``, and random signs. A method that withstands an attack better than these
+    hides its gradients from it.
     """
+    test = problem.test
     rows = torch.randperm(len(test.y), generator=_generator(seed))[: attack.samples]
     rows = rows.to(test.y.device)
     x, y = test.x[rows], test.y[rows]
     f, other = _frozen(method), _frozen(surrogate)
+    means = nearest_mean(method, problem)
     margins = (margin, linear_margin)
 
     def descend(g: Classifier, radius: float, objective: Callable[..., Tensor]) -> Tensor:
@@ -51,7 +57,10 @@ def robustness(
 
     made: dict[str, Callable[[float], Sequence[Tensor]]] = {
         "FGSM": lambda radius: [fgsm(f, x, y, radius, lowered) for lowered in margins],
-        "PGD": lambda radius: [descend(f, radius, lowered) for lowered in margins],
+        "PGD": lambda radius: [
+            *(descend(f, radius, lowered) for lowered in margins),
+            descend(means, radius, margin),
+        ],
         "PGD on the cross-entropy": lambda radius: [descend(f, radius, log_likelihood)],
         "PGD of another network": lambda radius: [descend(other, radius, margin)],
         "random signs": lambda radius: [noise(x, radius, _generator(seed))],
@@ -69,6 +78,16 @@ def robustness(
     withstood = [(distance > radius).float().mean().item() for radius in attack.l2_radii]
     curves["CW"] = {"radius": [0.0, *attack.l2_radii], "accuracy": [clean, *withstood]}
     return {name: curves[name] for name in NORMS}
+
+
+@torch.no_grad()
+def nearest_mean(method: Method, problem: Problem) -> Classifier:
+    """Cosine of the features to each class's mean: what propagation looks at, always with a gradient."""
+    train = problem.train
+    features = normalize(embed(method, train.x))
+    members = one_hot(train.y.clamp(min=0), problem.num_classes).to(features)
+    means = normalize((members * (train.y >= 0)[:, None]).T @ features)
+    return lambda x: normalize(method.embed(x)) @ means.T
 
 
 def _frozen(method: Method) -> Classifier:

@@ -131,7 +131,7 @@ def _attacked(run: Run, method: Method, problem: data.Problem, device: str) -> d
     other = replace(run, method=config.Method("baseline"), seed=run.seed + SURROGATE)
     surrogate = build(other, problem, device)
     fit(surrogate, problem, run.task.train, other.seed)
-    return {"attacks": robustness(method, surrogate, problem.test, attack, run.seed)}
+    return {"attacks": robustness(method, surrogate, problem, attack, run.seed)}
 
 
 def _device(name: str) -> str:

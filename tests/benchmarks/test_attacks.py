@@ -12,8 +12,9 @@ from benchmarks.accuracy.attacks import (
     pgd,
 )
 from benchmarks.accuracy.config import Attack
+from benchmarks.accuracy.data import Problem
 from benchmarks.accuracy.methods import Method, Samples
-from benchmarks.accuracy.robustness import NORMS, robustness
+from benchmarks.accuracy.robustness import NORMS, nearest_mean, robustness
 
 ONE = torch.tensor([1.0, -1.0])
 
@@ -140,7 +141,9 @@ def test_robustness_has_a_curve_for_each_attack(network):
     method = Method(nn.Identity(), lambda x: x, lambda: f, None)
     other = Method(nn.Identity(), lambda x: x, lambda: plane, None)
     attack = Attack(radii=[0.05, 0.2], l2_radii=[0.1, 0.5, 1.0], samples=100, steps=10, l2_steps=20)
-    curves = robustness(method, other, Samples(x, y), attack, seed=0)
+    samples = Samples(x, y)
+    problem = Problem(samples, y, samples, 2)
+    curves = robustness(method, other, problem, attack, seed=0)
     assert list(curves) == list(NORMS)
     assert curves["PGD"]["radius"] == [0, 0.05, 0.2]
     assert curves["CW"]["radius"] == [0, 0.1, 0.5, 1]
@@ -150,5 +153,22 @@ def test_robustness_has_a_curve_for_each_attack(network):
         assert accuracies == sorted(accuracies, reverse=True)
         assert accuracies[-1] < 0.5
     assert curves["PGD of another network"]["accuracy"][1] > curves["PGD"]["accuracy"][1]
-    again = robustness(method, other, Samples(x, y), attack, seed=0)
-    assert again == curves
+    assert robustness(method, other, problem, attack, seed=0) == curves
+
+
+def test_nearest_mean_knows_labelled_samples_alone():
+    x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 3.0], [9.0, 9.0]])
+    train = Samples(x, torch.tensor([0, 1, 1, -1]))
+    method = Method(nn.Identity(), lambda x: x, lambda: plane, None)
+    scores = nearest_mean(method, Problem(train, train.y, train, 2))(torch.tensor([[5.0, 0.0]]))
+    torch.testing.assert_close(scores, torch.tensor([[1.0, 0.0]]))
+
+
+def test_pgd_sees_through_a_classifier_without_gradients():
+    hidden = Method(nn.Identity(), lambda x: x, lambda: lambda z: plane(z).round(), None)
+    x = torch.rand(200, 2, generator=generator())
+    samples = Samples(x, plane(x).argmax(1))
+    attack = Attack(radii=[0.3], l2_radii=[0.1], samples=200, l2_steps=2)
+    curves = robustness(hidden, hidden, Problem(samples, samples.y, samples, 2), attack, seed=0)
+    assert curves["FGSM"]["accuracy"][0] == curves["FGSM"]["accuracy"][1]
+    assert curves["PGD"]["accuracy"][1] < 0.9
