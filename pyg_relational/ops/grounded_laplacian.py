@@ -6,16 +6,36 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.aggregation import aggregate, coarse_matrix, strong_edges
 from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree, laplacian_product
 from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, conjugate_gradients, report
 from pyg_relational.ops.spmm import csr_matrix
 
+_WEAK = 1e-3  # an edge below this share of its ends' heaviest is not counted on to converge
+_LARGE = 20_000  # nodes from which a coarse system pays
+_COARSE = 2048  # most unknowns of it
+
+
+def _not_held(edge_index: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+    """Components, and the nodes of those without a held one."""
+    component = connected_components(edge_index, len(held))
+    free = torch.ones_like(held)
+    free[component[held]] = False
+    return component, free[component]
+
+
+def _where(edge_index: Tensor, keep: Tensor) -> Tensor:
+    if bool(keep.all()):
+        return edge_index
+    return edge_index.index_select(1, keep.nonzero()[:, 0])
+
 
 class GroundedLaplacian:
-    r"""The equation :math:`u = y` on fixed nodes, :math:`B (M^{-1} B)^{m-1} u = f`, :math:`B = L + \operatorname{diag}(\delta)`, on the others.
+    r"""The equation :math:`u = y` on fixed nodes and :math:`B (M^{-1} B)^{m-1} u = f` on the others.
 
+    Here :math:`B = L + \operatorname{diag}(\delta)`.
     A component without fixed nodes and shift floats: there :math:`u` is the solution of mean zero for :math:`f` less
     its mean. An instance belongs to one weighting of the graph: what it prepares serves forward and backward.
 
@@ -54,28 +74,36 @@ class GroundedLaplacian:
         with torch.no_grad():
             self.weight, self.shift = weight.double(), shift.double()
             self.mass = [] if mass is None else [mass.double()]
-            self.component, self.floating = self._floating()
+            self.component, self.floating, self.weak = self._floating()
         self._factors: scipy.sparse.linalg.SuperLU | None = None
         self._system: ScaledLaplacian | None = None
 
-    def _floating(self) -> tuple[Tensor, Tensor]:
-        """Components, and the nodes of those that nothing holds."""
-        held = self.fixed | (self.shift > 0)
+    def _floating(self) -> tuple[Tensor, Tensor, bool]:
+        """Components, the nodes of those that nothing holds, and whether something is held weakly only."""
+        n = len(self.fixed)
+        size = degree(self.edge_index, self.weight, n)
+        none = torch.zeros_like(self.fixed)
+        held = self.fixed | (self.shift > _WEAK * size)
         if bool(held.all()):
-            return torch.zeros_like(held, dtype=torch.int64), ~held
-        n = held.shape[0]
-        component = connected_components(self.edge_index[:, self.weight > 0], n)
-        free = torch.ones(n, dtype=torch.bool, device=held.device)
-        free[component[held]] = False
-        return component, free[component]
+            return none.long(), none, False
+        strong = strong_edges(self.edge_index, self.weight, n, _WEAK)
+        component, loose = _not_held(_where(self.edge_index, strong), held)
+        if not bool(loose.any()):
+            return component, none, False
+        component, floating = _not_held(
+            _where(self.edge_index, self.weight > 0), self.fixed | (self.shift > 0)
+        )
+        return component, floating, not torch.equal(loose, floating)
 
     def solve(self, rhs: Tensor, *theta: Tensor) -> Tensor:
         """Solution for ``rhs``, which holds values at fixed nodes and sources at the others."""
         rhs64 = rhs.double()
         at_fixed = rhs64.where(self.fixed[:, None], 0.0)
         source = (rhs64 - self.operator(at_fixed)).where(~self.fixed[:, None], 0.0)
-        direct = isinstance(self.solver, Direct)
-        u = self._direct(source) if direct else self._iterate(source, at_fixed, rhs.dtype)
+        if isinstance(self.solver, Direct):
+            u = self._direct(source, rhs.dtype)
+        else:
+            u = self._iterate(source, at_fixed, self.solver, rhs.dtype)
         return (u + at_fixed).to(rhs.dtype)
 
     def residual(self, u: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
@@ -110,8 +138,7 @@ class GroundedLaplacian:
         mean = total / count.clamp(min=1)[:, None]
         return x - mean[where] * self.floating[:, None]
 
-    def _iterate(self, source: Tensor, at_fixed: Tensor, dtype: torch.dtype) -> Tensor:
-        assert isinstance(self.solver, CG)
+    def _iterate(self, source: Tensor, at_fixed: Tensor, solver: CG, dtype: torch.dtype) -> Tensor:
         self._system = self._system or ScaledLaplacian(self)
         scale = self._system.scale[:, None]
         start = None
@@ -120,33 +147,39 @@ class GroundedLaplacian:
             start = start * scale.where(scale > 0, torch.inf).reciprocal()
             self.initial = None
         size = at_fixed.abs().amax(0) if len(at_fixed) else at_fixed.new_zeros(at_fixed.shape[1])
-        tol = self.solver.tolerance(dtype)
+        tol = solver.tolerances(dtype)
         x, info = conjugate_gradients(
-            self._system, source * scale, start, size, tol, self.solver.max_iter
+            self._system, source * scale, start, size, tol, solver.max_iter
         )
-        report(info, self.solver, "the linear solve")
+        report(info, solver, "the linear solve")
         self.info = self.info or info
         return self.centred(x * scale)
 
-    def _direct(self, source: Tensor) -> Tensor:
+    def _direct(self, source: Tensor, dtype: torch.dtype) -> Tensor:
+        """By factors, then refined once; the size of the refinement tells how far off it may be."""
         if source.is_cuda:
             raise ValueError("solver=Direct() wants tensors on the CPU, got cuda; take CG()")
         self._factors = self._factors or self._factorise()
-        rows = self._solvable()
-        u = np.zeros(source.shape)
-        u[rows] = self._factors.solve(self.centred(source).numpy()[rows])
-        u64 = torch.from_numpy(u)
-        residual = (self.operator(u64) - self.centred(source)).where(~self.fixed[:, None], 0.0)
-        self.info = self.info or SolveInfo(0, residual.abs().amax(0), True)
-        return self.centred(u64)
+        rows, source = self._solvable(), self.centred(source)
+        u, step = torch.zeros_like(source), source
+        for _ in range(2):
+            u[rows] += torch.from_numpy(self._factors.solve(step[rows].numpy()))
+            step = source - self.operator(u)
+        step = torch.from_numpy(self._factors.solve(step[rows].numpy()))
+        off = step.abs().amax(0) if len(step) else source.new_zeros(source.shape[1])
+        off = off / u.abs().amax(0).clamp(min=1.0)
+        info = SolveInfo(0, off, bool((off <= CG().tolerances(dtype)[1]).all()))
+        report(info, self.solver, "the linear solve")
+        self.info = self.info or info
+        return self.centred(u)
 
-    def _solvable(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _solvable(self) -> Tensor:
         """Nodes that are neither fixed nor the first of a floating component, whose value is held at 0."""
         first = torch.full_like(self.component, len(self.component))
         node = torch.arange(len(self.component))
         first.scatter_reduce_(0, self.component, node, "amin")
         pinned = self.floating & (first[self.component] == node)
-        return (~self.fixed & ~pinned).numpy()
+        return (~self.fixed & ~pinned).nonzero()[:, 0]
 
     def _factorise(self) -> scipy.sparse.linalg.SuperLU:
         n = len(self.fixed)
@@ -157,7 +190,7 @@ class GroundedLaplacian:
         mass = self.mass[0].numpy() if self.mass else np.ones(n)
         for _ in range(self.order - 1):
             power = power @ scipy.sparse.diags_array(1 / mass) @ matrix
-        rows = np.flatnonzero(self._solvable())
+        rows = self._solvable().numpy()
         return scipy.sparse.linalg.splu(
             power[rows][:, rows].tocsc(), "MMD_AT_PLUS_A", options={"SymmetricMode": True}
         )
@@ -183,9 +216,12 @@ class ScaledLaplacian:
         self.scale = diagonal.where(usable, torch.inf).rsqrt()
         self.free = usable[:, None]
         if equation.order == 1:
-            weight = weight * self.scale[row] * self.scale[col]
+            weight = weight * self.scale.index_select(0, row) * self.scale.index_select(0, col)
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
         self.shifted = degree(equation.edge_index, weight, n) + equation.shift
+        self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
+        if equation.weak or n > _LARGE:
+            self.strengthen()
 
     def apply(self, x: Tensor) -> Tensor:
         """Product in the number type of ``x``."""
@@ -205,9 +241,50 @@ class ScaledLaplacian:
             self.neighbours[dtype] = self.neighbours[torch.float64].to(dtype)
         return self.neighbours[dtype]
 
+    def strengthen(self) -> None:
+        """Add the coarse system to the preconditioner."""
+        if self.equation.order == 1 and not self.coarse:
+            self.coarse[torch.float64] = self._coarse()
+
+    def _coarse(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The scaled indicator of clusters, its transpose, and the inverse of the system over them."""
+        equation, free = self.equation, self.free[:, 0]
+        row, col = equation.edge_index
+        strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
+        strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), _WEAK)
+        cluster = aggregate(equation.edge_index, strong, len(free), _COARSE)
+        if int(cluster.max()) >= _COARSE:
+            cluster = aggregate(equation.edge_index, strength, len(free), _COARSE)
+        used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)
+        cluster = (used.cumsum(0) - 1).clamp(min=0)[cluster]
+        count = int(used.sum())
+        matrix = coarse_matrix(
+            equation.edge_index, equation.weight, equation.shift, cluster, free, count
+        )
+        matrix += self._gauge(cluster, count, matrix)
+        root = self.scale.where(free, 1.0).reciprocal() * free
+        node = torch.arange(len(free), device=root.device)
+        prolong = csr_matrix(node, cluster, root, (len(free), count))
+        restrict = csr_matrix(cluster, node, root, (count, len(free)))
+        return prolong, restrict, torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+
+    def _gauge(self, cluster: Tensor, count: int, matrix: Tensor) -> Tensor:
+        """Makes the matrix definite where a component floats; acts on its constants alone."""
+        floating, component = self.equation.floating & self.free[:, 0], self.equation.component
+        group = cluster.new_full((count,), -1)
+        group[cluster[floating]] = component[floating]
+        together = (group[:, None] == group) & (group >= 0)
+        return together * matrix.diagonal().mean() / together.sum(1).clamp(min=1)[:, None]
+
     def precondition(self, r: Tensor) -> Tensor:
-        """The diagonal is 1."""
-        return r
+        """The diagonal, which is 1, and where there is one the coarse system."""
+        if not self.coarse:
+            return r
+        if r.dtype not in self.coarse:
+            some = self.coarse[torch.float64]
+            self.coarse[r.dtype] = (some[0].to(r.dtype), some[1].to(r.dtype), some[2].to(r.dtype))
+        prolong, restrict, inverse = self.coarse[r.dtype]
+        return torch.addmm(r, prolong, inverse @ (restrict @ r))
 
     def project(self, x: Tensor) -> Tensor:
         """Take the part that a floating component cannot hold out of a right-hand side."""
