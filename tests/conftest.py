@@ -20,3 +20,12 @@ def raw_root() -> Path:
     if not folder.is_dir():
         pytest.skip("needs raw data sets in the folder that PYG_RELATIONAL_RAW names")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference_root() -> Path:
+    """Numbers from the authors' programs; a test that needs them is skipped where they are not."""
+    folder = REPOSITORY.parent / "shared" / "reference"
+    if not folder.is_dir():
+        pytest.skip("needs reference numbers in ../shared/reference")
+    return folder

@@ -97,3 +97,57 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     if not (a.any() and b.any()):
         return 0 * (a.sum() + b.sum())
     return (a @ b) / (a.norm() * b.norm())
+
+
+def dense_weights(edge_index: Tensor, edge_weight: Tensor, n: int) -> Tensor:
+    """Adjacency matrix without self-loops, entries at one place added up."""
+    w = torch.zeros(n, n, dtype=edge_weight.dtype)
+    w = w.index_put((edge_index[0], edge_index[1]), edge_weight, accumulate=True)
+    return w - torch.diag(w.diagonal())
+
+
+def dense_laplacian(w: Tensor, normalization: str = "combinatorial") -> Tensor:
+    """D - W, I - D^-1 W or I - D^-1/2 W D^-1/2."""
+    d = w.sum(1)
+    if normalization == "combinatorial":
+        return torch.diag(d) - w
+    if normalization == "randomwalk":
+        return torch.eye(len(w), dtype=w.dtype) - w / d[:, None]
+    return torch.eye(len(w), dtype=w.dtype) - w / (d[:, None] * d[None]).sqrt()
+
+
+def laplace(
+    w: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    tau: Tensor | float = 0.0,
+    normalization: str = "combinatorial",
+    order: int = 1,
+) -> Tensor:
+    """(L + tau I)^m u = 0 off the labels, u = values on them, by a dense solve."""
+    n = len(w)
+    shift = torch.as_tensor(tau, dtype=w.dtype).expand(n)
+    power = torch.linalg.matrix_power(dense_laplacian(w, normalization) + torch.diag(shift), order)
+    free = ~mask
+    inner = torch.linalg.solve(power[free][:, free], -power[free][:, mask] @ values[mask])
+    return (
+        torch.zeros(n, values.shape[1], dtype=w.dtype)
+        .index_put((mask,), values[mask])
+        .index_put((free,), inner)
+    )
+
+
+def reweighted(w: Tensor, mask: Tensor, method: str, x: Tensor | None = None) -> Tensor:
+    """Weights heavier near labels, one graph, combinatorial."""
+    n = len(w)
+    if method == "wnll":
+        a = torch.where(mask, n / mask.sum(), 1.0).to(w.dtype)
+        return (a[:, None] + a[None]) * w
+    if method == "properly":
+        d = (x[:, None] - x[None][:, mask]).square().sum(-1).sqrt().amin(1)
+        a = 1 + (0.1 / d.clamp(min=0.1 / (1e7 - 1) ** 0.5)) ** 2
+        return (a[:, None] + a[None]) * w
+    f = mask.to(w.dtype) - mask.to(w.dtype).mean()
+    v = torch.linalg.pinv(dense_laplacian(w), hermitian=True) @ f
+    v = v - v.min() + 1e-5
+    return v[:, None] * w * v[None]
