@@ -14,6 +14,7 @@ from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, conjugate_gr
 from pyg_relational.ops.spmm import csr_matrix
 
 _WEAK = 1e-3  # an edge below this share of its ends' heaviest is not counted on to converge
+_NOTHING = 2.0**-50  # an edge below this share is lost in rounding
 _LARGE = 20_000  # nodes from which a coarse system pays
 _COARSE = 2048  # most unknowns of it
 
@@ -24,6 +25,14 @@ def _not_held(edge_index: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
     free = torch.ones_like(held)
     free[component[held]] = False
     return component, free[component]
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Inverse of a symmetric matrix that is positive definite but for rounding."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if bool(failed):
+        factor = torch.linalg.cholesky(matrix + torch.diag(1e-13 * matrix.diagonal()))
+    return torch.cholesky_inverse(factor)
 
 
 def _where(edge_index: Tensor, keep: Tensor) -> Tensor:
@@ -90,8 +99,9 @@ class GroundedLaplacian:
         component, loose = _not_held(_where(self.edge_index, strong), held)
         if not bool(loose.any()):
             return component, none, False
+        felt = strong_edges(self.edge_index, self.weight, n, _NOTHING)
         component, floating = _not_held(
-            _where(self.edge_index, self.weight > 0), self.fixed | (self.shift > 0)
+            _where(self.edge_index, felt), self.fixed | (self.shift > _NOTHING * size)
         )
         return component, floating, not torch.equal(loose, floating)
 
@@ -266,7 +276,7 @@ class ScaledLaplacian:
         node = torch.arange(len(free), device=root.device)
         prolong = csr_matrix(node, cluster, root, (len(free), count))
         restrict = csr_matrix(cluster, node, root, (count, len(free)))
-        return prolong, restrict, torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        return prolong, restrict, _inverse(matrix)
 
     def _gauge(self, cluster: Tensor, count: int, matrix: Tensor) -> Tensor:
         """Makes the matrix definite where a component floats; acts on its constants alone."""
