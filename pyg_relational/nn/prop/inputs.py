@@ -106,7 +106,7 @@ def _check_weight(edge_index: Tensor, edge_weight: Tensor, n: int) -> None:
 def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:
     """Compare ``a^T W b`` with ``b^T W a`` for vectors that no asymmetry cancels in."""
     row, col = edge_index
-    node = torch.arange(n, device=weight.device, dtype=torch.float64)
+    node = torch.arange(1, n + 1, device=weight.device, dtype=torch.float64)
     a, b = torch.frac(node * 0.6180339887498949), torch.frac(node * node * 0.4142135623730951)
     a_row, a_col, b_row, b_col = a[row], a[col], b[row], b[col]
     twist = (a_row * b_col).sub_(a_col * b_row).mul_(weight)

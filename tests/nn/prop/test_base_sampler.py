@@ -1,0 +1,46 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyg_relational.nn import BaseSampler
+
+
+@given(
+    st.lists(st.integers(-1, 3), min_size=1).filter(lambda y: max(y) >= 0),
+    st.integers(1, 5),
+    st.sampled_from(["random", "hard"]),
+)
+def test_draws_per_class_without_repeats(labels, per_class, mode):
+    y = torch.tensor(labels)
+    index = BaseSampler(y, per_class, mode)(torch.rand(len(y)))
+    assert len(index.unique()) == len(index)
+    counts = y[y >= 0].bincount(minlength=4)
+    assert y[index].bincount(minlength=4).tolist() == counts.clamp(max=per_class).tolist()
+
+
+def test_random_is_seeded_uniform_and_new_at_each_call():
+    y = torch.zeros(10, dtype=torch.int64)
+    a, b = (BaseSampler(y, 3, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    draws = [a() for _ in range(600)]
+    assert all(torch.equal(draw, b()) for draw in draws)
+    share = torch.cat(draws).bincount(minlength=10) / len(draws)
+    assert (share - 0.3).abs().max() < 0.08
+
+
+def test_hard_takes_the_highest_scores():
+    y = torch.tensor([0, 1, 0, 1, 0, -1])
+    index = BaseSampler(y, 2, "hard")(torch.tensor([1.0, 5.0, 3.0, 4.0, 2.0, 9.0]))
+    assert sorted(index.tolist()) == [1, 2, 3, 4]
+
+
+def test_bad_input():
+    y = torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="per_class must be >= 1, got 0"):
+        BaseSampler(y, 0)
+    with pytest.raises(ValueError, match="mode must be one of"):
+        BaseSampler(y, 1, "easy")
+    with pytest.raises(ValueError, match="at least one class >= 0, got none"):
+        BaseSampler(-torch.ones(3, dtype=torch.int64), 1)
+    with pytest.raises(ValueError, match=r"score must have shape \[2\], got None"):
+        BaseSampler(y, 1, "hard")()
