@@ -1,12 +1,14 @@
 """``python -m benchmarks speed``: time and memory against named peers, in one run, on one thread."""
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import in_fresh_process
+from benchmarks.speed.plot import curve
 from benchmarks.speed.table import Row, save, to_markdown
 
 
@@ -24,13 +26,18 @@ def main(argv: list[str] | None = None) -> None:
     for name in tqdm(names, unit="case"):
         rows.append(_row(name, args.repeat))
         save(rows, args.output)
+    curve(rows, args.output)
     print(to_markdown(rows))
     print(f"\nNumbers and table: {args.output}")
 
 
 def _row(name: str, repeat: int) -> Row:
     case = CASES[name]
-    rounds = repeat if len(case.contestants) > 1 else 1
-    seconds = in_fresh_process(name, "time", str(rounds), *case.contestants)
-    memory = {peer: in_fresh_process(name, "memory", peer) for peer in case.contestants}
+    absent = {peer: package for peer, package in case.needs.items() if not find_spec(package)}
+    for peer, package in absent.items():
+        print(f"LEFT OUT {peer}: pip install {package}")
+    contestants = [peer for peer in case.contestants if peer not in absent]
+    rounds = min(repeat, case.rounds)
+    seconds = in_fresh_process(name, "time", str(rounds), *contestants)
+    memory = {peer: in_fresh_process(name, "memory", peer) for peer in contestants}
     return Row(name, case.goal, seconds, memory, in_fresh_process(name, "check"))

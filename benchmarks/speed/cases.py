@@ -1,26 +1,15 @@
 """What is timed against what. Each case builds its input once and gives one function a contestant."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmarks.speed.case import Build, Case
+from benchmarks.speed.propagation import PROPAGATION
 from pyg_relational.nn import graph_consistency_loss
 from pyg_relational.ops import both_directions, knn, neighbor_pairs
 from pyg_relational.transforms import knn_graph
-
-Build = Callable[[], dict[str, Callable[[], object]]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Ours first; the goal is what the figures are held against."""
-
-    build: Build
-    contestants: tuple[str, ...]
-    goal: str
-    check: Callable[[], str] | None = None
 
 
 def _knn(d: int) -> Build:
@@ -141,6 +130,7 @@ CASES = {
         _gcr_error(8192, 512, 100),
     ),
     "GCR forward and backward n=65536 d=128 c=100": Case(
-        _gcr(65536, 128, 100), ("ours",), "extra memory < 1 GiB"
+        _gcr(65536, 128, 100), ("ours",), "extra memory < 1 GiB", rounds=1
     ),
+    **PROPAGATION,
 }

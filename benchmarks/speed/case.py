@@ -1,0 +1,21 @@
+"""What a case of the speed suite is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Build = Callable[[], dict[str, Callable[[], object]]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Ours first; the goal is what the figures are held against.
+
+    ``rounds`` is the most that are timed. A contestant whose package in ``needs`` is not installed is left out.
+    """
+
+    build: Build
+    contestants: tuple[str, ...]
+    goal: str
+    check: Callable[[], str] | None = None
+    rounds: int = 5
+    needs: dict[str, str] = field(default_factory=dict)
