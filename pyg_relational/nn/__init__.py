@@ -14,9 +14,12 @@ from pyg_relational.nn.prop import (
     PoissonPropagation,
     RandomWalkPropagation,
     laplace_propagation,
+    p_eikonal,
     p_laplace_propagation,
+    poisson_mbo,
     poisson_propagation,
     random_walk_propagation,
+    volume_mbo,
 )
 
 __all__ = [
@@ -31,7 +34,10 @@ __all__ = [
     "RandomWalkPropagation",
     "graph_consistency_loss",
     "laplace_propagation",
+    "p_eikonal",
     "p_laplace_propagation",
+    "poisson_mbo",
     "poisson_propagation",
     "random_walk_propagation",
+    "volume_mbo",
 ]

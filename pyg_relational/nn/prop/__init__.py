@@ -3,9 +3,12 @@
 from pyg_relational.nn.prop.base_sampler import BaseSampler
 from pyg_relational.nn.prop.graph_learning_layer import GraphLearningLayer
 from pyg_relational.nn.prop.laplace import LaplacePropagation, laplace_propagation
+from pyg_relational.nn.prop.p_eikonal import p_eikonal
 from pyg_relational.nn.prop.p_laplace import PLaplacePropagation, p_laplace_propagation
 from pyg_relational.nn.prop.poisson import PoissonPropagation, poisson_propagation
+from pyg_relational.nn.prop.poisson_mbo import poisson_mbo
 from pyg_relational.nn.prop.random_walk import RandomWalkPropagation, random_walk_propagation
+from pyg_relational.nn.prop.volume_mbo import volume_mbo
 
 __all__ = [
     "BaseSampler",
@@ -15,7 +18,10 @@ __all__ = [
     "PoissonPropagation",
     "RandomWalkPropagation",
     "laplace_propagation",
+    "p_eikonal",
     "p_laplace_propagation",
+    "poisson_mbo",
     "poisson_propagation",
     "random_walk_propagation",
+    "volume_mbo",
 ]

@@ -1,0 +1,208 @@
+"""Partitions with classes of given sizes: the best one for given scores."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+_TEMPERATURES = (1e-1, 1e-2, 1e-3)  # of the smoothed prices, in units of the scores' spread
+_NEWTON = 50
+
+
+def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    r"""Classes of the rows that maximise the sum of their scores, with bounds on the sizes of the classes.
+
+    .. math::
+        \max_\ell \sum_i s_{i \ell_i} \quad \text{subject to} \quad a_k \le |\{i : \ell_i = k\}| \le b_k
+
+    With :math:`a = b` it is the projection of :math:`s` onto the partitions with these sizes, the volume-constrained
+    threshold of `Jacobs et al., 2018 <https://doi.org/10.1016/j.jcp.2017.10.036>`_. Prices of the classes are found
+    by Newton steps on the smoothed dual problem; then rows move along the cheapest chains of classes until the sizes
+    fit and no chain gains, so that the result is exact.
+
+    Args:
+        scores: Score of every row in every class, finite.
+        lower: Least size :math:`a` of each class.
+        upper: Greatest size :math:`b` of each class.
+
+    Shapes:
+        ``scores``: :math:`[n, c]`, ``lower``, ``upper``: :math:`[c]`, int64, output: :math:`[n]`.
+
+    Raises:
+        ValueError: If no sizes within the bounds add up to the number of rows.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn.prop.volume import volume_threshold
+        >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.7, 0.6], [0.6, 0.1]])
+        >>> volume_threshold(scores, torch.tensor([2, 2]), torch.tensor([2, 2])).tolist()
+        [0, 1, 1, 0]
+    """
+    n, least, most = len(scores), int(lower.sum()), int(upper.sum())
+    if bool((lower > upper).any()) or not least <= n <= most:
+        raise ValueError(
+            f"lower and upper must leave room for {n} rows, got {lower.tolist()}, {upper.tolist()}"
+        )
+    scores = scores.double()
+    if n == 0:
+        return lower.new_zeros(0)
+    label = (scores - _prices(scores, lower, upper)).argmax(1)
+    _balance(scores, label, lower, upper)
+    return label
+
+
+def volume_bounds(num_rows: int, priors: Tensor, slack: float = 0.0) -> tuple[Tensor, Tensor]:
+    r"""Sizes between :math:`(1 - t)` and :math:`(1 + t)` times the expected ones, rounded outwards.
+
+    Args:
+        num_rows: Number of rows.
+        priors: Share of each class; they sum to 1.
+        slack: :math:`t \ge 0`; 0 leaves the expected sizes, rounded down or up.
+
+    Shapes:
+        ``priors``: :math:`[c]`, output: two of :math:`[c]`, int64.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn.prop.volume import volume_bounds
+        >>> volume_bounds(10, torch.tensor([0.5, 0.25, 0.25]))
+        (tensor([5, 2, 2]), tensor([5, 3, 3]))
+    """
+    size = num_rows * priors.double()
+    low, high = size * max(1 - slack, 0), size * (1 + slack)
+    return (low + 1e-6).floor().long(), (high - 1e-6).ceil().long()
+
+
+def check_priors(priors: Tensor | None, values: Tensor, slack: float = 0.0) -> Tensor | None:
+    """Check shares of the classes and scale them to a sum of 1.
+
+    Args:
+        priors: Shares, ``None`` to take those of the labels.
+        values: Labels, one column a class.
+        slack: Slack of the volumes.
+
+    Shapes:
+        ``priors``, output: :math:`[c]`, ``values``: :math:`[n, c]`.
+
+    Raises:
+        ValueError: If they are not finite, ``>= 0`` and of that shape, or ``slack`` is negative.
+    """
+    if not slack >= 0:
+        raise ValueError(f"slack must be >= 0, got {slack}")
+    if priors is None:
+        return None
+    priors = torch.as_tensor(priors, dtype=torch.float64, device=values.device)
+    c = values.shape[1]
+    if priors.shape != (c,):
+        raise ValueError(f"class_priors must have shape [{c}], got {list(priors.shape)}")
+    if not bool(torch.isfinite(priors).all() & (priors >= 0).all() & (priors.sum() > 0)):
+        raise ValueError(f"class_priors must be finite and >= 0, got {priors.tolist()}")
+    return priors / priors.sum()
+
+
+def graphs_of(rows: Tensor, batch: Tensor) -> Iterator[Tensor]:
+    """Numbers of the marked rows of each graph.
+
+    Args:
+        rows: Marked rows.
+        batch: Graph of every row.
+
+    Shapes:
+        ``rows``, ``batch``: :math:`[n]`.
+    """
+    for number in batch[rows].unique():
+        yield (rows & (batch == number)).nonzero()[:, 0]
+
+
+def _prices(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Prices at which about as many rows choose each class as may: annealed Newton steps."""
+    price = scores.new_zeros(scores.shape[1])
+    spread = (scores.amax(1) - scores.amin(1)).mean()
+    if not spread > 0:
+        return price
+    low, room = lower.double(), (upper - lower).double()
+    for temperature in _TEMPERATURES:
+        price = _newton(scores, price, low, room, float(spread) * temperature)
+    return price
+
+
+def _newton(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) -> Tensor:
+    def dual(price: Tensor) -> Tensor:
+        choice = t * ((scores - price) / t).logsumexp(1).sum()
+        return choice + low @ price + t * (room @ softplus(price / t))
+
+    value = dual(price)
+    for _ in range(_NEWTON):
+        share = ((scores - price) / t).softmax(1)
+        on = (price / t).sigmoid()
+        demand = share.sum(0)
+        gradient = low + room * on - demand
+        if gradient.abs().max() < max(0.5, 1e-4 * len(scores)):
+            break
+        hessian = torch.diag(demand + room * on * (1 - on)) - share.T @ share
+        ridge = 1e-8 * hessian.diagonal().max().clamp(min=1.0)
+        step = torch.linalg.solve(hessian + ridge * torch.eye(len(price)).to(hessian), gradient) * t
+        size = 1.0
+        while (new := dual(price - size * step)) > value and size > 1e-4:
+            size /= 2
+        if not new < value:
+            break
+        price, value = price - size * step, new
+    return price
+
+
+def _balance(scores: Tensor, label: Tensor, lower: Tensor, upper: Tensor) -> None:
+    """Move rows along the cheapest chains of classes: first to fit the sizes, then while that gains."""
+    lower, upper = lower.cpu(), upper.cpu()
+    least = 1e-12 * float(scores.abs().max())
+    while True:
+        size = label.bincount(minlength=len(lower)).cpu()
+        over, under = (size - upper).clamp(min=0), (lower - size).clamp(min=0)
+        give, take = (size - lower).clamp(min=0), (upper - size).clamp(min=0)
+        if over.any():
+            give = over
+        elif under.any():
+            take = under
+        loss = scores.gather(1, label[:, None]) - scores
+        cost, step = _chains(loss, label, len(lower), least)
+        cost[~((give > 0)[:, None] & (take > 0)[None])] = torch.inf
+        cost.fill_diagonal_(torch.inf)
+        best = int(cost.argmin())
+        start, end = divmod(best, len(lower))
+        if not (over.any() or under.any()) and not cost[start, end] < -least:
+            return
+        _move(loss, label, _path(step, start, end), int(min(give[start], take[end])))
+
+
+def _chains(loss: Tensor, label: Tensor, c: int, least: float) -> tuple[Tensor, Tensor]:
+    """Cheapest chains between classes (Floyd and Warshall), and the first class on each."""
+    cost = loss.new_full((c, c), torch.inf)
+    cost.scatter_reduce_(0, label[:, None].expand(-1, c), loss, "amin")
+    cost = cost.cpu().fill_diagonal_(0.0)
+    step = torch.arange(c).repeat(c, 1)
+    for middle in range(c):
+        through = cost[:, middle, None] + cost[None, middle]
+        shorter = through < cost - least
+        cost = through.where(shorter, cost)
+        step = step[:, middle, None].where(shorter, step)
+    return cost, step
+
+
+def _path(step: Tensor, start: int, end: int) -> list[int]:
+    path = [start]
+    while path[-1] != end:
+        path.append(int(step[path[-1], end]))
+    return path
+
+
+def _move(loss: Tensor, label: Tensor, path: list[int], most: int) -> None:
+    """Move up to ``most`` rows along each edge of a path: one, or those that cost the same."""
+    rows = []
+    for here, there in pairwise(path):
+        cost = loss[:, there].where(label == here, torch.inf)
+        rows.append((cost == cost.min()).nonzero()[:, 0])
+    count = min(most, *(len(row) for row in rows))
+    for row, there in zip(rows, path[1:], strict=True):
+        label[row[:count]] = there

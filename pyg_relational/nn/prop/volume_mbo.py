@@ -1,0 +1,137 @@
+"""Volume-constrained MBO: a partition with classes of given sizes that cuts few edges."""
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import one_hot
+
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs
+from pyg_relational.nn.prop.laplace import _fill
+from pyg_relational.nn.prop.p_eikonal import p_eikonal
+from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
+from pyg_relational.ops.checks import check_choice, check_labels
+from pyg_relational.ops.laplacian import degree
+from pyg_relational.ops.spmm import csr_matrix
+
+
+@torch.no_grad()
+def volume_mbo(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    class_priors: Tensor | None = None,
+    slack: float = 0.0,
+    temperature: float = 0.1,
+    iterations: int = 100,
+    batch: Tensor | None = None,
+    generator: Generator | None = None,
+    on_unreachable: str = "error",
+) -> Tensor:
+    r"""Partition of the nodes by volume-constrained MBO, or auction dynamics.
+
+    Of `Jacobs et al., 2018 <https://doi.org/10.1016/j.jcp.2017.10.036>`_: from the class nearest in the distance of
+    :func:`p_eikonal`, repeat
+
+    .. math::
+        \psi = S^2 e(\ell) + \text{noise}, \quad S = D^{-1/2} W D^{-1/2}, \qquad
+        \ell \leftarrow \arg\max_\ell \sum_i \psi_{i \ell_i}
+
+    over the partitions that keep the labels and have classes of the given sizes
+    (:func:`~pyg_relational.nn.prop.volume.volume_threshold`), :math:`e(\ell)` being the partition, one-hot. The
+    noise is normal. The partition with the largest :math:`\lVert S\, e(\ell) \rVert^2`, that is the smallest cut of
+    :math:`S^2`, is kept. Not differentiable.
+
+    Args:
+        edge_index: Edges, in both directions.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
+        y: Classes; not looked at off the mask.
+        mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
+        num_classes: Number of classes; ``None`` for the largest label + 1.
+        class_priors: Share of each class among the nodes; ``None`` for that among the labels of each graph.
+        slack: Share :math:`t` by which sizes may be smaller or greater than :math:`n` times the priors.
+        temperature: Standard deviation of the noise; at 0 the iteration ends where nothing changes.
+        iterations: Most iterations.
+        batch: Graph of every node where several are joined; sizes are those of each graph.
+        generator: Of the noise.
+        on_unreachable: For nodes that no label reaches, which class sizes do not count: ``"error"``, ``"nan"``, or
+            ``"prior"``, the mean of the graph's labels.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``, ``mask``, ``batch``: :math:`[n]`,
+        ``class_priors``: :math:`[c]`, output: :math:`[n, c]`.
+
+    Returns:
+        The partition, one-hot; labelled rows as given.
+
+    Raises:
+        TypeError: If a dtype does not fit.
+        ValueError: If shapes or values do not fit, the graph is not undirected, no label reaches a node, or a
+            class has more labels than its size.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import volume_mbo
+        >>> path = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+        >>> volume_mbo(path, None, torch.tensor([0, -1, -1, 1]), temperature=0.0)
+        tensor([[1., 0.],
+                [1., 0.],
+                [0., 1.],
+                [0., 1.]])
+    """
+    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
+    if not (temperature >= 0 and iterations >= 1):
+        raise ValueError(
+            f"temperature must be >= 0 and iterations >= 1, got {temperature} and {iterations}"
+        )
+    graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
+    check_labels(y, len(y))
+    priors = check_priors(class_priors, graph.values, slack)
+    scores = p_eikonal(
+        *graph[:2], y, graph.mask, num_classes=graph.values.shape[1], on_unreachable="nan"
+    )
+    unreached = scores.isnan().any(1)
+    label, last = scores.argmax(1), None
+    best, score = label, scores.new_full((int(graph.batch.max()) + 1,), -torch.inf)
+    kernel = _kernel(graph)
+    for iteration in range(iterations + 1):
+        psi = kernel @ (kernel @ one_hot(label, scores.shape[1]).to(scores.dtype))
+        if iteration > 0:
+            own = psi.gather(1, label[:, None])[:, 0]
+            total = torch.zeros_like(score).index_add(0, graph.batch, own)
+            best = label.where((total > score)[graph.batch], best)
+            score = torch.maximum(score, total)
+        if iteration == iterations or (temperature == 0 and last is not None and label.equal(last)):
+            break
+        noise = torch.randn(psi.shape, generator=generator, dtype=psi.dtype, device=psi.device)
+        last, label = label, _partition(psi + temperature * noise, unreached, graph, priors, slack)
+    return _fill(one_hot(best, scores.shape[1]).to(scores.dtype), unreached, graph, on_unreachable)
+
+
+def _kernel(graph: Labelled) -> Tensor:
+    (row, col), weight, _, mask, _ = graph
+    n = len(mask)
+    weight = weight * (row != col)
+    d = degree(graph.edge_index, weight, n)
+    root = d.where(d > 0, torch.inf).rsqrt()
+    return csr_matrix(row, col, weight * root[row] * root[col], (n, n))
+
+
+def _partition(
+    psi: Tensor, unreached: Tensor, graph: Labelled, priors: Tensor | None, slack: float
+) -> Tensor:
+    label = graph.values.argmax(1)
+    for rows in graphs_of(~unreached, graph.batch):
+        held = graph.values[rows].sum(0)
+        share = held / held.sum() if priors is None else priors
+        low, high = (size - held.long() for size in volume_bounds(len(rows), share, slack))
+        if bool((high < 0).any()):
+            k = int(high.argmin())
+            raise ValueError(
+                f"class_priors and slack must leave room for the labels, got {int(held[k])} labels of class {k} "
+                f"and at most {int(held[k] + high[k])} nodes"
+            )
+        free = rows[~graph.mask[rows]]
+        label[free] = volume_threshold(psi[free], low.clamp(min=0), high)
+    return label
