@@ -157,6 +157,15 @@ def test_labels_spread_over_inputs_without_training(kind):
     assert accuracy(method, test) > 0.9
 
 
+@pytest.mark.parametrize("kind", ["laplace", "poisson"])
+def test_samples_that_no_label_reaches_have_a_prediction(kind):
+    x = torch.cat([torch.rand(20, 2), torch.rand(20, 2) + 100])
+    y = torch.where(torch.arange(40) < 2, torch.arange(40), -1)
+    scores = spread(x, y, 2, kind=kind, k=5)
+    assert torch.isfinite(scores).all()
+    assert torch.equal(scores[20:], scores[20].expand(20, 2))
+
+
 def test_unknown_kind_is_named():
     with pytest.raises(ValueError, match="kind must be 'laplace' or 'poisson', got 'page'"):
         methods["propagation"](encoder(), blobs(5), kind="page")

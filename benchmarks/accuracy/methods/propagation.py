@@ -38,6 +38,6 @@ def spread(
     """Logits of all rows from the labels ``y >= 0``."""
     edges = knn_graph(x, k)
     if kind == "poisson":
-        return poisson_propagation(*edges, y, num_classes=num_classes)
+        return poisson_propagation(*edges, y, num_classes=num_classes, on_unreachable="prior")
     u = laplace_propagation(*edges, y, num_classes=num_classes, tau=tau, on_unreachable="prior")
     return (u.clamp_min(0) + EPS).log()
