@@ -151,3 +151,45 @@ def reweighted(w: Tensor, mask: Tensor, method: str, x: Tensor | None = None) ->
     v = torch.linalg.pinv(dense_laplacian(w), hermitian=True) @ f
     v = v - v.min() + 1e-5
     return v[:, None] * w * v[None]
+
+
+def poisson(w: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """L^+ (y - mean y) on the labels of a connected graph, shifted to sum_i d_i u_i = 0."""
+    source = torch.where(mask[:, None], values - values[mask].mean(0), 0.0)
+    u = torch.linalg.pinv(dense_laplacian(w), hermitian=True) @ source
+    return u - (w.sum(1) @ u) / w.sum()
+
+
+def random_walk(w: Tensor, values: Tensor, mask: Tensor, alpha: Tensor | float) -> Tensor:
+    """(I - alpha D^-1/2 W D^-1/2)^-1 y."""
+    d = w.sum(1)
+    s = w / (d[:, None] * d[None]).sqrt()
+    return torch.linalg.solve(torch.eye(len(w), dtype=w.dtype) - alpha * s, mask[:, None] * values)
+
+
+def p_laplace_residual(w: Tensor, u: Tensor, mask: Tensor, p: float, tau: float = 0.0) -> Tensor:
+    """sum_j w_ij |u_i - u_j|^(p-2) (u_i - u_j) + tau u_i off the labels."""
+    t = u[:, None] - u[None]
+    return ((w[..., None] * t.abs() ** (p - 2) * t).sum(1) + tau * u)[~mask]
+
+
+def p_laplace_energy(w: Tensor, u: Tensor, p: float, tau: float = 0.0) -> Tensor:
+    """sum_ij w_ij |u_i - u_j|^p / 2p + tau/2 sum_i u_i^2."""
+    t = (u[:, None] - u[None]).abs()
+    return (w[..., None] * t**p).sum() / (2 * p) + tau / 2 * u.square().sum()
+
+
+def game_p_laplace(
+    w: Tensor, values: Tensor, mask: Tensor, p: float, sweeps: int = 20_000
+) -> Tensor:
+    """Iterate u_i = a mean_j u_j + (1 - a) (min_j u_j + max_j u_j) / 2 off the labels."""
+    a, walk, near = 1 / (p - 1), w / w.sum(1, keepdim=True), (w > 0)[..., None]
+    u = torch.where(mask[:, None], values, 0.0)
+    for _ in range(sweeps):
+        low = torch.where(near, u[None], math.inf).amin(1)
+        high = torch.where(near, u[None], -math.inf).amax(1)
+        new = torch.where(mask[:, None], values, a * walk @ u + (1 - a) * (low + high) / 2)
+        if (new - u).abs().max() < 1e-14:
+            break
+        u = new
+    return u
