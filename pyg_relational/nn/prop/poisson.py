@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.prop.inputs import check_inputs, mean_by
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
 from pyg_relational.nn.prop.laplace import _fill
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.components import connected_components
@@ -35,9 +35,11 @@ def poisson_propagation(
     .. math::
         L u = \sum_{j \text{ labelled}} \delta_j (y_j - \bar{y})^T, \qquad \sum_i d_i u_i = 0
 
-    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. :math:`u` are scores: their rows sum to 0
-    where those of :math:`y` sum to 1, labelled rows do not hold their labels, and a component with labels of one class
-    only has :math:`u = 0`. Differentiable any number of times in ``edge_weight`` and ``y``.
+    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. Where a graph has several components, what
+    the component's mean exceeds the graph's by is added, so that a component with labels of one class takes it; where
+    the graph's labels are all of one class, what it exceeds the mean over classes by.
+    :math:`u` are scores: their rows sum to 0 where those of :math:`y` sum to 1, and labelled rows do not hold their
+    labels. Differentiable any number of times in ``edge_weight`` and ``y``.
 
     Args:
         edge_index: Edges, in both directions.
@@ -45,7 +47,7 @@ def poisson_propagation(
         y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label + 1.
-        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
+        batch: Graph of every node where several are joined.
         solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
         initial: Where the iteration starts, e.g. the last solution.
         on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the
@@ -88,8 +90,19 @@ def poisson_propagation(
         d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))[:, None]
         size = mean_by(d, component)
         u = u - mean_by(d * u, component) / size.where(size > 0, 1.0)
+        u = u + mean - _graph_mean(graph)
         u = _fill(u, share[:, 0] == 0, graph, on_unreachable)
     return (u, equation.info) if return_info else u
+
+
+def _graph_mean(graph: Labelled) -> Tensor:
+    """Mean of each graph's labels; where they do not differ, of all classes."""
+    values, mask, batch = graph.values, graph.mask, graph.batch
+    share = mean_by(mask.to(values.dtype)[:, None], batch)
+    mean: Tensor = mean_by(values, batch) / share.where(share > 0, 1.0)
+    off = ((values - mean).abs().amax(1, keepdim=True) > 1e-6) & mask[:, None]
+    differ = mean_by(off.to(values.dtype), batch) > 0
+    return mean.where(differ, mean.mean(1, keepdim=True))
 
 
 class PoissonPropagation(nn.Module):
