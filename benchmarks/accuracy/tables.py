@@ -109,7 +109,7 @@ def attacks(rows: Sequence[Row]) -> pd.DataFrame:
     for (task, name, radius), cell in values.items():
         shown = {m: f"{np.mean(v):.1f} ± {half_interval(v):.1f}" for m, v in cell.items()}
         lines.append({"task": task, "attack": name, "radius": f"{radius:g}", **shown})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).fillna("")
 
 
 def chosen(rows: Sequence[Row]) -> pd.DataFrame:

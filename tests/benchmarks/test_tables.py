@@ -91,6 +91,9 @@ def test_attacks_are_means_with_intervals_for_each_radius():
     }
     assert "Accuracy % of attacked test samples" in report(rows)
     assert "attacked" not in report([row("gcr", 0, 0.9)])
+    assert (
+        attacks([*rows, row("new", 0, 0.9) | {"attacks": {"CW": made[0]["PGD"]}}])["new"][0] == ""
+    )
 
 
 def test_markdown_is_aligned():
