@@ -41,7 +41,7 @@ class GamePLaplacian:
         fixed: Nodes whose values are given; one at least in every component.
         alpha: :math:`\alpha = 1 / (p - 1)`.
         tol: Largest error of a row over the largest value that ends the iteration.
-        max_iter: Most iterations of a linear solve.
+        max_iter: Most steps, and most iterations of each linear solve.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``fixed``: :math:`[n]`.
@@ -60,11 +60,12 @@ class GamePLaplacian:
     def solve(self, value: Tensor, weight: Tensor) -> Tensor:
         """Solution for values at fixed nodes, ``[n, c]``."""
         u = value.where(self.fixed[:, None], 0.0)
-        for steps in range(_STEPS + 1):
+        most = min(_STEPS, self.max_iter)
+        for steps in range(most + 1):
             linear = PolicyEquation(self, self.policy(u), _FORCING)
             residual = linear.product(u, weight).where(~self.fixed[:, None], 0.0)
             error = residual.abs().amax(0) / u.abs().amax(0).clamp(min=1e-300)
-            if bool((error <= self.tol).all()) or steps == _STEPS:
+            if bool((error <= self.tol).all()) or steps == most:
                 break
             u = u - linear.solve(residual, weight)
         self.info = SolveInfo(steps, error, bool((error <= self.tol).all()))

@@ -1,12 +1,14 @@
 """The variational graph p-Laplace equation with values held at some nodes."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from pyg_relational.ops.edge_dot import edge_diff_dot
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.laplacian import degree, laplacian_product
-from pyg_relational.ops.solve import Direct, SolveInfo, Solver, _round
+from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, _round, report
 from pyg_relational.ops.spmm import csr_matrix
 
 EPSILON = 1e-6  # differences of neighbours below this count as that
@@ -15,6 +17,7 @@ _COARSE = 1e-2  # error that ends all stages but the last
 _FORCING = 1e-3  # what a linear solve leaves of the residual
 _STEPS = 300  # Newton's, at most
 _HALVINGS = 10
+_ROUNDS, _EXACT = 2, 1e-13  # of conjugate gradients for the adjoint, and what each leaves
 
 
 class PLaplacian:
@@ -53,18 +56,27 @@ class PLaplacian:
         u, p, steps = value.where(self.fixed[:, None], 0.0), 2.0, 0
         while True:
             tol = self.tol if p == self.p else _COARSE
-            for _ in range(_STEPS):
-                f = self._flux(u, weight, shift, p).where(~self.fixed[:, None], 0.0)
-                stiffness = weight * self._curvature(u, p)
-                error = self._error(u, f, stiffness, shift)
-                if error <= tol:
-                    break
-                steps += 1
-                u = self._step(u, f, stiffness, weight, shift, p)
+            u, error, count = self._newton(u, weight, shift, p, tol)
+            steps += count
             if p == self.p:
                 self.info = SolveInfo(steps, error[None], bool(error <= tol))
                 return u
             p = min(p * _GROWTH, self.p)
+
+    def _newton(
+        self, u: Tensor, weight: Tensor, shift: Tensor, p: float, tol: float
+    ) -> tuple[Tensor, Tensor, int]:
+        """Newton's method for one ``p``: the solution, its error and the number of steps."""
+        most = _STEPS if isinstance(self.solver, Direct) else min(_STEPS, self.solver.max_iter)
+        count = 0
+        while True:
+            f = self._flux(u, weight, shift, p).where(~self.fixed[:, None], 0.0)
+            stiffness = weight * self._curvature(u, p)
+            error = self._error(u, f, stiffness, shift)
+            if error <= tol or count == most:
+                return u, error, count
+            u = self._step(u, f, stiffness, weight, shift, p)
+            count += 1
 
     def residual(self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
         """Left side less right side, differentiable."""
@@ -75,9 +87,7 @@ class PLaplacian:
     ) -> Tensor:
         r"""Solution for the Laplacian of the weights :math:`w_{ij} \phi'(u_i - u_j)`."""
         stiffness = weight * self._curvature(u, self.p)
-        linear = GroundedLaplacian(
-            self.edge_index, stiffness, shift, self.fixed, solver=self.solver
-        )
+        linear = _Stiffness(self.edge_index, stiffness, shift, self.fixed, solver=self.solver)
         return linear.adjoint(u, grad, value, stiffness, shift)
 
     def _flux(self, u: Tensor, weight: Tensor, shift: Tensor, p: float) -> Tensor:
@@ -112,10 +122,31 @@ class PLaplacian:
             return GroundedLaplacian(
                 self.edge_index, stiffness, shift, self.fixed, solver=self.solver
             ).solve(-f)
-        system = _Scaled(self.edge_index, stiffness, shift, self.fixed)
+        system: Any = _Scaled(self.edge_index, stiffness, shift, self.fixed)
         scale = system.scale[:, None]
         x, _ = _round(system, -f * scale, torch.float64, _FORCING, self.solver.max_iter)
-        return system.unscale(x)
+        u: Tensor = system.unscale(x)
+        return u
+
+
+class _Stiffness(GroundedLaplacian):
+    """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
+
+    def _iterate(self, source: Tensor, at_fixed: Tensor, solver: CG, dtype: torch.dtype) -> Tensor:
+        system: Any = _Scaled(self.edge_index, self.weight, self.shift, self.fixed)
+        b = source * system.scale[:, None]
+        x, r, iterations = torch.zeros_like(b), b, 0
+        for _ in range(_ROUNDS):
+            step, count = _round(system, r, torch.float64, _EXACT, solver.max_iter)
+            x, iterations = x + step, iterations + count
+            r = b - system.apply(x)
+        residual = torch.linalg.vector_norm(r, dim=0) / torch.linalg.vector_norm(b, dim=0).clamp(
+            min=1e-300
+        )
+        converged = bool((residual <= solver.tolerances(dtype)[0]).all())
+        report(SolveInfo(iterations, residual, converged), solver, "the adjoint of p-Laplace")
+        u: Tensor = system.unscale(x)
+        return u
 
 
 class _Scaled:
@@ -133,8 +164,6 @@ class _Scaled:
 
     def precondition(self, r: Tensor) -> Tensor:
         return r
-
-    project = precondition
 
     def unscale(self, x: Tensor) -> Tensor:
         return x * self.scale[:, None]

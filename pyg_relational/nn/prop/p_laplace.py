@@ -101,7 +101,7 @@ def p_laplace_propagation(
         unreachable = _unreachable(inner, shift)
         inner = inner._replace(mask=inner.mask | unreachable)
         solver = solver or CG()
-        tol = (solver if isinstance(solver, CG) else CG()).tolerance(graph.values.dtype)
+        tol = (solver if isinstance(solver, CG) else CG()).tolerances(graph.values.dtype)[0]
         if equation == "game":
             u, info = _game(inner, p, solver, tol)
         else:
