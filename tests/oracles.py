@@ -193,3 +193,49 @@ def game_p_laplace(
             break
         u = new
     return u
+
+
+def best_partition(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Classes with the greatest sum of scores among all whose sizes are within bounds, by trying each."""
+    n, c = scores.shape
+    every = torch.cartesian_prod(*[torch.arange(c)] * n).view(-1, n)
+    size = (every[:, :, None] == torch.arange(c)).sum(1)
+    every = every[((size >= lower) & (size <= upper)).all(1)]
+    total = scores[torch.arange(n), every].sum(1)
+    return every[total.argmax()]
+
+
+def poisson_mbo(
+    w: Tensor, values: Tensor, mask: Tensor, lower: Tensor, upper: Tensor, mu: float, steps: int
+) -> Tensor:
+    """Classes by Poisson-MBO, 20 rounds, on a connected graph."""
+    source = torch.where(mask[:, None], values - values[mask].mean(0), 0.0)
+    u, step = poisson(w, values, mask), 1 / w.sum(1).max()
+    for _ in range(21):
+        label = best_partition(u, lower, upper)
+        u = torch.eye(values.shape[1], dtype=w.dtype)[label]
+        for _ in range(steps):
+            u = u + step * (mu * source - dense_laplacian(w) @ u)
+    return label
+
+
+def p_eikonal(w: Tensor, zero: Tensor, cost: Tensor, p: float) -> Tensor:
+    """Fast marching: the next smallest value is final; values by bisection. One set of nodes at 0."""
+    d = torch.full((len(w),), math.inf, dtype=w.dtype).masked_fill(zero, 0.0)
+    final = zero.clone()
+    while True:
+        trial = torch.full_like(d, math.inf)
+        for i in (~final).nonzero()[:, 0].tolist():
+            near = final & (w[i] > 0)
+            if near.any():
+                low = d[near].min()
+                high = (d[near] + (cost[i] / w[i, near]) ** (1 / p)).min()
+                for _ in range(200):
+                    t = (low + high) / 2
+                    below = (w[i, near] * (t - d[near]).clamp(min=0) ** p).sum() < cost[i]
+                    low, high = (t, high) if below else (low, t)
+                trial[i] = high
+        if trial.min() == math.inf:
+            return d
+        i = trial.argmin()
+        d[i], final[i] = trial[i], True

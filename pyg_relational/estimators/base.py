@@ -106,9 +106,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _features(self, X: Any, reset: bool) -> Tensor:
         least = 2 if reset else 1
-        kind = [np.float64, np.float32] if reset else self._dtype
+        kind = [np.float64, np.float32] if reset else self._scores.dtype
         X = validate_data(self, X, dtype=kind, order="C", reset=reset, ensure_min_samples=least)
-        self._dtype = X.dtype
         return torch.tensor(X, device=self.device)
 
     def _extended(self, X: Any) -> Array:
@@ -133,9 +132,10 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         exponent = exponent.masked_fill(distance == 0, torch.inf).nan_to_num(
             posinf=1e300, neginf=-1e300
         )
-        weight = exponent.double().softmax(1).cpu().numpy()
-        near: Array = self._scores[index.cpu().numpy()]
-        return (weight[:, :, None] * near).sum(1)
+        share = exponent.double().softmax(1).cpu().numpy()
+        near: Array = share[:, :, None] * self._scores[index.cpu().numpy()]
+        average: Array = near.sum(1)
+        return average
 
     def _scale(self, index: Tensor, distance: Tensor) -> Tensor | float:
         """Product of the bandwidths, as in the graph."""

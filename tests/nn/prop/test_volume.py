@@ -1,0 +1,61 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyg_relational.nn.prop.volume import volume_bounds, volume_threshold
+from tests import oracles
+
+
+def gain(scores, label):
+    return scores.gather(1, label[:, None]).sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+def test_no_partition_is_better(n, c, slack, ties, seed):
+    g = torch.Generator().manual_seed(seed)
+    scores = torch.randn(n, c, generator=g, dtype=torch.float64)
+    scores = scores.round() if ties else scores
+    priors = torch.rand(c, generator=g)
+    lower, upper = volume_bounds(n, priors / priors.sum(), slack)
+    label = volume_threshold(scores, lower, upper)
+    size = label.bincount(minlength=c)
+    assert bool(((size >= lower) & (size <= upper)).all())
+    best = oracles.best_partition(scores, lower, upper)
+    torch.testing.assert_close(gain(scores, label), gain(scores, best))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_large_unbalanced_scores_get_equal_classes(ties):
+    g = torch.Generator().manual_seed(0)
+    scores = torch.rand(3000, 5, generator=g, dtype=torch.float64) * torch.linspace(0.2, 2, 5)
+    scores = (8 * scores).round() if ties else scores
+    size = torch.full((5,), 600)
+    label = volume_threshold(scores, size, size)
+    assert label.bincount().tolist() == [600] * 5
+    # optimal if no exchange along any cycle of classes gains
+    loss = scores.gather(1, label[:, None]) - scores
+    cost = torch.stack([loss[label == k].amin(0) for k in range(5)])
+    for middle in range(5):
+        cost = torch.minimum(cost, cost[:, middle, None] + cost[None, middle])
+    assert cost.diagonal().min() >= -1e-9
+
+
+def test_equal_rows_and_no_rows():
+    scores = torch.zeros(1000, 4)
+    sizes = torch.tensor([100, 200, 300, 400])
+    assert volume_threshold(scores, sizes, sizes).bincount().tolist() == sizes.tolist()
+    none = torch.zeros(2, dtype=torch.int64)
+    assert volume_threshold(torch.zeros(0, 2), none, none).tolist() == []
+
+
+def test_no_room():
+    with pytest.raises(ValueError, match="room for 3 rows"):
+        volume_threshold(torch.zeros(3, 2), torch.tensor([0, 0]), torch.tensor([1, 1]))
