@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.ops.bicgstab import bicgstab
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree, laplacian_product
-from pyg_relational.ops.solve import SolveInfo
+from pyg_relational.ops.solve import CG, SolveInfo, report
 
 _STEPS = 100
 _FORCING = 1e-3
@@ -41,26 +41,26 @@ class GamePLaplacian:
         fixed: Nodes whose values are given; one at least in every component.
         alpha: :math:`\alpha = 1 / (p - 1)`.
         tol: Largest error of a row over the largest value that ends the iteration.
-        max_iter: Most steps, and most iterations of each linear solve.
+        solver: Its ``max_iter`` is the most steps, and the most iterations of each linear solve.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``fixed``: :math:`[n]`.
     """
 
     def __init__(
-        self, edge_index: Tensor, fixed: Tensor, alpha: float, tol: float, max_iter: int
+        self, edge_index: Tensor, fixed: Tensor, alpha: float, tol: float, solver: CG
     ) -> None:
         self.edge_index = edge_index
         self.fixed = fixed
         self.alpha = alpha
         self.tol = tol
-        self.max_iter = max_iter
+        self.solver = solver
         self.info = SolveInfo(0, torch.zeros(0), True)
 
     def solve(self, value: Tensor, weight: Tensor) -> Tensor:
         """Solution for values at fixed nodes, ``[n, c]``."""
         u = value.where(self.fixed[:, None], 0.0)
-        most = min(_STEPS, self.max_iter)
+        most = min(_STEPS, self.solver.max_iter)
         for steps in range(most + 1):
             linear = PolicyEquation(self, self.policy(u), _FORCING)
             residual = linear.product(u, weight).where(~self.fixed[:, None], 0.0)
@@ -110,7 +110,12 @@ class PolicyEquation:
 
     def solve(self, b: Tensor, weight: Tensor) -> Tensor:
         """Solution, without gradient."""
-        x, _ = bicgstab(lambda x: self.product(x, weight), b, self.tol, self.game.max_iter)
+        solver = self.game.solver
+        x, count = bicgstab(lambda x: self.product(x, weight), b, self.tol, solver.max_iter)
+        if self.tol != _FORCING:  # Newton's method looks at what its steps leave
+            left = (b - self.product(x, weight)).abs().amax(0) / b.abs().amax(0).clamp(min=1e-300)
+            info = SolveInfo(count, left, bool((left <= 10 * self.tol).all()))
+            report(info, solver, "the adjoint of p-Laplace")
         return x
 
     def residual(self, u: Tensor, b: Tensor, weight: Tensor) -> Tensor:

@@ -139,7 +139,7 @@ def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
 def _game(graph: Labelled, p: float, solver: Solver, tol: float) -> tuple[Tensor, SolveInfo]:
     if not isinstance(solver, CG):
         raise ValueError(f"solver must be CG(...) with equation='game', got {solver}")
-    game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver.max_iter)
+    game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver)
     return implicit_solve(game, graph.values, graph.edge_weight), game.info
 
 
