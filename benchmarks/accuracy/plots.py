@@ -88,14 +88,15 @@ def accuracy(runs: pd.DataFrame) -> Figure:
 
 
 def label_rates(runs: pd.DataFrame) -> Figure:
-    """Accuracy against labels a class, mean with its interval."""
+    """Accuracy against labels a class, mean with its interval; methods side by side."""
     task = runs["task"].str.extract(RATE)
     rates = task["rate"].astype(int).to_numpy()
-    figure = new_figure(6, 4.4)
+    figure = new_figure(9, 5.4)
     ax = figure.subplots()
+    middle = (runs["method"].nunique() - 1) / 2
     for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
-        of_method = rates[(runs["method"] == method).to_numpy()]
-        _interval_line(ax, of_method, 100 * group["accuracy"].to_numpy(), str(method), number)
+        beside = rates[(runs["method"] == method).to_numpy()] * 1.04 ** (number - middle)
+        _interval_line(ax, beside, 100 * group["accuracy"].to_numpy(), str(method), number)
     ax.set(xscale="log", xlabel="labels a class", ylabel="test accuracy (%)")
     ax.set_xticks(np.unique(rates), [str(rate) for rate in np.unique(rates)])
     ax.minorticks_off()
@@ -111,8 +112,8 @@ def attacks(runs: pd.DataFrame) -> Figure | None:
     """Accuracy against the radius of each attack, mean with its interval; None without attacks."""
     if "attacks" not in runs or (runs := runs.dropna(subset=["attacks"])).empty:
         return None
-    figure = new_figure(3.1 * len(NORMS), 3.8)
-    panels = figure.subplots(1, len(NORMS), sharey=True)
+    figure = new_figure(10, 6.6)
+    panels = figure.subplots(2, math.ceil(len(NORMS) / 2), sharey=True).flatten()
     for ax, (attack, norm) in zip(panels, NORMS.items(), strict=True):
         for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
             parts = [made[attack] for made in group["attacks"]]
@@ -121,7 +122,7 @@ def attacks(runs: pd.DataFrame) -> Figure | None:
             _interval_line(ax, radius, values, str(method), number)
         ax.set(title=attack, xlabel=norm, ylim=(0, 100))
         ax.grid(alpha=0.3)
-    panels[0].set_ylabel("accuracy of attacked samples (%)")
+    figure.supylabel("accuracy of attacked samples (%)", fontsize="medium")
     seeds = runs["seed"].nunique()
     title = f"{runs['task'].iloc[0]}: mean and 95 % Student-t interval over {seeds} seeds"
     _legend(figure, panels[0], title)

@@ -107,7 +107,7 @@ def attacks(rows: Sequence[Row]) -> pd.DataFrame:
                 cell.setdefault(row["method"], []).append(100 * accuracy)
     lines = []
     for (task, name, radius), cell in values.items():
-        shown = {m: f"{np.mean(v):.1f} ± {half_interval(v):.1f}" for m, v in cell.items()}
+        shown = {method: _mean_and_half(accuracies) for method, accuracies in cell.items()}
         lines.append({"task": task, "attack": name, "radius": f"{radius:g}", **shown})
     return pd.DataFrame(lines).fillna("")
 
@@ -180,6 +180,11 @@ def _line(
                 line["difference"] = _interval(pair, scale)
                 line["wins"] = f"{pair.wins}/{pair.n}"
     return line
+
+
+def _mean_and_half(values: list[float]) -> str:
+    mean = f"{np.mean(values):.1f}"
+    return f"{mean} ± {half_interval(values):.1f}" if len(values) > 1 else mean
 
 
 def _interval(pair: Paired, scale: float) -> str:
