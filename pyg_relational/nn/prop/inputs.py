@@ -146,3 +146,26 @@ def mean_by(x: Tensor, group: Tensor) -> Tensor:
     count = x.new_zeros(size).index_add(0, group, x.new_ones(len(x)))
     total = x.new_zeros(size, x.shape[1]).index_add(0, group, x)
     return (total / count.clamp(min=1)[:, None])[group]
+
+
+def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
+    """``tau`` as one value a node.
+
+    Args:
+        tau: A number ``>= 0``, a scalar or one value a node.
+        values: Values of the nodes, for number, dtype and device.
+
+    Shapes:
+        ``tau``: scalar or :math:`[n]`, ``values``: :math:`[n, c]`, output: :math:`[n]`.
+
+    Raises:
+        ValueError: If the shape does not fit or a value is negative or not finite.
+    """
+    n = values.shape[0]
+    shift = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
+    if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
+        raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")
+    low = shift.detach().min()
+    if not bool((low >= 0) & torch.isfinite(shift.detach()).all()):
+        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
+    return shift.expand(n)

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift
 from pyg_relational.nn.prop.reweight import reweight
+from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.implicit import implicit_solve
@@ -98,7 +99,7 @@ def laplace_propagation(
     with torch.autocast(graph.values.device.type, enabled=False):
         graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
         u, equation = _solve(graph, tau, normalization, order, solver, initial)
-        u = _fill(u, equation.floating, graph, on_unreachable)
+        u = fill_unreachable(u, equation.floating, graph, on_unreachable)
         if normalize:
             total = u.sum(1, keepdim=True)
             u = u / total.where(total != 0, 1.0)
@@ -119,7 +120,7 @@ def _solve(
     initial: Tensor | None,
 ) -> tuple[Tensor, GroundedLaplacian]:
     edge_index, weight, values, mask, _ = graph
-    shift = _shift(tau, values)
+    shift = node_shift(tau, values)
     mass = None
     root = torch.ones_like(shift)
     if normalization != "combinatorial":
@@ -134,33 +135,6 @@ def _solve(
     rest = () if mass is None else (mass,)
     u = implicit_solve(equation, values / root[:, None], weight, shift, *rest)
     return values.where(mask[:, None], u * root[:, None]), equation
-
-
-def _shift(tau: float | Tensor, values: Tensor) -> Tensor:
-    n = values.shape[0]
-    shift = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
-    if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
-        raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")
-    low = shift.detach().min()
-    if not bool((low >= 0) & torch.isfinite(shift.detach()).all()):
-        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
-    return shift.expand(n)
-
-
-def _fill(u: Tensor, unreachable: Tensor, graph: Labelled, rule: str) -> Tensor:
-    if not bool(unreachable.any()):
-        return u
-    if rule == "error":
-        count, first = int(unreachable.sum()), int(unreachable.nonzero()[0])
-        raise ValueError(
-            f"mask must label a node of every component at tau=0, got {count} nodes that no label reaches, "
-            f"the first is node {first}; set tau > 0 or on_unreachable='nan' or 'prior'"
-        )
-    if rule == "nan":
-        return u.masked_fill(unreachable[:, None], torch.nan)
-    share = graph.mask.to(u.dtype)[:, None]
-    prior = mean_by(graph.values, graph.batch) / mean_by(share, graph.batch)
-    return prior.where(unreachable[:, None], u)
 
 
 class LaplacePropagation(nn.Module):

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import check_inputs
-from pyg_relational.nn.prop.laplace import _fill
+from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice, check_labels
 
 _TILE = 4096  # nodes at a time, so that what belongs to their edges stays in the cache
 
 
 @torch.no_grad()
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def p_eikonal(
     edge_index: Tensor,
     edge_weight: Tensor | None,
@@ -78,7 +79,7 @@ def p_eikonal(
     cost = _cost(f, y)
     d = distances(graph.edge_index, graph.edge_weight.double(), graph.values > 0, cost, p, tol)
     unreached = torch.isinf(d).all(1)
-    return _fill((0 - d).to(graph.values.dtype), unreached, graph, on_unreachable)
+    return fill_unreachable((0 - d).to(graph.values.dtype), unreached, graph, on_unreachable)
 
 
 def _cost(f: float | Tensor, y: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs
-from pyg_relational.nn.prop.laplace import _fill, _shift
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, node_shift
+from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.game_p_laplacian import GamePLaplacian
@@ -15,6 +15,7 @@ from pyg_relational.ops.p_laplacian import PLaplacian
 from pyg_relational.ops.solve import CG, SolveInfo, Solver, report
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def p_laplace_propagation(
     edge_index: Tensor,
     edge_weight: Tensor | None,
@@ -94,7 +95,7 @@ def p_laplace_propagation(
     _check_p(p, equation)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
-        shift = _shift(tau, graph.values).double()
+        shift = node_shift(tau, graph.values).double()
         if equation == "game" and bool((shift > 0).any()):
             raise ValueError("tau must be 0 with equation='game', got a value above")
         inner = _connected(graph)
@@ -108,7 +109,7 @@ def p_laplace_propagation(
             u, info = _variational(inner, shift, p, solver, tol)
         report(info, solver if isinstance(solver, CG) else CG(), "the p-Laplace equation")
         u = graph.values.where(graph.mask[:, None], u.to(graph.values.dtype))
-        u = _fill(u, unreachable, graph, on_unreachable)
+        u = fill_unreachable(u, unreachable, graph, on_unreachable)
     return (u, info) if return_info else u
 
 

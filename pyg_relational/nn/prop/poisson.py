@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
-from pyg_relational.nn.prop.laplace import _fill
+from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
@@ -15,6 +15,7 @@ from pyg_relational.ops.laplacian import degree
 from pyg_relational.ops.solve import Solver
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def poisson_propagation(
     edge_index: Tensor,
     edge_weight: Tensor | None,
@@ -91,7 +92,7 @@ def poisson_propagation(
         size = mean_by(d, component)
         u = u - mean_by(d * u, component) / size.where(size > 0, 1.0)
         u = u + mean - _graph_mean(graph)
-        u = _fill(u, share[:, 0] == 0, graph, on_unreachable)
+        u = fill_unreachable(u, share[:, 0] == 0, graph, on_unreachable)
     return (u, equation.info) if return_info else u
 
 

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
-from pyg_relational.nn.prop.laplace import _fill
 from pyg_relational.nn.prop.poisson import poisson_propagation
+from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
 from pyg_relational.ops.checks import check_choice, check_labels
 from pyg_relational.ops.components import connected_components
@@ -16,6 +16,7 @@ from pyg_relational.ops.spmm import csr_matrix
 
 
 @torch.no_grad()
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def poisson_mbo(
     edge_index: Tensor,
     edge_weight: Tensor | None,
@@ -98,7 +99,9 @@ def poisson_mbo(
         last, label = label, _partition(u, ~unreached, graph, priors)
         if torch.equal(label, last):
             break
-    return _fill(one_hot(label, u.shape[1]).to(u.dtype), unreached, graph, on_unreachable)
+    return fill_unreachable(
+        one_hot(label, u.shape[1]).to(u.dtype), unreached, graph, on_unreachable
+    )
 
 
 def _partition(u: Tensor, reached: Tensor, graph: Labelled, priors: Tensor | None) -> Tensor:

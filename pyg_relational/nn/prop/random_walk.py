@@ -12,6 +12,7 @@ from pyg_relational.ops.laplacian import degree
 from pyg_relational.ops.solve import Solver
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def random_walk_propagation(
     edge_index: Tensor,
     edge_weight: Tensor | None,

@@ -5,8 +5,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs
-from pyg_relational.nn.prop.laplace import _fill
 from pyg_relational.nn.prop.p_eikonal import p_eikonal
+from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
 from pyg_relational.ops.checks import check_choice, check_labels
 from pyg_relational.ops.laplacian import degree
@@ -14,6 +14,7 @@ from pyg_relational.ops.spmm import csr_matrix
 
 
 @torch.no_grad()
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def volume_mbo(
     edge_index: Tensor,
     edge_weight: Tensor | None,
@@ -106,7 +107,9 @@ def volume_mbo(
             break
         noise = torch.randn(psi.shape, generator=generator, dtype=psi.dtype, device=psi.device)
         last, label = label, _partition(psi + temperature * noise, unreached, graph, priors, slack)
-    return _fill(one_hot(best, scores.shape[1]).to(scores.dtype), unreached, graph, on_unreachable)
+    return fill_unreachable(
+        one_hot(best, scores.shape[1]).to(scores.dtype), unreached, graph, on_unreachable
+    )
 
 
 def _kernel(graph: Labelled) -> Tensor:

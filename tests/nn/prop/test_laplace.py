@@ -187,7 +187,7 @@ def test_nodes_no_label_reaches(solver, normalization):
     graph = cut_off()
     options = {"solver": solver, "normalization": normalization}
     with pytest.raises(
-        ValueError, match="got 5 nodes that no label reaches, the first is node 5; set tau > 0"
+        ValueError, match="got 5 nodes that no label reaches, the first is node 5; set on_unreachable"
     ):
         run(graph, **options)
     u = run(graph, on_unreachable="nan", **options)

@@ -1,0 +1,36 @@
+"""What nodes hold that no label reaches."""
+
+import torch
+from torch import Tensor
+
+from pyg_relational.nn.prop.inputs import Labelled, mean_by
+
+
+def fill_unreachable(u: Tensor, unreachable: Tensor, graph: Labelled, rule: str) -> Tensor:
+    """``u`` with rows that no label reaches filled by a rule.
+
+    Args:
+        u: Propagated labels.
+        unreachable: Nodes that no label reaches.
+        graph: Checked graph and labels.
+        rule: ``"error"``, ``"nan"``, or ``"prior"``: the mean of the graph's labels.
+
+    Shapes:
+        ``u``: :math:`[n, c]`, ``unreachable``: :math:`[n]`, output: :math:`[n, c]`.
+
+    Raises:
+        ValueError: If the rule is ``"error"`` and there are such nodes.
+    """
+    if not bool(unreachable.any()):
+        return u
+    if rule == "error":
+        count, first = int(unreachable.sum()), int(unreachable.nonzero()[0])
+        raise ValueError(
+            f"mask must label a node of every component, got {count} nodes that no label reaches, "
+            f"the first is node {first}; set on_unreachable='nan' or 'prior', or tau > 0 where there is one"
+        )
+    if rule == "nan":
+        return u.masked_fill(unreachable[:, None], torch.nan)
+    share = graph.mask.to(u.dtype)[:, None]
+    prior = mean_by(graph.values, graph.batch) / mean_by(share, graph.batch)
+    return prior.where(unreachable[:, None], u)
