@@ -34,11 +34,11 @@ def draw(y: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     return partial
 
 
-def predictor(f: Any, graph: tuple[Tensor, Tensor], **options: Any) -> Fit:
+def predictor(f: Any, graph: tuple[Tensor, Tensor]) -> Fit:
     """A function of ``pyg_relational.nn`` as one from labels to classes."""
 
     def fit(partial: np.ndarray) -> np.ndarray:
-        u = f(*graph, torch.from_numpy(partial), on_unreachable="prior", **options)
+        u = f(*graph, torch.from_numpy(partial), on_unreachable="prior")
         return u.argmax(1).numpy()
 
     return fit
@@ -75,10 +75,9 @@ def pendigits() -> None:
         name: lambda partial, model=model: model.fit(x, partial).transduction_
         for name, model in estimators.items()
     }
-    fits["poisson_mbo, graph given"] = predictor(poisson_mbo, graph)
-    fits["volume_mbo(slack=0.5), graph given"] = predictor(volume_mbo, graph, slack=0.5)
-    fits["p_eikonal, graph given"] = predictor(p_eikonal, graph)
     table(y, fits, 10, (1, 5))
+    fits = {f.__name__: predictor(f, graph) for f in (poisson_mbo, volume_mbo, p_eikonal)}
+    table(y, fits, 3, (1, 5))
 
 
 def mnist(root: Path) -> None:

@@ -13,7 +13,7 @@ class LaplaceClassifier(GraphClassifier):
 
     Of `Zhu et al., 2003 <https://dl.acm.org/doi/10.5555/3041838.3041953>`_: :math:`(L + \tau I)^m u = 0` off the
     labels, :math:`u = y` on them (:func:`~pyg_relational.nn.laplace_propagation`); the prediction is
-    :math:`\arg\max_k u_{ik}`. Where labels are very few, take ``reweighting="poisson"``, or
+    :math:`\arg\max_k u_{ik}`. Where labels are very few, see
     :class:`~pyg_relational.estimators.PoissonClassifier`.
 
     Args:
