@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyg_relational.datasets import MNIST, PenDigits
 from pyg_relational.estimators import LaplaceClassifier, PoissonClassifier
-from pyg_relational.nn import p_eikonal, poisson_mbo, volume_mbo
+from pyg_relational.nn import p_eikonal, poisson_mbo
 from pyg_relational.transforms import knn_graph
 
 DATASETS = Path(__file__).parents[1] / "datasets"
@@ -76,7 +76,7 @@ def pendigits() -> None:
         for name, model in estimators.items()
     }
     table(y, fits, 10, (1, 5))
-    fits = {f.__name__: predictor(f, graph) for f in (poisson_mbo, volume_mbo, p_eikonal)}
+    fits = {f.__name__: predictor(f, graph) for f in (poisson_mbo, p_eikonal)}
     table(y, fits, 3, (1, 5))
 
 
