@@ -99,7 +99,7 @@ def test_pinned_versions_are_within_the_ranges() -> None:
 
 
 IMPORT_ALL = """
-import contextlib, importlib, io, json, pkgutil, sys, time
+import contextlib, importlib, io, json, pathlib, sys, time
 import psutil
 import torch_geometric
 
@@ -108,8 +108,9 @@ modules, threads = set(sys.modules), process.num_threads()
 start = time.process_time()
 with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
     import pyg_relational
-    for module in pkgutil.walk_packages(pyg_relational.__path__, "pyg_relational."):
-        importlib.import_module(module.name)
+    for file in sorted(pathlib.Path("pyg_relational").rglob("*.py")):
+        if "estimators" not in file.parts:  # the one place that is scikit-learn's
+            importlib.import_module(".".join(file.with_suffix("").parts))
 seconds = time.process_time() - start
 report = {
     "seconds": seconds,
