@@ -111,7 +111,7 @@ def moons() -> None:
 
 def label_spread() -> None:
     """Two labels on two moons: what each equation makes of them."""
-    points, labels = make_moons(400, noise=0.07, random_state=1)
+    points, labels = make_moons(400, noise=0.14, random_state=1)
     x, y = torch.from_numpy(points), torch.from_numpy(labels)
     edge_index, weight = knn_graph(x, 10)
     mask = torch.zeros(len(y), dtype=torch.bool)
