@@ -1,22 +1,38 @@
 """The equation that label propagation solves: a shifted graph Laplacian with values held at some nodes."""
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import SuperLU
 
 from pyg_relational.ops.aggregation import aggregate, coarse_matrix, strong_edges
 from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree, laplacian_product
-from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, conjugate_gradients, report
+from pyg_relational.ops.solve import (
+    CG,
+    Direct,
+    SolveInfo,
+    Solver,
+    _round,
+    conjugate_gradients,
+    report,
+)
 from pyg_relational.ops.spmm import csr_matrix
 
 _WEAK = 1e-3  # an edge below this share of its ends' heaviest is not counted on to converge
 _NOTHING = 2.0**-50  # an edge below this share is lost in rounding
+_DECADES = 3  # of weights that are looked at together
 _LARGE = 20_000  # nodes from which a coarse system pays
 _COARSE = 2048  # most unknowns of it
+_SMALL, _LIMIT = 1e3, 1e5  # growth that is not looked at closer, and that needs a coarse system
+_CRUDE, _FEW = 1e-2, 60  # accuracy of that look, and its iterations at most
 
 
 def _not_held(edge_index: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +100,7 @@ class GroundedLaplacian:
             self.weight, self.shift = weight.double(), shift.double()
             self.mass = [] if mass is None else [mass.double()]
             self.component, self.floating, self.weak = self._floating()
-        self._factors: scipy.sparse.linalg.SuperLU | None = None
+        self._factors: SuperLU | None = None
         self._system: ScaledLaplacian | None = None
 
     def _floating(self) -> tuple[Tensor, Tensor, bool]:
@@ -92,18 +108,32 @@ class GroundedLaplacian:
         n = len(self.fixed)
         size = degree(self.edge_index, self.weight, n)
         none = torch.zeros_like(self.fixed)
-        held = self.fixed | (self.shift > _WEAK * size)
-        if bool(held.all()):
+        if bool((self.fixed | (self.shift > _WEAK * size)).all()):
             return none.long(), none, False
-        strong = strong_edges(self.edge_index, self.weight, n, _WEAK)
-        component, loose = _not_held(_where(self.edge_index, strong), held)
+        loose = self._loose(_WEAK)
         if not bool(loose.any()):
-            return component, none, False
+            return none.long(), none, False
+        lost = self._loose(_NOTHING)
+        row, col = self.edge_index
         felt = strong_edges(self.edge_index, self.weight, n, _NOTHING)
-        component, floating = _not_held(
-            _where(self.edge_index, felt), self.fixed | (self.shift > _NOTHING * size)
-        )
+        felt &= lost.index_select(0, row) == lost.index_select(0, col)
+        held = self.fixed | ((self.shift > 0) & ~lost)
+        component, floating = _not_held(_where(self.edge_index, felt), held)
         return component, floating, not torch.equal(loose, floating)
+
+    def _loose(self, share: float) -> Tensor:
+        """Nodes with an edge on every way to a fixed one that is lighter than about a share of their own heaviest."""
+        row, col = self.edge_index
+        inner = self.weight * (row != col)
+        top = torch.zeros_like(self.shift).scatter_reduce_(0, row, inner, "amax")
+        loose = ~self.fixed & (top == 0) & (self.shift == 0)
+        level = (top.log10() / _DECADES).floor()
+        for number in level[~self.fixed & (top > 0)].unique().tolist():
+            least = share * 10.0 ** (_DECADES * number)
+            some = _where(self.edge_index, inner > least)
+            unheld = _not_held(some, self.fixed | (self.shift > least))[1]
+            loose |= unheld & (level == number)
+        return loose
 
     def solve(self, rhs: Tensor, *theta: Tensor) -> Tensor:
         """Solution for ``rhs``, which holds values at fixed nodes and sources at the others."""
@@ -191,7 +221,9 @@ class GroundedLaplacian:
         pinned = self.floating & (first[self.component] == node)
         return (~self.fixed & ~pinned).nonzero()[:, 0]
 
-    def _factorise(self) -> scipy.sparse.linalg.SuperLU:
+    def _factorise(self) -> "SuperLU":
+        from scipy.sparse.linalg import splu
+
         n = len(self.fixed)
         row, col = self.edge_index.numpy()
         w = scipy.sparse.coo_array((self.weight.numpy(), (row, col)), shape=(n, n)).tocsr()
@@ -201,9 +233,7 @@ class GroundedLaplacian:
         for _ in range(self.order - 1):
             power = power @ scipy.sparse.diags_array(1 / mass) @ matrix
         rows = self._solvable().numpy()
-        return scipy.sparse.linalg.splu(
-            power[rows][:, rows].tocsc(), "MMD_AT_PLUS_A", options={"SymmetricMode": True}
-        )
+        return splu(power[rows][:, rows].tocsc(), "MMD_AT_PLUS_A", options={"SymmetricMode": True})
 
 
 class ScaledLaplacian:
@@ -230,8 +260,13 @@ class ScaledLaplacian:
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
         self.shifted = degree(equation.edge_index, weight, n) + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
+        self.growth = 1.0
         if equation.weak or n > _LARGE:
             self.strengthen()
+        elif equation.order == 1:
+            self.growth = self._growth()
+            if self.growth > _LIMIT:
+                self.strengthen()
 
     def apply(self, x: Tensor) -> Tensor:
         """Product in the number type of ``x``."""
@@ -255,6 +290,27 @@ class ScaledLaplacian:
         """Add the coarse system to the preconditioner."""
         if self.equation.order == 1 and not self.coarse:
             self.coarse[torch.float64] = self._coarse()
+            self.growth = 1.0
+
+    def _growth(self) -> float:
+        r"""Bound of how much larger than its residual an error is: of :math:`\lVert A^{-1} D \rVert_\infty`.
+
+        :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
+        it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
+        """
+        free = self.free & ~self.equation.floating[:, None]
+        b = self.scale[:, None].reciprocal().where(free, 0.0)
+        growth = self._bound(b, b)
+        if growth > _SMALL:
+            growth = self._bound(_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
+        return growth
+
+    def _bound(self, x: Tensor, b: Tensor) -> float:
+        least = (self.apply(x) / b)[b > 0]
+        if len(least) == 0:
+            return 1.0
+        low = least.min().item()
+        return self.unscale(x).max().item() / low if low > 0 else math.inf
 
     def _coarse(self) -> tuple[Tensor, Tensor, Tensor]:
         """The scaled indicator of clusters, its transpose, and the inverse of the system over them."""

@@ -39,12 +39,13 @@ class CG:
 
     Iterates in float32 and corrects by residuals in float64 (iterative refinement), or iterates in float64 where
     float32 makes no progress, so that what is reported is the true residual. A solution is accepted when
-    :math:`\lVert M^{-1} (b - A u) \rVert_\infty \le \text{tol} \cdot \lVert u \rVert_\infty` in each column,
-    :math:`M` being the preconditioner: with the diagonal, when each value agrees with what its row asks for.
+    :math:`\kappa \lVert M^{-1} (b - A u) \rVert_\infty \le \text{tol} \cdot \lVert u \rVert_\infty` in each column.
+    :math:`M` is the preconditioner: with the diagonal, each value agrees with what its row asks for, and
+    :math:`\kappa` bounds how much larger the error may be, as where labels hold a cluster by weak edges only.
 
     Args:
-        tol: Relative tolerance. ``None`` aims at 1e-7 for float32 and 1e-12 for float64, and where rounding does not
-            let it get there accepts 1e-5 and 1e-8.
+        tol: Relative tolerance. ``None`` is 1e-5 for float32 and 1e-8 for float64, and aims at 1e-7 and 1e-12 without
+            :math:`\kappa`.
         max_iter: Most iterations.
         strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
 
@@ -99,6 +100,10 @@ Solver = CG | Direct
 class System(Protocol):
     """A matrix scaled to a unit diagonal, in the number type of what it is applied to."""
 
+    @property
+    def growth(self) -> float:
+        """How much larger an error may be than its preconditioned residual."""
+
     def apply(self, x: Tensor) -> Tensor:
         """Product with the matrix."""
 
@@ -144,10 +149,11 @@ def conjugate_gradients(
     error, dtype, iterations = _largest(system, r), torch.float32, 0
     while True:
         whole = torch.maximum(size, _largest_of(system.unscale(x)))
-        open_ = (error > tol[0] * whole) | ~torch.isfinite(error)
+        aim = min(tol[0], tol[1] / system.growth) * whole
+        open_ = (error > aim) | ~torch.isfinite(error)
         if iterations >= max_iter or not bool(open_.any()):
             break
-        ratio = (tol[0] * whole / error)[open_].min().item()
+        ratio = (aim / error)[open_].min().item()
         target = min(max(ratio / 4, _REFINE[dtype]), 0.1)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, _TRIAL)
@@ -163,7 +169,7 @@ def conjugate_gradients(
             dtype = torch.float64
         else:
             break
-    converged = bool((error <= tol[1] * whole).all())
+    converged = bool((error <= tol[1] / system.growth * whole).all())
     return x, SolveInfo(iterations, error / whole.clamp(min=1e-300), converged)
 
 

@@ -130,6 +130,52 @@ def test_a_cluster_held_by_less_than_rounding_is_unreachable(solver):
     torch.testing.assert_close(u[20:40], torch.full((20, 2), 0.5, dtype=F64))
 
 
+def clique_between_labels(n, link, dtype):
+    """A clique, and two labelled nodes that hang on it by edges ``link`` and ``2 link``."""
+    pairs = torch.cat([torch.triu_indices(n, n, 1), torch.tensor([[3, 5], [n, n + 1]])], dim=1)
+    weight = torch.ones(pairs.shape[1], dtype=dtype)
+    weight[-2:] = torch.tensor([link, 2 * link])
+    edge_index, pair = both_directions(pairs, n + 2)
+    return edge_index, pair, weight, torch.tensor([-1] * n + [0, 1])
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize("link", [0.5, 1e-2, 1e-3, 1e-5, 1e-7, 1e-9, 1e-13])
+@pytest.mark.parametrize("n", [20, 300])
+def test_labels_with_weak_edges_only_are_felt_or_said_not_to_be(n, link, dtype, recwarn):
+    edge_index, pair, weight, y = clique_between_labels(n, link, dtype)
+    weight.requires_grad_()
+    u, info = laplace_propagation(edge_index, weight[pair], y, return_info=True)
+    (grad,) = torch.autograd.grad(u[5, 0], weight)
+    ends = weight[-2:].detach().double().requires_grad_()
+    flow = 1 / (1 / ends[0] + 2 / n + 1 / ends[1])
+    exact = flow / ends[1]
+    (slope,) = torch.autograd.grad(exact, ends)
+    off, tilt = (u[5, 0] - exact).abs(), (grad[-2:] / slope - 1).abs().max()
+    tol = 1e-4 if dtype == F32 else 1e-7
+    assert off < tol or not info.converged
+    assert info.converged or n * n / link > 1e7
+    assert tilt < 100 * tol or any("did not converge" in str(w.message) for w in recwarn)
+
+
+@pytest.mark.parametrize("solver", [CG(), Direct()])
+def test_labels_with_edges_below_rounding_reach_nothing(solver):
+    edge_index, pair, weight, y = clique_between_labels(20, 1e-18, F64)
+    with pytest.raises(ValueError, match="got 20 nodes that no label reaches"):
+        laplace_propagation(edge_index, weight[pair], y, solver=solver)
+
+
+def test_weights_that_fall_off_towards_the_labels():
+    power = [*range(-10, 0, 2), 0, *range(-2, -11, -2)]
+    weight = 10 ** torch.tensor(power, dtype=F64)
+    n = len(power) + 1
+    edge_index, pair = both_directions(torch.stack([torch.arange(n - 1), torch.arange(1, n)]), n)
+    y = torch.tensor([0] + [-1] * (n - 2) + [1])
+    u = laplace_propagation(edge_index, weight[pair].float(), y)
+    drop = (1 / weight).cumsum(0) / (1 / weight).sum()
+    torch.testing.assert_close(u[1:, 1].double(), drop, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [F32, F64])
 @pytest.mark.parametrize("seed", range(4))
 def test_weights_over_twelve_orders_of_magnitude(dtype, seed):
