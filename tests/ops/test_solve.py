@@ -154,7 +154,7 @@ def test_labels_with_weak_edges_only_are_felt_or_said_not_to_be(n, link, dtype, 
     off, tilt = (u[5, 0] - exact).abs(), (grad[-2:] / slope - 1).abs().max()
     tol = 1e-4 if dtype == F32 else 1e-7
     assert off < tol or not info.converged
-    assert info.converged or n * n / link > 1e7
+    assert info.converged or n * n / link > 1e6
     assert tilt < 100 * tol or any("did not converge" in str(w.message) for w in recwarn)
 
 
