@@ -90,6 +90,8 @@ class GroundedLaplacian:
         solver: Solver | None = None,
         initial: Tensor | None = None,
     ) -> None:
+        if not isinstance(solver, CG | Direct | None):
+            raise TypeError(f"solver must be CG(...) or Direct(...), got {solver!r}")
         self.edge_index = edge_index
         self.fixed = fixed
         self.order = order
@@ -183,6 +185,7 @@ class GroundedLaplacian:
         scale = self._system.scale[:, None]
         start = None
         if self.initial is not None:
+            _check_initial(self.initial, source)
             start = self.initial.double().where(~self.fixed[:, None], 0.0)
             start = start * scale.where(scale > 0, torch.inf).reciprocal()
             self.initial = None
@@ -236,6 +239,13 @@ class GroundedLaplacian:
         return splu(power[rows][:, rows].tocsc(), "MMD_AT_PLUS_A", options={"SymmetricMode": True})
 
 
+def _check_initial(initial: Tensor, source: Tensor) -> None:
+    if initial.shape != source.shape:
+        raise ValueError(f"initial must have shape {list(source.shape)}, got {list(initial.shape)}")
+    if not bool(torch.isfinite(initial).all()):
+        raise ValueError("initial must be finite, got NaN or infinity")
+
+
 class ScaledLaplacian:
     """The matrix of a :class:`GroundedLaplacian`, scaled to a unit diagonal, zero at fixed nodes."""
 
@@ -246,12 +256,17 @@ class ScaledLaplacian:
         weight = equation.weight * (row != col)
         diagonal = degree(equation.edge_index, weight, n) + equation.shift
         if equation.order > 1:
+            positive = diagonal > 0
             self.mass = equation.mass[0] if equation.mass else torch.ones_like(diagonal)
             ends = weight.square() / self.mass[col]
             square = diagonal.square() / self.mass + degree(equation.edge_index, ends, n)
             diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
                 equation.order - 1
             )
+            if not torch.equal(positive, (diagonal > 0) & torch.isfinite(diagonal)):
+                raise ValueError(
+                    f"edge_weight to the power order={equation.order} must stay in the range of float64; scale it"
+                )
         usable = ~equation.fixed & (diagonal > 0)
         self.scale = diagonal.where(usable, torch.inf).rsqrt()
         self.free = usable[:, None]

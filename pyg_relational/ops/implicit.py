@@ -36,15 +36,20 @@ class _Implicit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        u, *theta = ctx.saved_tensors
-        adjoint = ctx.equation.adjoint(u, grad, *theta)
-        again = torch.is_grad_enabled()
-        with torch.enable_grad():
-            theta = [t.view_as(t) for t in theta]  # u depends on theta, but not on these
-            wanted = [t for t, need in zip(theta, ctx.needs_input_grad[1:], strict=True) if need]
-            residual = ctx.equation.residual(u, *theta)
-            grads = iter(torch.autograd.grad(residual, wanted, -adjoint, create_graph=again))
+        with torch.autocast(grad.device.type, enabled=False):
+            grads = iter(_derivative(ctx, grad))
         return None, *(next(grads) if need else None for need in ctx.needs_input_grad[1:])
+
+
+def _derivative(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+    u, *theta = ctx.saved_tensors
+    adjoint = ctx.equation.adjoint(u, grad, *theta)
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        theta = [t.view_as(t) for t in theta]  # u depends on theta, but not on these
+        wanted = [t for t, need in zip(theta, ctx.needs_input_grad[1:], strict=True) if need]
+        residual = ctx.equation.residual(u, *theta)
+        return torch.autograd.grad(residual, wanted, -adjoint, create_graph=again)
 
 
 def implicit_solve(equation: Equation, *theta: Tensor) -> Tensor:

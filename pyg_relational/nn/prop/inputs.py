@@ -1,5 +1,6 @@
 """The one door of label propagation: checks of graph, labels and mask."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -121,7 +122,7 @@ def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) ->
                 f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}"
             )
         values = y.to(weight.dtype).where(mask[:, None], 0.0)
-        if not torch.isfinite(values.detach().sum()):
+        if not bool(torch.isfinite(values.detach()).all()):
             raise ValueError("y must be finite on labelled nodes")
         return values
     check_labels(y, len(mask))
@@ -159,9 +160,12 @@ def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
         ``tau``: scalar or :math:`[n]`, ``values``: :math:`[n, c]`, output: :math:`[n]`.
 
     Raises:
+        TypeError: If it is neither a number nor a Tensor.
         ValueError: If the shape does not fit or a value is negative or not finite.
     """
     n = values.shape[0]
+    if not isinstance(tau, Real | Tensor):
+        raise TypeError(f"tau must be a number or a Tensor, got {type(tau).__name__}")
     shift = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
     if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
         raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")

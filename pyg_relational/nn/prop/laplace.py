@@ -93,8 +93,8 @@ def laplace_propagation(
     """
     check_choice(normalization, ("combinatorial", "randomwalk", "normalized"), "normalization")
     check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
-    if order < 1:
-        raise ValueError(f"order must be >= 1, got {order}")
+    if not isinstance(order, int) or order < 1:
+        raise ValueError(f"order must be an int >= 1, got {order}")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
@@ -126,6 +126,10 @@ def _solve(
     if normalization != "combinatorial":
         mass = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))
         shift = shift * mass
+        if not bool((torch.isfinite(mass) & torch.isfinite(shift)).all()):
+            raise ValueError(
+                f"edge_weight and tau must give finite degrees in {weight.dtype}, got inf"
+            )
         mass = mass.where(mass > 0, 1.0)
         root = mass.sqrt() if normalization == "normalized" else root
     mass = mass if order > 1 else None

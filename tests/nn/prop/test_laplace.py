@@ -187,7 +187,8 @@ def test_nodes_no_label_reaches(solver, normalization):
     graph = cut_off()
     options = {"solver": solver, "normalization": normalization}
     with pytest.raises(
-        ValueError, match="got 5 nodes that no label reaches, the first is node 5; set on_unreachable"
+        ValueError,
+        match="got 5 nodes that no label reaches, the first is node 5; set on_unreachable",
     ):
         run(graph, **options)
     u = run(graph, on_unreachable="nan", **options)
@@ -324,7 +325,12 @@ def test_cuda_equals_cpu(device, dtype):
 ERRORS = [
     ({"tau": -1.0}, ValueError, r"tau must be >= 0 and finite, got -1.0"),
     ({"tau": torch.zeros(3)}, ValueError, r"tau must be a scalar or have shape \[6\], got \[3\]"),
-    ({"order": 0}, ValueError, "order must be >= 1, got 0"),
+    ({"order": 0}, ValueError, "order must be an int >= 1, got 0"),
+    ({"order": 1.5}, ValueError, "order must be an int >= 1, got 1.5"),
+    ({"tau": "1"}, TypeError, "tau must be a number or a Tensor, got str"),
+    ({"solver": "cg"}, TypeError, r"solver must be CG\(...\) or Direct\(...\), got 'cg'"),
+    ({"initial": torch.zeros(6, 3)}, ValueError, r"initial must have shape \[6, 4\], got \[6, 3\]"),
+    ({"initial": torch.full((6, 4), torch.nan)}, ValueError, "initial must be finite"),
     ({"normalization": "sym"}, ValueError, "normalization must be one of"),
     ({"reweighting": "properly"}, ValueError, "x must be given with reweighting='properly'"),
     ({"on_unreachable": "zero"}, ValueError, "on_unreachable must be one of"),
@@ -377,3 +383,23 @@ def test_weights_that_are_not_those_of_an_undirected_graph():
         laplace_propagation(graph.edge_index, weight, graph.y, graph.mask)
     with pytest.raises(ValueError, match="equal in both directions"):
         laplace_propagation(torch.tensor([[0], [1]]), None, torch.tensor([0, -1]))
+
+
+def test_weights_that_leave_the_range_of_numbers():
+    graph = random_graph(6)
+    with pytest.raises(ValueError, match=r"must give finite degrees in torch\.float32"):
+        run(graph._replace(weight=graph.weight.float()), tau=3e38, normalization="randomwalk")
+    with pytest.raises(ValueError, match="power order=2 must stay in the range of float64"):
+        run(graph._replace(weight=graph.weight * 1e-200), order=2)
+
+
+def test_backward_inside_autocast():
+    graph = random_graph(30, 0.1)
+    grads = []
+    for enabled in (False, True):
+        p = graph.weight.float().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            u = laplace_propagation(graph.edge_index, p[graph.pair], graph.y, graph.mask)
+            (grad,) = torch.autograd.grad(u.square().sum(), p, create_graph=True)
+            grads += [grad.detach(), torch.autograd.grad(grad.square().sum(), p)[0]]
+    torch.testing.assert_close(grads[:2], grads[2:])
