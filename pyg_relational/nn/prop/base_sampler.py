@@ -40,8 +40,8 @@ class BaseSampler:
     ) -> None:
         check_choice(mode, ("random", "hard"), "mode")
         check_labels(y, len(y))
-        if per_class < 1:
-            raise ValueError(f"per_class must be >= 1, got {per_class}")
+        if not isinstance(per_class, int) or per_class < 1:
+            raise ValueError(f"per_class must be an int >= 1, got {per_class}")
         if not bool((y >= 0).any()):
             raise ValueError("y must hold at least one class >= 0, got none")
         self.y = y
@@ -74,4 +74,6 @@ class BaseSampler:
         if score is None or score.shape != self.y.shape:
             got = None if score is None else list(score.shape)
             raise ValueError(f"score must have shape {list(self.y.shape)}, got {got}")
+        if bool(score[self.y >= 0].isnan().any()):
+            raise ValueError("score must not be NaN on labelled samples")
         return score.detach().double()

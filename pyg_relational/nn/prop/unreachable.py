@@ -32,5 +32,11 @@ def fill_unreachable(u: Tensor, unreachable: Tensor, graph: Labelled, rule: str)
     if rule == "nan":
         return u.masked_fill(unreachable[:, None], torch.nan)
     share = graph.mask.to(u.dtype)[:, None]
-    prior = mean_by(graph.values, graph.batch) / mean_by(share, graph.batch)
+    labelled = mean_by(share, graph.batch)
+    if bool((unreachable & (labelled[:, 0] == 0)).any()):
+        empty = int(graph.batch[labelled[:, 0] == 0][0])
+        raise ValueError(
+            f"mask must label a node of every graph with on_unreachable='prior', got none in graph {empty}"
+        )
+    prior = mean_by(graph.values, graph.batch) / labelled
     return prior.where(unreachable[:, None], u)

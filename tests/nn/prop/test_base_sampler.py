@@ -36,7 +36,7 @@ def test_hard_takes_the_highest_scores():
 
 def test_bad_input():
     y = torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="per_class must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="per_class must be an int >= 1, got 0"):
         BaseSampler(y, 0)
     with pytest.raises(ValueError, match="mode must be one of"):
         BaseSampler(y, 1, "easy")
@@ -44,3 +44,10 @@ def test_bad_input():
         BaseSampler(-torch.ones(3, dtype=torch.int64), 1)
     with pytest.raises(ValueError, match=r"score must have shape \[2\], got None"):
         BaseSampler(y, 1, "hard")()
+
+
+def test_a_score_that_is_no_number():
+    sampler = BaseSampler(torch.tensor([0, 0, 1, -1]), per_class=1, mode="hard")
+    assert sampler(torch.tensor([1.0, 2.0, 3.0, torch.nan])).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="score must not be NaN on labelled samples"):
+        sampler(torch.tensor([1.0, torch.nan, 3.0, 4.0]))

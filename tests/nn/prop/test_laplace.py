@@ -403,3 +403,11 @@ def test_backward_inside_autocast():
             (grad,) = torch.autograd.grad(u.square().sum(), p, create_graph=True)
             grads += [grad.detach(), torch.autograd.grad(grad.square().sum(), p)[0]]
     torch.testing.assert_close(grads[:2], grads[2:])
+
+
+def test_a_graph_without_labels_has_no_prior():
+    pairs = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+    y, batch = torch.tensor([0, -1, -1, -1]), torch.tensor([0, 0, 1, 1])
+    with pytest.raises(ValueError, match="on_unreachable='prior', got none in graph 1"):
+        laplace_propagation(pairs, None, y, batch=batch, on_unreachable="prior")
+    assert laplace_propagation(pairs, None, y, batch=batch, on_unreachable="nan")[2:].isnan().all()
