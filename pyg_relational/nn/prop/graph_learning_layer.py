@@ -9,6 +9,14 @@ from pyg_relational.ops import unit_rows
 from pyg_relational.transforms import knn_graph
 
 
+def _smallest(n: int, batch: Tensor | None) -> int:
+    """Rows of the smallest graph."""
+    if batch is None or n == 0:
+        return n
+    count = batch.bincount()
+    return int(count[count > 0].min())
+
+
 class GraphLearningLayer(nn.Module):
     r"""Graph learning layer (GLL, `Brown et al., 2024 <https://arxiv.org/abs/2412.08016>`_): in place of a linear head.
 
@@ -18,7 +26,7 @@ class GraphLearningLayer(nn.Module):
 
     Args:
         k: Number of neighbours, the point itself not counted (the paper counts it: its 25 is 24 here). In a smaller
-            batch, all other rows.
+            batch, all other rows of the smallest graph.
         tau: Decay; may be a :class:`torch.nn.Parameter`. Rows sum to 1 only at 0.
         bandwidth: Of the Gaussian weights, see :func:`~pyg_relational.transforms.knn_graph`.
         unit: Scale the features' rows to length 1 first, as the paper does with ``bandwidth=1``.
@@ -71,7 +79,7 @@ class GraphLearningLayer(nn.Module):
         """Return the propagated labels; labelled rows hold their own."""
         edge_index, edge_weight = knn_graph(
             unit_rows(x) if self.unit else x,
-            min(self.k, max(1, len(x) - 1)),
+            min(self.k, max(1, _smallest(len(x), batch) - 1)),
             metric=self.metric,
             bandwidth=self.bandwidth,
             batch=batch,

@@ -67,7 +67,8 @@ def check_inputs(
         _check_weight(edge_index, edge_weight, n)
     if batch is None:
         batch = torch.zeros(n, dtype=torch.int64, device=y.device)
-    check_labels(batch, n, "batch")
+    else:
+        _check_batch(batch, edge_index, n)
     return Labelled(
         edge_index, edge_weight, _values(y, mask, num_classes, edge_weight), mask, batch
     )
@@ -104,6 +105,20 @@ def _check_weight(edge_index: Tensor, edge_weight: Tensor, n: int) -> None:
         )
 
 
+def _check_batch(batch: Tensor, edge_index: Tensor, n: int) -> None:
+    check_labels(batch, n, "batch")
+    if n and int(batch.min()) < 0:
+        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
+    row, col = edge_index
+    across = batch.index_select(0, row) != batch.index_select(0, col)
+    if bool(across.any()):
+        edge = int(across.nonzero()[0])
+        raise ValueError(
+            f"batch must be the same at both ends of an edge, got {batch[row[edge]].item()} and "
+            f"{batch[col[edge]].item()} at edge {edge}"
+        )
+
+
 def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:
     """Compare ``a^T W b`` with ``b^T W a`` for vectors that no asymmetry cancels in."""
     row, col = edge_index
@@ -111,7 +126,8 @@ def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:
     a, b = torch.frac(node * 0.6180339887498949), torch.frac(node * node * 0.4142135623730951)
     a_row, a_col, b_row, b_col = a[row], a[col], b[row], b[col]
     twist = (a_row * b_col).sub_(a_col * b_row).mul_(weight)
-    return bool(twist.sum().abs() <= 1e-6 * twist.abs().sum())
+    rounding = 1e-6 * twist.square().sum().sqrt() + 1e-12 * twist.abs().sum()
+    return bool(twist.sum().abs() <= rounding)
 
 
 def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) -> Tensor:

@@ -84,6 +84,13 @@ def test_small_batches_take_all_other_rows_as_neighbours():
     torch.testing.assert_close(a, b)
 
 
+def test_the_smallest_graph_of_a_batch_bounds_the_neighbours():
+    x, y = torch.randn(12, 2), torch.arange(12) % 2
+    mask, batch = torch.arange(12) % 6 < 3, (torch.arange(12) > 8).long()
+    u = GraphLearningLayer(24)(x, y, mask, 2, batch=batch)
+    torch.testing.assert_close(u, GraphLearningLayer(2)(x, y, mask, 2, batch=batch))
+
+
 def test_a_union_of_batches_is_each_batch():
     x, y = torch.randn(40, 3, dtype=F64), torch.arange(40) % 2
     mask, batch = torch.arange(40) % 20 < 6, torch.arange(40) // 20

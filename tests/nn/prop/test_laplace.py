@@ -351,6 +351,8 @@ ERRORS = [
     ({"y": torch.full((6,), -1)}, ValueError, r"y must be in \[0, 0\) on labelled nodes, got -1"),
     ({"y": [0] * 6}, TypeError, "y must be a Tensor, got list"),
     ({"batch": torch.zeros(5).long()}, ValueError, r"batch must have shape \[6\]"),
+    ({"batch": torch.tensor([-1] * 6)}, ValueError, "batch must be >= 0, got -1"),
+    ({"batch": torch.arange(6)}, ValueError, "same at both ends of an edge, got 0 and 1 at edge 0"),
     ({"edge_index": torch.tensor([[0], [9]])}, ValueError, "9"),
 ]
 
@@ -383,6 +385,13 @@ def test_weights_that_are_not_those_of_an_undirected_graph():
         laplace_propagation(graph.edge_index, weight, graph.y, graph.mask)
     with pytest.raises(ValueError, match="equal in both directions"):
         laplace_propagation(torch.tensor([[0], [1]]), None, torch.tensor([0, -1]))
+    big = random_graph(1000, 0.1)
+    weight = big.edge_weight.float()
+    weight[torch.randint(len(weight), (1,))] *= 1.5
+    with pytest.raises(ValueError, match="equal in both directions"):
+        laplace_propagation(big.edge_index, weight, big.y, big.mask)
+    rounded = big.edge_weight * (1 + 1e-7 * torch.rand(len(weight)))
+    laplace_propagation(big.edge_index, rounded.float(), big.y, big.mask)
 
 
 def test_weights_that_leave_the_range_of_numbers():
