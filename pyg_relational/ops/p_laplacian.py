@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.ops.edge_dot import edge_diff_dot
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.laplacian import degree, laplacian_product
-from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, _round, report
+from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, conjugate_round, report
 from pyg_relational.ops.spmm import csr_matrix
 
 EPSILON = 1e-6  # differences of neighbours below this count as that
@@ -124,7 +124,7 @@ class PLaplacian:
             ).solve(-f)
         system: Any = _Scaled(self.edge_index, stiffness, shift, self.fixed)
         scale = system.scale[:, None]
-        x, _ = _round(system, -f * scale, torch.float64, _FORCING, self.solver.max_iter)
+        x, _ = conjugate_round(system, -f * scale, torch.float64, _FORCING, self.solver.max_iter)
         u: Tensor = system.unscale(x)
         return u
 
@@ -137,7 +137,7 @@ class _Stiffness(GroundedLaplacian):
         b = source * system.scale[:, None]
         x, r, iterations = torch.zeros_like(b), b, 0
         for _ in range(_ROUNDS):
-            step, count = _round(system, r, torch.float64, _EXACT, solver.max_iter)
+            step, count = conjugate_round(system, r, torch.float64, _EXACT, solver.max_iter)
             x, iterations = x + step, iterations + count
             r = b - system.apply(x)
         residual = torch.linalg.vector_norm(r, dim=0) / torch.linalg.vector_norm(b, dim=0).clamp(

@@ -157,7 +157,7 @@ def conjugate_gradients(
         target = min(max(ratio / 4, _REFINE[dtype]), 0.1)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, _TRIAL)
-        step, count = _round(system, r * open_, dtype, target, most)
+        step, count = conjugate_round(system, r * open_, dtype, target, most)
         if count == _TRIAL:
             system.strengthen()
         new_r = system.project(b - system.apply(x + step))
@@ -181,10 +181,24 @@ def _largest(system: System, r: Tensor) -> Tensor:
     return _largest_of(system.unscale(system.precondition(r)))
 
 
-def _round(
+def conjugate_round(
     system: System, r: Tensor, dtype: torch.dtype, target: float, max_iter: int
 ) -> tuple[Tensor, int]:
-    """Conjugate gradients from 0 until every column's residual is ``target`` of what it was."""
+    """Conjugate gradients from 0 until every column's residual is ``target`` of what it was.
+
+    Args:
+        system: The matrix.
+        r: Right-hand sides.
+        dtype: Type to compute in.
+        target: What to reduce each residual to, in the norm of the preconditioner.
+        max_iter: Most iterations.
+
+    Shapes:
+        ``r``: :math:`[n, c]`.
+
+    Returns:
+        The solution in float64, and the number of iterations.
+    """
     norm = torch.linalg.vector_norm(r, dim=0)
     norm = norm.where(norm > 0, 1.0)
     r = (r / norm).to(dtype)
