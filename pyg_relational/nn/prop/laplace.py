@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift
+from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.reweight import reweight
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -141,7 +142,7 @@ def _solve(
     return values.where(mask[:, None], u * root[:, None]), equation
 
 
-class LaplacePropagation(nn.Module):
+class LaplacePropagation(Propagation):
     """Module of :func:`laplace_propagation`.
 
     Args:
@@ -157,24 +158,4 @@ class LaplacePropagation(nn.Module):
                 [0.0000, 1.0000]])
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.tau = options.pop("tau", 0.0)
-        self.options = options
-
-    def forward(
-        self,
-        edge_index: Tensor,
-        edge_weight: Tensor | None,
-        y: Tensor,
-        mask: Tensor | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Return the propagated labels."""
-        options = {"tau": self.tau, **self.options, **options}
-        u: Tensor = laplace_propagation(edge_index, edge_weight, y, mask, **options)
-        return u
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return ", ".join(f"{k}={v!r}" for k, v in {"tau": self.tau, **self.options}.items())
+    propagate = staticmethod(laplace_propagation)

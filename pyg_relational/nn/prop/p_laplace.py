@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs, node_shift
+from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.components import connected_components
@@ -159,7 +160,7 @@ def _variational(
     )
 
 
-class PLaplacePropagation(nn.Module):
+class PLaplacePropagation(Propagation):
     """Module of :func:`p_laplace_propagation`.
 
     Args:
@@ -175,24 +176,4 @@ class PLaplacePropagation(nn.Module):
                 [0.0000, 1.0000]])
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.tau = options.pop("tau", 0.0)
-        self.options = options
-
-    def forward(
-        self,
-        edge_index: Tensor,
-        edge_weight: Tensor | None,
-        y: Tensor,
-        mask: Tensor | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Return the propagated labels."""
-        options = {"tau": self.tau, **self.options, **options}
-        u: Tensor = p_laplace_propagation(edge_index, edge_weight, y, mask, **options)
-        return u
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return ", ".join(f"{k}={v!r}" for k, v in {"tau": self.tau, **self.options}.items())
+    propagate = staticmethod(p_laplace_propagation)

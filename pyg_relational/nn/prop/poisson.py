@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
+from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.components import connected_components
@@ -106,7 +107,7 @@ def _graph_mean(graph: Labelled) -> Tensor:
     return mean.where(differ, mean.mean(1, keepdim=True))
 
 
-class PoissonPropagation(nn.Module):
+class PoissonPropagation(Propagation):
     """Module of :func:`poisson_propagation`.
 
     Args:
@@ -122,24 +123,4 @@ class PoissonPropagation(nn.Module):
                 [-0.5000,  0.5000]])
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.options = options
-
-    def forward(
-        self,
-        edge_index: Tensor,
-        edge_weight: Tensor | None,
-        y: Tensor,
-        mask: Tensor | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Return the scores of the classes."""
-        u: Tensor = poisson_propagation(
-            edge_index, edge_weight, y, mask, **{**self.options, **options}
-        )
-        return u
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return ", ".join(f"{k}={v!r}" for k, v in self.options.items())
+    propagate = staticmethod(poisson_propagation)

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import check_inputs
+from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree
@@ -89,7 +90,7 @@ def random_walk_propagation(
     return (u, equation.info) if return_info else u
 
 
-class RandomWalkPropagation(nn.Module):
+class RandomWalkPropagation(Propagation):
     """Module of :func:`random_walk_propagation`.
 
     Args:
@@ -104,24 +105,4 @@ class RandomWalkPropagation(nn.Module):
                 [0.6667]])
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.alpha = options.pop("alpha", 0.95)
-        self.options = options
-
-    def forward(
-        self,
-        edge_index: Tensor,
-        edge_weight: Tensor | None,
-        y: Tensor,
-        mask: Tensor | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Return the scores of the classes."""
-        options = {"alpha": self.alpha, **self.options, **options}
-        u: Tensor = random_walk_propagation(edge_index, edge_weight, y, mask, **options)
-        return u
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return ", ".join(f"{k}={v!r}" for k, v in {"alpha": self.alpha, **self.options}.items())
+    propagate = staticmethod(random_walk_propagation)

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -264,6 +266,14 @@ def test_module_with_a_learned_tau():
     assert [name for name, _ in layer.named_parameters()] == ["tau"]
     assert layer.tau.grad < 0
     assert "num_classes=4" in repr(layer)
+    again = LaplacePropagation(tau=torch.nn.Parameter(torch.tensor(0.0)))
+    again.load_state_dict(layer.state_dict())
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        other.tau.fill_(3.0)
+    assert again.tau == layer.tau == 0.5
+    args = graph.edge_index, graph.edge_weight.float(), graph.y, graph.mask
+    torch.testing.assert_close(other(*args), layer(*args, tau=3.0))
 
 
 def test_compile_breaks_the_graph_once():
