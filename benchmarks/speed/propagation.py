@@ -23,12 +23,12 @@ K = 24
 ROOT = Path(__file__).parents[2] / "datasets"
 
 
-def _blobs(n: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+def _blobs(n: int, spread: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
     """Ten overlapping blobs in 32 dimensions, a tenth of them labelled."""
     torch.manual_seed(0)
     y = torch.randint(10, (n,))
-    x = 0.6 * torch.randn(10, 32)[y] + torch.randn(n, 32)
-    return x.to(dtype).requires_grad_(), y, torch.arange(n) < n // 10
+    x = spread * torch.randn(10, 32)[y] + torch.randn(n, 32)
+    return x.requires_grad_(), y, torch.arange(n) < n // 10
 
 
 def _ours(x: Tensor, y: Tensor, mask: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
@@ -181,7 +181,7 @@ def _solve_mnist_check() -> str:
 
 
 def _grown(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    x, y, mask = _blobs(n)
+    x, y, mask = _blobs(n, 0.6)
     edge_index, edge_weight = _cached(f"blobs_{n}", lambda: knn_graph(x.detach(), K))
     return edge_index, edge_weight.requires_grad_(), y, mask
 

@@ -134,6 +134,8 @@ class GroundedLaplacian:
         """The same equation for values 0 at fixed nodes, and what its flux leaves there."""
         fixed = self.fixed[:, None]
         inner = implicit_solve(self, grad.where(~fixed, 0.0), *theta)
+        if not rhs.requires_grad:  # else the flux is the gradient of the fixed values
+            return inner
         return inner.where(~fixed, grad - self._product(inner, *theta))
 
     def operator(self, u: Tensor) -> Tensor:

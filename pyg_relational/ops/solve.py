@@ -44,7 +44,7 @@ class CG:
     :math:`\kappa` bounds how much larger the error may be, as where labels hold a cluster by weak edges only.
 
     Args:
-        tol: Relative tolerance. ``None`` is 1e-5 for float32 and 1e-8 for float64, and aims at 1e-7 and 1e-12 without
+        tol: Relative tolerance. ``None`` is 1e-5 for float32 and 1e-8 for float64, and aims at 1e-6 and 1e-12 without
             :math:`\kappa`.
         max_iter: Most iterations.
         strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
@@ -72,7 +72,7 @@ class CG:
         """What is aimed at, and what is accepted where rounding does not let it get there."""
         if self.tol is not None:
             return self.tol, self.tol
-        return (1e-7, 1e-5) if dtype == torch.float32 else (1e-12, 1e-8)
+        return (1e-6, 1e-5) if dtype == torch.float32 else (1e-12, 1e-8)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def conjugate_gradients(
         if iterations >= max_iter or not bool(open_.any()):
             break
         ratio = (aim / error)[open_].min().item()
-        target = min(max(ratio / 4, _REFINE[dtype]), 0.1)
+        target = min(max(ratio / 2, _REFINE[dtype]), 0.1)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, _TRIAL)
         step, count = conjugate_round(system, r * open_, dtype, target, most)
