@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WEAK = 1e-3  # an edge below this share of its ends' heaviest is not counted on to converge
 _LARGE = 20_000  # nodes from which a coarse system pays
+_FEW_LABELS = 0.01  # share of labels below which it surely does
 _COARSE = 2048  # most unknowns of it
 _SMALL, _LIMIT = 1e3, 1e5  # growth that is not looked at closer, and that needs a coarse system
 _CRUDE, _FEW = 1e-2, 60  # accuracy of that look, and its iterations at most
@@ -58,7 +59,8 @@ class ScaledLaplacian:
         self.shifted = degree(equation.edge_index, weight, n) + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.growth = 1.0
-        if equation.weak or n > _LARGE:
+        few = int(equation.fixed.sum()) < _FEW_LABELS * n
+        if equation.weak or (n > _LARGE and few):
             self.strengthen()
         elif equation.order == 1:
             self.growth = self._growth()
@@ -115,9 +117,10 @@ class ScaledLaplacian:
         row, col = equation.edge_index
         strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
         strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), WEAK)
-        cluster = aggregate(equation.edge_index, strong, len(free), _COARSE)
-        if int(cluster.max()) >= _COARSE:
-            cluster = aggregate(equation.edge_index, strength, len(free), _COARSE)
+        most = _COARSE + int((~free).sum())  # the others stay alone
+        cluster = aggregate(equation.edge_index, strong, len(free), most)
+        if int(cluster.max()) >= most:
+            cluster = aggregate(equation.edge_index, strength, len(free), most)
         used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)
         cluster = (used.cumsum(0) - 1).clamp(min=0)[cluster]
         count = int(used.sum())

@@ -64,7 +64,7 @@ def check_inputs(
     if edge_weight.dtype in (torch.float16, torch.bfloat16):
         edge_weight = edge_weight.float()
     if not torch.compiler.is_compiling():
-        _check_weight(edge_index, edge_weight, n)
+        _check_weight(edge_index, edge_weight)
     if batch is None:
         batch = torch.zeros(n, dtype=torch.int64, device=y.device)
     else:
@@ -89,7 +89,7 @@ def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
     return mask
 
 
-def _check_weight(edge_index: Tensor, edge_weight: Tensor, n: int) -> None:
+def _check_weight(edge_index: Tensor, edge_weight: Tensor) -> None:
     if edge_weight.numel() == 0:
         return
     weight = edge_weight.detach()
@@ -98,7 +98,7 @@ def _check_weight(edge_index: Tensor, edge_weight: Tensor, n: int) -> None:
         raise ValueError(
             f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
         )
-    if not _is_symmetric(edge_index, weight.double(), n):
+    if not _is_symmetric(edge_index, weight):
         raise ValueError(
             "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
             "see torch_geometric.utils.to_undirected"
@@ -119,13 +119,10 @@ def _check_batch(batch: Tensor, edge_index: Tensor, n: int) -> None:
         )
 
 
-def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:
-    """Compare ``a^T W b`` with ``b^T W a`` for vectors that no asymmetry cancels in."""
+def _is_symmetric(edge_index: Tensor, weight: Tensor) -> bool:
+    """Sum an odd function of the edges, which the two directions of each cancel and no others."""
     row, col = edge_index
-    node = torch.arange(1, n + 1, device=weight.device, dtype=torch.float64)
-    a, b = torch.frac(node * 0.6180339887498949), torch.frac(node * node * 0.4142135623730951)
-    a_row, a_col, b_row, b_col = a[row], a[col], b[row], b[col]
-    twist = (a_row * b_col).sub_(a_col * b_row).mul_(weight)
+    twist = (row * row - col * col).double().mul_(0.6180339887498949).sin_().mul_(weight)
     rounding = 1e-6 * twist.square().sum().sqrt() + 1e-12 * twist.abs().sum()
     return bool(twist.sum().abs() <= rounding)
 
