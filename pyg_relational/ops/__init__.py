@@ -3,6 +3,7 @@
 from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.edge_dot import edge_diff_dot, edge_dot
 from pyg_relational.ops.edges import both_directions, neighbor_pairs
+from pyg_relational.ops.gatv2 import gatv2_scores
 from pyg_relational.ops.kernels import gaussian_kernel, safe_sqrt, unit_rows
 from pyg_relational.ops.knn import KNN, knn
 from pyg_relational.ops.laplacian import laplacian_product
@@ -19,6 +20,7 @@ __all__ = [
     "connected_components",
     "edge_diff_dot",
     "edge_dot",
+    "gatv2_scores",
     "gaussian_kernel",
     "knn",
     "laplacian_product",

@@ -1,0 +1,165 @@
+"""Scaled dot-product attention of samples to sets of proxies."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch_geometric.nn import TransformerConv
+from torch_geometric.nn.dense import Linear
+
+from pyg_relational.nn.conv.proxy_conv import ProxyConv
+from pyg_relational.ops.checks import check_choice
+
+
+class ProxyAttentionConv(ProxyConv):
+    r"""Scaled dot-product attention of each sample to every proxy.
+
+    The layer of CNN2Transformer, from `"CNN2Graph: Building Graphs for Image Classification"
+    <https://openaccess.thecvf.com/content/WACV2023/html/Trivedy_CNN2Graph_Building_Graphs_for_Image_Classification_WACV_2023_paper.html>`_:
+
+    .. math::
+        x'_i = \sum_j \alpha_{ij} W_v g_j, \qquad
+        \alpha_i = \mathrm{softmax}_j \left( \frac{\langle W_{k1} x_i, W_{k2} g_j \rangle}{\sqrt{d}} \right)
+
+    over each set apart or over all proxies. (The paper prints :math:`W_{k1}` for :math:`W_{k2}` as well.) With one set
+    and ``self_loop="residual"`` it is :class:`torch_geometric.nn.TransformerConv` of the complete bipartite graph, with
+    the same parameters.
+
+    Args:
+        in_channels: Channels of both, or a tuple: of the proxies and of the samples.
+        out_channels: Channels of a head.
+        heads: Number of heads. (default: 1)
+        concat: Heads side by side, else their mean. (default: ``True``)
+        scale: :math:`d` is the channels of a head (``"head"``) or of all heads (``"embed"``). (default: ``"head"``)
+        dropout: Probability of leaving out a weight in training. (default: 0)
+        softmax: Over each set (``"per_set"``) or over all proxies at once (``"joint"``). (default: ``"per_set"``)
+        self_loop: ``"residual"`` adds :math:`W_3 x_i`; ``"per_set"`` makes the sample itself, :math:`g = x_i`, one more
+            proxy of each set. (default: ``"none"``)
+        combine: Of the sets: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
+        bias: Add learnable biases. (default: ``True``)
+
+    Shapes:
+        As :class:`ProxyGATv2Conv`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import ProxyAttentionConv
+        >>> conv = ProxyAttentionConv(16, 8, heads=4, self_loop="residual")
+        >>> out, weights = conv(torch.randn(5, 16), torch.randn(10, 16), return_attention_weights=True)
+        >>> out.shape, weights[0].shape
+        (torch.Size([5, 32]), torch.Size([5, 10, 4]))
+    """
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int = 1,
+        concat: bool = True,
+        *,
+        scale: str = "head",
+        dropout: float = 0.0,
+        softmax: str = "per_set",
+        self_loop: str = "none",
+        combine: str = "sum",
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, heads, concat, dropout, softmax, self_loop, combine
+        )
+        check_choice(scale, ("head", "embed"), "scale")
+        self.scale = 1 / math.sqrt(out_channels * (heads if scale == "embed" else 1))
+        self.lin_key = Linear(self.source, heads * out_channels, bias=bias)
+        self.lin_query = Linear(self.target, heads * out_channels, bias=bias)
+        self.lin_value = Linear(self.source, heads * out_channels, bias=bias)
+        self.lin_skip = None
+        if self_loop == "residual":
+            self.lin_skip = Linear(self.target, self.width, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as PyG's layer does."""
+        super().reset_parameters()
+        for linear in (self.lin_key, self.lin_query, self.lin_value, self.lin_skip):
+            if linear is not None:
+                linear.reset_parameters()
+
+    @classmethod
+    def from_pyg(
+        cls, conv: TransformerConv, softmax: str = "joint", combine: str = "sum"
+    ) -> "ProxyAttentionConv":
+        """Take over the weights of PyG's layer; its root weight becomes ``self_loop="residual"``.
+
+        Args:
+            conv: The layer, without edge features and gate (``beta``).
+            softmax: As above. (default: ``"joint"``, which is PyG's on the union of the sets)
+            combine: As above.
+
+        Raises:
+            TypeError: If ``conv`` is not a :class:`torch_geometric.nn.TransformerConv`.
+            ValueError: If it has what this layer has not.
+        """
+        if not isinstance(conv, TransformerConv):
+            raise TypeError(
+                f"conv must be a torch_geometric.nn.TransformerConv, got {type(conv).__name__}"
+            )
+        for name, value in {"beta": False, "edge_dim": None}.items():
+            if getattr(conv, name) != value:
+                raise ValueError(f"conv must have {name}={value}, got {getattr(conv, name)}")
+        new = cls(
+            (conv.lin_key.in_channels, conv.lin_query.in_channels),
+            conv.out_channels,
+            conv.heads,
+            conv.concat,
+            dropout=conv.dropout,
+            softmax=softmax,
+            self_loop="residual" if conv.root_weight else "none",
+            combine=combine,
+            bias=conv.lin_key.bias is not None,
+        )
+        state = conv.state_dict()
+        if not conv.root_weight:
+            state = {k: v for k, v in state.items() if not k.startswith("lin_skip")}
+        new.load_state_dict(state)
+        new.to(conv.lin_key.weight)
+        return new
+
+    def query(self, x: Tensor) -> Tensor:
+        """Return :math:`W_{k1} x`."""
+        return self._heads(self.lin_query(x))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return :math:`W_{k2} g` and :math:`W_v g`."""
+        return self._heads(self.lin_key(x)), self._heads(self.lin_value(x))
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        """Score pairs."""
+        return self.scale * (query * key).sum(2)
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        """Score all pairs."""
+        return self.scale * torch.einsum("bhc,phc->hbp", query, key)
+
+    def skip(self, x: Tensor) -> Tensor | None:
+        """Return :math:`W_3 x`."""
+        own: Tensor | None = None if self.lin_skip is None else self.lin_skip(x)
+        return own
+
+    def _heads(self, x: Tensor) -> Tensor:
+        out: Tensor = x.unflatten(1, (self.heads, self.out_channels))
+        return out
+
+    def _complete(
+        self, x: Tensor, query: Tensor, group: Tensor, weighted: bool
+    ) -> tuple[Tensor, Any]:
+        if weighted or self.self_loop == "per_set" or not len(group):
+            return super()._complete(x, query, group, weighted)
+        key, value = self.project(group)
+        q, k, v = (t.transpose(0, 1)[None] for t in (query, key, value))
+        p = self.dropout if self.training else 0.0
+        out = scaled_dot_product_attention(q, k, v, dropout_p=p, scale=self.scale)
+        return out[0].transpose(0, 1), None

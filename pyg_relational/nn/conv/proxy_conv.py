@@ -1,0 +1,171 @@
+"""Attention of samples to sets of proxies: what the layers share."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import OptTensor
+from torch_geometric.utils import softmax as softmax_over_edges
+
+from pyg_relational.nn.conv.proxy_sets import (
+    COMBINE,
+    Sets,
+    check_channels,
+    combine,
+    read_edges,
+    read_sets,
+)
+from pyg_relational.ops.checks import check_choice
+
+
+class ProxyConv(MessagePassing):  # type: ignore[misc]
+    """Base of the attention layers between samples and proxies.
+
+    A layer says how it projects (:meth:`query`, :meth:`project`), what a pair scores (:meth:`score`), how all pairs do
+    (:meth:`scores`), and what it adds of the sample itself (:meth:`skip`). Its arguments are explained there.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int,
+        concat: bool,
+        dropout: float,
+        softmax: str,
+        self_loop: str,
+        combine: str,
+    ) -> None:
+        super().__init__(aggr="add", node_dim=0)
+        check_choice(softmax, ("per_set", "joint"), "softmax")
+        check_choice(self_loop, ("none", "residual", "per_set"), "self_loop")
+        check_choice(combine, COMBINE, "combine")
+        if softmax == "joint" and combine != "sum":
+            raise ValueError(f'combine must be "sum" with softmax="joint", got {combine!r}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        pair = check_channels(in_channels, out_channels=out_channels, heads=heads)
+        if self_loop == "per_set" and pair[0] != pair[1]:
+            raise ValueError(f'self_loop="per_set" needs equal in_channels, got {in_channels}')
+        self.source, self.target = pair
+        self.out_channels, self.heads, self.concat = out_channels, heads, concat
+        self.dropout, self.softmax = dropout, softmax
+        self.self_loop, self.combine = self_loop, combine
+
+    @property
+    def width(self) -> int:
+        """Channels that come from each set."""
+        return self.out_channels * (self.heads if self.concat else 1)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Project samples, to :math:`[B, H, C]`."""
+        raise NotImplementedError
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Project proxies to keys and values, :math:`[P, H, C]` each."""
+        raise NotImplementedError
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        """Score pairs: :math:`[E, H, C]` and the same, to :math:`[E, H]`."""
+        raise NotImplementedError
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        """Score all pairs, to :math:`[H, B, P]`."""
+        raise NotImplementedError
+
+    def skip(self, x: Tensor) -> Tensor | None:
+        """What is added of the sample itself."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        x: Tensor,
+        sets: Sets,
+        edge_index: Any = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """Return the samples' new features.
+
+        Args:
+            x: Features of the samples.
+            sets: Features of the proxies: one set, or several.
+            edge_index: All to all if ``None``; else the graph from the proxies to the samples, one a set if ``sets`` is
+                a sequence. Row 0 holds proxies, row 1 samples; a sparse matrix is PyG's transposed adjacency
+                [samples, proxies].
+            return_attention_weights: Return ``(out, weights)``, weights a list with one entry a softmax.
+        """
+        groups = read_sets(x, sets, self.source, self.target)
+        edges = None
+        if edge_index is not None:
+            edges = read_edges(edge_index, sets, groups, len(x))
+        if self.softmax == "joint":
+            edges = edges and [_joined(edges, groups)]
+            groups = (torch.cat(groups),)
+        query, weighted = self.query(x), bool(return_attention_weights)
+        done = [
+            self._complete(x, query, group, weighted)
+            if edges is None
+            else self._sparse(x, query, group, edges[i])
+            for i, group in enumerate(groups)
+        ]
+        parts = [part.flatten(1) if self.concat else part.mean(1) for part, _ in done]
+        out = combine(parts, self.combine, self.skip(x))
+        return (out, [weights for _, weights in done]) if weighted else out
+
+    def _complete(
+        self, x: Tensor, query: Tensor, group: Tensor, weighted: bool
+    ) -> tuple[Tensor, Any]:
+        key, value = self.project(group)
+        scores = self.scores(query, key)
+        if self.self_loop != "per_set":
+            alpha = self._alpha(scores.softmax(2), value)
+            return torch.einsum("hbp,phc->bhc", alpha, value), alpha.movedim(0, 2)
+        own_key, own_value = self.project(x)
+        own = self.score(query, own_key).mT[:, :, None]
+        alpha = self._alpha(torch.cat([scores, own], 2).softmax(2), value)
+        out = torch.einsum("hbp,phc->bhc", alpha[:, :, :-1], value)
+        return out + alpha[:, :, -1].mT[:, :, None] * own_value, alpha.movedim(0, 2)
+
+    def _alpha(self, alpha: Tensor, value: Tensor) -> Tensor:
+        return functional.dropout(alpha, self.dropout, self.training).to(value.dtype)
+
+    def _sparse(
+        self, x: Tensor, query: Tensor, group: Tensor, edges: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        if self.self_loop == "per_set":
+            own = torch.arange(len(x), device=x.device)
+            edges = torch.cat([edges, torch.stack([own + len(group), own])], 1)
+            group = torch.cat([group, x])
+        key, value = self.project(group)
+        size = len(group), len(x)
+        alpha = self.edge_updater(edges, query=query, key=key, size=size)
+        alpha = self._alpha(alpha, value)
+        out: Tensor = self.propagate(edges, value=value, alpha=alpha, size=size)
+        return out, (edges, alpha)
+
+    def edge_update(
+        self,
+        query_i: Tensor,
+        key_j: Tensor,
+        index: Tensor,
+        ptr: OptTensor,
+        dim_size: int,
+    ) -> Tensor:
+        """Weigh the edges of each sample."""
+        weights: Tensor = softmax_over_edges(self.score(query_i, key_j), index, ptr, dim_size)
+        return weights
+
+    def message(self, value_j: Tensor, alpha: Tensor) -> Tensor:
+        """Send each proxy's value, weighted."""
+        return alpha[:, :, None] * value_j
+
+
+def _joined(edges: list[Tensor], groups: tuple[Tensor, ...]) -> Tensor:
+    """Edges from several sets as edges from their concatenation."""
+    moved, start = [], 0
+    for edge, group in zip(edges, groups, strict=True):
+        moved.append(torch.stack([edge[0] + start, edge[1]]))
+        start += len(group)
+    return torch.cat(moved, 1)

@@ -1,0 +1,130 @@
+"""Sets of proxies and the edges from them: reading, checks, combination."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric import EdgeIndex
+from torch_geometric.typing import SparseTensor
+from torch_geometric.utils import to_edge_index
+
+from pyg_relational.ops.checks import check_choice, check_features
+
+Sets = Tensor | Sequence[Tensor]
+COMBINE = ("sum", "mean", "max", "cat")
+
+
+def check_channels(in_channels: int | tuple[int, int], **sizes: int) -> tuple[int, int]:
+    """Return the channels of proxies and of samples, or raise.
+
+    Args:
+        in_channels: Of both, or of each.
+        sizes: Other arguments that must be integers >= 1.
+
+    Raises:
+        ValueError: If one is not an integer >= 1.
+    """
+    pair = (in_channels, in_channels) if isinstance(in_channels, int) else tuple(in_channels)
+    if len(pair) != 2 or not all(isinstance(size, int) and size >= 1 for size in pair):
+        raise ValueError(f"in_channels must be one or two integers >= 1, got {in_channels}")
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be an integer >= 1, got {size}")
+    return pair
+
+
+def read_sets(x: Tensor, sets: Sets, source: int, target: int) -> tuple[Tensor, ...]:
+    """Return the sets of proxies as a tuple, or raise where they or the samples have the wrong shape.
+
+    Args:
+        x: Samples.
+        sets: One set or several.
+        source: Channels of a proxy.
+        target: Channels of a sample.
+
+    Raises:
+        TypeError: If one is not a floating-point Tensor.
+        ValueError: If there is no set, a shape does not fit or a value is not finite.
+    """
+    groups = (sets,) if isinstance(sets, Tensor) else tuple(sets)
+    if not groups:
+        raise ValueError("sets must hold at least one set, got none")
+    names = ["sets"] if isinstance(sets, Tensor) else [f"sets[{i}]" for i in range(len(groups))]
+    wanted = [("x", x, target)] + [(n, g, source) for n, g in zip(names, groups, strict=True)]
+    for name, features, size in wanted:
+        check_features(features, name)
+        if features.shape[1] != size:
+            raise ValueError(f"{name} must have {size} channels, got {features.shape[1]}")
+    return groups
+
+
+def read_edges(graphs: Any, sets: Sets, groups: tuple[Tensor, ...], rows: int) -> list[Tensor]:
+    """Return the edges from each set to the samples as plain tensors, or raise.
+
+    Args:
+        graphs: One graph, or one a set if ``sets`` is a sequence.
+        sets: As the user gave them.
+        groups: The sets as a tuple.
+        rows: Number of samples.
+
+    Raises:
+        TypeError: If a graph is not a Tensor, EdgeIndex, ``torch.sparse`` tensor or ``SparseTensor``.
+        ValueError: If their number, a shape or an index does not fit.
+    """
+    graphs = (graphs,) if isinstance(sets, Tensor) else tuple(graphs)
+    if len(graphs) != len(groups):
+        raise ValueError(
+            f"edge_index must hold one graph for each of {len(groups)} sets, got {len(graphs)}"
+        )
+    return [_edges(graph, len(g), rows) for graph, g in zip(graphs, groups, strict=True)]
+
+
+def _edges(graph: Any, proxies: int, rows: int) -> Tensor:
+    if not isinstance(graph, (Tensor, SparseTensor)):
+        raise TypeError(
+            "edge_index must be a Tensor, EdgeIndex, torch.sparse tensor or SparseTensor, "
+            f"got {type(graph).__name__}"
+        )
+    if isinstance(graph, EdgeIndex):
+        edges: Tensor = graph.as_tensor()
+    elif isinstance(graph, Tensor) and graph.layout == torch.strided:
+        edges = graph
+    else:
+        edges = to_edge_index(graph)[0].flip(0)
+    if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
+        raise ValueError(
+            f"edge_index must be int64 of shape [2, E], got {edges.dtype} {list(edges.shape)}"
+        )
+    for row, size, name in zip(edges, (proxies, rows), ("proxies", "samples"), strict=True):
+        if len(row) and not 0 <= int(row.min()) <= int(row.max()) < size:
+            raise ValueError(
+                f"edge_index must lie in [0, {size}) for {name}, "
+                f"got {int(row.min())} to {int(row.max())}"
+            )
+    return edges
+
+
+def combine(parts: list[Tensor], how: str, base: Tensor | None) -> Tensor:
+    """Put together what came from each set.
+
+    Args:
+        parts: One a set.
+        how: ``"sum"``, ``"mean"``, ``"max"``, or ``"cat"``: side by side, each with ``base``.
+        base: Added to it.
+
+    Shapes:
+        ``parts``: :math:`[B, F]` each, ``base``: :math:`[B, F]` or :math:`[F]`,
+        output: :math:`[B, F]`, or :math:`[B, S F]` for ``"cat"`` of :math:`S` sets.
+    """
+    check_choice(how, COMBINE, "combine")
+    if how == "cat":
+        return torch.cat([part if base is None else part + base for part in parts], 1)
+    stack = torch.stack(parts)
+    if how == "max":
+        out = stack.amax(0)
+    elif how == "mean":
+        out = stack.mean(0)
+    else:
+        out = stack.sum(0)
+    return out if base is None else out + base

@@ -1,0 +1,110 @@
+"""Scores of GATv2 attention between all queries and all keys."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Grads = tuple[Tensor | None, ...]
+
+
+def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, negative_slope: float = 0.2) -> Tensor:
+    r"""Scores of GATv2 attention between all queries and all keys.
+
+    From `"How Attentive are Graph Attention Networks?" <https://arxiv.org/abs/2105.14491>`_:
+
+    .. math::
+        e^{(h)}_{ij} = \sum_c a_{hc} \, \mathrm{LeakyReLU}_s(q_{ihc} + k_{jhc})
+
+    Nothing of size :math:`B P H C` is built: with :math:`\mathrm{LeakyReLU}_s(t) = \frac{1 + s}{2} t + \frac{1 - s}{2}
+    |t|`, the scores are a rank-one part and the difference of two matrices of L1 distances between :math:`|a| q` and
+    :math:`-|a| k`, one over the channels with :math:`a_{hc} \ge 0` and one over the others. Memory is
+    :math:`O(H (B P + B C + P C))`, also for the gradient; only a second derivative, and ``torch.compile``, which fuses
+    it, use the broadcast form. Half precision is computed in float32.
+
+    Args:
+        query: :math:`q`.
+        key: :math:`k`.
+        att: :math:`a`.
+        negative_slope: :math:`s`. The derivative at :math:`t = 0` is :math:`(1 + s) / 2`.
+
+    Shapes:
+        ``query``: :math:`[B, H, C]`, ``key``: :math:`[P, H, C]`, ``att``: :math:`[H, C]`,
+        output: :math:`[H, B, P]`.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import gatv2_scores
+        >>> gatv2_scores(torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 1.0]]]), torch.tensor([[3.0, 1.0]]))
+        tensor([[[2.8000]]])
+    """
+    if (
+        query.dim() != 3
+        or key.dim() != 3
+        or query.shape[1:] != key.shape[1:]
+        or att.shape != query.shape[1:]
+    ):
+        raise ValueError(
+            "query, key and att must have shapes [B, H, C], [P, H, C] and [H, C], "
+            f"got {list(query.shape)}, {list(key.shape)} and {list(att.shape)}"
+        )
+    dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), att.dtype)
+    dtype = torch.promote_types(dtype, torch.float32)
+    q, k = (t.transpose(0, 1).to(dtype).contiguous() for t in (query, key))
+    a = att.to(dtype)
+    if torch.compiler.is_compiling():
+        return _broadcast(q, k, a, negative_slope)
+    scores: Tensor = _Scores.apply(q, k, a, negative_slope)
+    return scores
+
+
+def _broadcast(q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
+    t = q[:, :, None] + k[:, None]
+    return (a[:, None, None] * torch.nn.functional.leaky_relu(t, slope)).sum(-1)
+
+
+class _Scores(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
+        ctx.save_for_backward(q, k, a)
+        ctx.slope = slope
+        linear = (a[:, None] * q).sum(2)[:, :, None] + (a[:, None] * k).sum(2)[:, None]
+        return _signed_distance(q, k, a).mul_((1 - slope) / 2).add_(linear, alpha=(1 + slope) / 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Grads:
+        q, k, a = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is asked for
+            inputs = [t.view_as(t).requires_grad_() for t in (q, k, a)]
+            scores = _broadcast(inputs[0], inputs[1], inputs[2], ctx.slope)
+            return *torch.autograd.grad(scores, inputs, grad, create_graph=True), None
+        by_query = _slopes(grad, q, k, ctx.slope)
+        by_key = _slopes(grad.mT, k, q, ctx.slope)
+        by_att = (by_query * q).sum(1) + (by_key * k).sum(1)
+        return by_query.mul_(a[:, None]), by_key.mul_(a[:, None]), by_att, None
+
+
+def _signed_distance(q: Tensor, k: Tensor, a: Tensor) -> Tensor:
+    """Sum over c of a_c |q_c + k_c|, for each head."""
+    x, y = a.abs()[:, None] * q, -a.abs()[:, None] * k
+    if a.device.type != "cpu":  # the number of positive channels is not known without waiting
+        near, far = (
+            torch.cdist(x * part, y * part, p=1) for part in (a[:, None] >= 0, a[:, None] < 0)
+        )
+        return near - far
+    out = x.new_empty(len(a), q.shape[1], k.shape[1])
+    for u, v, weight, scores in zip(x, y, a, out, strict=True):
+        channels = (weight >= 0).nonzero().flatten(), (weight < 0).nonzero().flatten()
+        near, far = (torch.cdist(u.index_select(1, c), v.index_select(1, c), p=1) for c in channels)
+        torch.sub(near, far, out=scores)
+    return out
+
+
+def _slopes(grad: Tensor, x: Tensor, y: Tensor, slope: float) -> Tensor:
+    """Sum over j of grad_ij LeakyReLU'(x_ic + y_jc), for each head."""
+    grad = grad.contiguous()
+    signs: Tensor = torch.ops.aten._cdist_backward(grad, x, -y, 1.0, grad)
+    return signs.mul_((1 - slope) / 2).add_(grad.sum(2, keepdim=True), alpha=(1 + slope) / 2)
