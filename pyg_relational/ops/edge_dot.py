@@ -15,7 +15,7 @@ _COLUMNS = 128  # columns of a Laplacian product done at once
 
 
 def _by_chunks(f: Any, row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    step = max(1, (2**25 if u.is_cuda else 2**19) // max(1, u.shape[1]))
+    step = max(1, (2**25 if u.is_cuda else 2**17) // max(1, u.shape[1]))
     out = u.new_empty(row.shape[0])
     with torch.autocast(u.device.type, enabled=False):
         for i in range(0, row.shape[0], step):

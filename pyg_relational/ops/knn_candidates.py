@@ -48,7 +48,7 @@ def prepare(x: Tensor, y: Tensor | None, cosine: bool) -> Points:
 
 def _middle(x: Tensor) -> Tensor:
     """A point amid the rows, one far away or not: medians of some of them."""
-    some = x[:: max(1, len(x) // 256)]
+    some = x[:: max(1, len(x) // 16)]
     return some.sort(0).values[len(some) // 2]
 
 
@@ -60,7 +60,7 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
     """
     (n, d), m = points.x.shape, points.q.shape[0]
     size = max(1, int(0.5 * math.sqrt(n / k)))
-    per = max(1, n // size // (5 * k))  # groups of columns in a group of groups
+    per = max(1, n // size // (3 * k))  # groups of columns in a group of groups
     width = math.ceil(n / size / per) * per * size
     step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
     rows = min(m, max(step, _GEMM // width // step * step)) if d >= 128 else min(m, step)
@@ -77,7 +77,7 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
             tile = buffer[start - begin : min(start - begin + step, q.shape[0])]
             length = norm[start : start + tile.shape[0]]
             fine = _minima(tile, size)
-            bound = _kth_smallest(fine.unflatten(1, (-1, per)).amin(2), k)
+            bound = _kth_smallest(_minima(fine, per), k)
             bound = bound + _slack(length, length.square() + bound, d)
             row, col, _ = _within(tile, fine, bound)
             parts.append((row + start, col))

@@ -8,35 +8,49 @@ from torch import Tensor
 from pyg_relational.ops.kernels import unit_rows
 from pyg_relational.ops.knn_candidates import Points
 
-_WIDEST = 2**20  # elements of a table of candidates; rows of many ties are ranked apart
 _CLOSE = 1e-5  # relative gap below which float32 may swap two distances
 _TINY = 1e-15  # distance whose square is near float32's smallest
 
 
 def rank(points: Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
-    """The ``k`` nearest of each query's candidates by direct distance, ties to the lower column."""
-    local = row - row[0]
-    counts = local.bincount()
-    slot = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[local]
-    shape = (counts.numel(), int(counts.max()))
-    widest = min(_WIDEST, max(2**15, 8 * row.numel()))
-    if shape[0] > 1 and shape[0] * shape[1] > widest:  # a row of many ties would widen all
-        half = [int(counts[: shape[0] // 2].sum())]
-        halves = zip(row.tensor_split(half), col.tensor_split(half), strict=True)
-        found = [rank(points, k, *part) for part in halves]
-        return torch.cat([index for index, _ in found]), torch.cat([value for _, value in found])
-    index = col.new_zeros(shape).index_put((local, slot), col)
-    value = points.x.new_full(shape, math.inf)
-    value[local, slot] = _distance(points, row, col)
-    value, order = value.sort(dim=1, stable=True)
-    index = index.gather(1, order)
-    unsure = (value[:, 1 : k + 1] == value[:, :k][:, : shape[1] - 1]).any(1)
-    if shape[1] > k:
-        gap = value[:, k] - value[:, k - 1]
-        unsure |= gap <= _CLOSE * value[:, k - 1] + _blur(points, value[:, k - 1])
-    exact = _distance_again(points, row[0] + unsure.nonzero(), index[unsure], value[unsure])
-    value[unsure], index[unsure] = exact
-    return index[:, :k], value[:, :k]
+    """The ``k`` nearest of each query's candidates by direct distance, ties to the lower column.
+
+    Candidates come sorted by row, at least ``k`` for each of successive rows.
+    """
+    index, value = _nearest(points, k, row, col)
+    last, following = value[:, k - 1], value[:, k]
+    unsure = (value[:, 1:] == value[:, :-1]).any(1)
+    unsure |= following - last <= _CLOSE * last + _blur(points, last)
+    some = unsure.index_select(0, row - row[0]).nonzero()[:, 0]
+    if len(some):  # float32 may have swapped two
+        n = len(points.x)
+        pair = (row[some] * n + col[some]).sort().values
+        again = _nearest(points, k, pair // n, pair % n, torch.float64)
+        index[unsure], value[unsure] = again[0], again[1].to(value.dtype)
+    return index, value[:, :k]
+
+
+def _nearest(
+    points: Points, k: int, row: Tensor, col: Tensor, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """The ``k`` nearest candidates of each row, and ``k + 1`` distances, infinite where there are no more."""
+    value = _distance(points, row, col, dtype)
+    order = _order(row, value)
+    counts = (row - row[0]).bincount()
+    counts = counts[counts > 0][:, None]
+    slot = counts.cumsum(0) - counts + torch.arange(k + 1, device=row.device)
+    order = order[slot.clamp_(max=len(row) - 1)]
+    value = value[order]
+    value[:, k:].masked_fill_(counts <= k, math.inf)
+    return col[order[:, :k]], value
+
+
+def _order(row: Tensor, value: Tensor) -> Tensor:
+    """Stable order by row, then by value, which is not negative: its bits sort as it does."""
+    if value.dtype == torch.float32:
+        return ((row << 32) + value.view(torch.int32)).argsort(stable=True)
+    order = value.argsort(stable=True)
+    return order[row[order].argsort(stable=True)]
 
 
 def _blur(points: Points, value: Tensor) -> Tensor | float:
@@ -45,24 +59,11 @@ def _blur(points: Points, value: Tensor) -> Tensor | float:
     return 8 * eps * (value.sqrt() + 8 * eps) if points.cosine else _TINY
 
 
-def _distance_again(
-    points: Points, row: Tensor, index: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Sort candidates again with float64 distances, where float32 may have swapped two."""
-    index, order = index.sort(dim=1)
-    row = row.expand_as(index)
-    exact = _distance(points, row.flatten(), index.flatten(), torch.float64).view_as(value)
-    exact = exact.where(value.gather(1, order).isfinite(), math.inf)
-    exact, order = exact.sort(dim=1, stable=True)
-    return exact.to(value.dtype), index.gather(1, order)
-
-
 def _distance(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Direct distance of query ``row`` and point ``col``, pair by pair, in chunks that fit the cache."""
-    chunk = max(1, (2**25 if row.is_cuda else 2**19) // max(1, points.x.shape[1]))
+    chunk = max(1, (2**25 if row.is_cuda else 2**17) // max(1, points.x.shape[1]))
     pairs = zip(row.split(chunk), col.split(chunk), strict=True)
-    parts = [_pair_distance(points, r, c, dtype) for r, c in pairs]
-    return torch.cat(parts) if parts else points.x.new_empty(0, dtype=dtype)
+    return torch.cat([_pair_distance(points, r, c, dtype) for r, c in pairs])
 
 
 def _pair_distance(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | None) -> Tensor:
