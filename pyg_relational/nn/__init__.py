@@ -1,11 +1,21 @@
 """Layers and losses."""
 
+from pyg_relational.nn.conv import (
+    ProxyAttentionConv,
+    ProxyGATv2Conv,
+    ProxyPoolConv,
+    ProxySet,
+)
 from pyg_relational.nn.loss import (
+    CNN2GraphLoss,
     EdgeConsistency,
     FeatureCapture,
     GraphConsistencyLoss,
+    ProxyContrastiveLoss,
     graph_consistency_loss,
+    proxy_contrastive_loss,
 )
+from pyg_relational.nn.models import CNN2Graph, CNN2GraphOutput
 from pyg_relational.nn.prop import (
     BaseSampler,
     GraphLearningLayer,
@@ -24,6 +34,9 @@ from pyg_relational.nn.prop import (
 
 __all__ = [
     "BaseSampler",
+    "CNN2Graph",
+    "CNN2GraphLoss",
+    "CNN2GraphOutput",
     "EdgeConsistency",
     "FeatureCapture",
     "GraphConsistencyLoss",
@@ -31,6 +44,11 @@ __all__ = [
     "LaplacePropagation",
     "PLaplacePropagation",
     "PoissonPropagation",
+    "ProxyAttentionConv",
+    "ProxyContrastiveLoss",
+    "ProxyGATv2Conv",
+    "ProxyPoolConv",
+    "ProxySet",
     "RandomWalkPropagation",
     "graph_consistency_loss",
     "laplace_propagation",
@@ -38,6 +56,7 @@ __all__ = [
     "p_laplace_propagation",
     "poisson_mbo",
     "poisson_propagation",
+    "proxy_contrastive_loss",
     "random_walk_propagation",
     "volume_mbo",
 ]

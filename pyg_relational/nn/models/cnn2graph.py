@@ -1,0 +1,150 @@
+"""Classification by attention to proxies and anchors."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyg_relational.nn.conv.proxy_gatv2_conv import ProxyGATv2Conv
+from pyg_relational.nn.conv.proxy_set import ProxySet
+
+
+class CNN2GraphOutput(NamedTuple):
+    """Logits, and what :class:`~pyg_relational.nn.CNN2GraphLoss` needs.
+
+    Shapes: logits :math:`[B, c]`, :math:`[A, c]`, :math:`[P, c]`; embeddings :math:`[B, F]`, :math:`[A, F]`,
+    :math:`[P, F]`; classes :math:`[A]`, :math:`[P]`.
+    """
+
+    logits: Tensor
+    embedding: Tensor
+    anchors: Tensor
+    proxies: Tensor
+    anchor_logits: Tensor
+    proxy_logits: Tensor
+    anchor_y: Tensor
+    proxy_y: Tensor
+
+
+class CNN2Graph(nn.Module):
+    r"""A backbone whose samples attend to anchors and proxies of every class.
+
+    From `"CNN2Graph: Building Graphs for Image Classification"
+    <https://openaccess.thecvf.com/content/WACV2023/html/Trivedy_CNN2Graph_Building_Graphs_for_Image_Classification_WACV_2023_paper.html>`_:
+    embeddings :math:`z = \mathrm{backbone}(x)`, features :math:`z' = \mathrm{conv}(z, (\mathrm{anchors},
+    \mathrm{proxies}))`, logits :math:`W z' + b`. Anchors and proxies go through the same classifier. Samples do not see
+    each other: one at a time in evaluation mode gives what a batch gives.
+
+    Choose the anchors before the first call: ``model.sets.choose(x, y)``.
+
+    - ``anchor_grad=True``: in training, the anchors join every batch, with gradient, and count in the statistics of
+      BatchNorm.
+    - ``anchor_grad=False``: in training they are embedded once an epoch, at the first batch after ``model.train()``,
+      in evaluation mode and without gradient.
+    - In evaluation mode under ``torch.no_grad()`` they are embedded once after training; with gradients, at each call,
+      as weights may change between two.
+
+    A model that was loaded from a ``state_dict`` needs no anchors chosen to predict, only to train.
+
+    Args:
+        backbone: Gives embeddings ``[B, channels]``.
+        channels: Channels of an embedding.
+        num_classes: Number of classes.
+        conv: From embeddings and sets to features of ``channels``. (default:
+            ``ProxyGATv2Conv(channels, channels, self_loop="residual")``)
+        proxies_per_class: Proxies of each class. (default: 1)
+        anchors_per_class: Anchors of each class. (default: 1)
+        anchor_grad: See above. (default: ``True``)
+
+    Shapes:
+        ``x``: :math:`[B, *]`, output: :class:`CNN2GraphOutput`.
+
+    Raises:
+        RuntimeError: At a call, if anchors are needed and none have been chosen.
+        ValueError: If an argument is out of range, or embeddings or features have other than ``channels`` channels.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import CNN2Graph, CNN2GraphLoss
+        >>> model = CNN2Graph(torch.nn.Linear(5, 8), channels=8, num_classes=3)
+        >>> x, y = torch.randn(12, 5), torch.arange(12) % 3
+        >>> model.sets.choose(x, y)
+        >>> CNN2GraphLoss()(model(x), y).backward()
+        >>> model.eval()(x).logits.shape
+        torch.Size([12, 3])
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: int,
+        num_classes: int,
+        conv: nn.Module | None = None,
+        *,
+        proxies_per_class: int = 1,
+        anchors_per_class: int = 1,
+        anchor_grad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.sets = ProxySet(num_classes, channels, proxies_per_class, anchors_per_class)
+        self.backbone, self.anchor_grad = backbone, anchor_grad
+        self.conv = conv or ProxyGATv2Conv(channels, channels, self_loop="residual")
+        self.classifier = nn.Linear(channels, num_classes)
+        self.register_state_dict_pre_hook(_refresh_before_saving)
+
+    def train(self, mode: bool = True) -> "CNN2Graph":
+        """Set the mode; anchors that are at hand are embedded anew at the next call."""
+        self.sets.stale = self.sets.stale or self.sets.inputs is not None
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> CNN2GraphOutput:
+        """Return logits and embeddings."""
+        sets = self.sets
+        embedding, anchors = self._embed(x)
+        _check_width(embedding, sets.anchors.shape[1], "backbone")
+        features = self.conv(embedding, tuple(s for s in (anchors, sets.proxies) if len(s)))
+        _check_width(features, sets.anchors.shape[1], "conv")
+        return CNN2GraphOutput(
+            self.classifier(features),
+            embedding,
+            anchors,
+            sets.proxies,
+            self.classifier(anchors),
+            self.classifier(sets.proxies),
+            sets.anchor_y,
+            sets.proxy_y,
+        )
+
+    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        sets = self.sets
+        if not sets.anchors_per_class:
+            return self.backbone(x), sets.anchors
+        if self.training:
+            sets.chosen()
+            together = self.anchor_grad
+        else:
+            together = torch.is_grad_enabled() and sets.inputs is not None
+        if not together:
+            _refresh(self)
+            return self.backbone(x), sets.anchors
+        sets.stale = True
+        both = self.backbone(torch.cat([x, sets.chosen().to(x.dtype)]))
+        embedding, anchors = both.split([len(x), len(both) - len(x)])
+        return embedding, anchors if self.anchor_grad else anchors.detach()
+
+
+def _refresh(model: CNN2Graph, *_: Any) -> None:
+    """Embed anchors anew where they have to be."""
+    if model.sets.stale:
+        model.sets.refresh(model.backbone)
+
+
+def _refresh_before_saving(model: nn.Module, *_: Any) -> None:
+    assert isinstance(model, CNN2Graph)
+    if model.sets.inputs is not None:
+        _refresh(model)
+
+
+def _check_width(x: Tensor, channels: int, name: str) -> None:
+    if x.dim() != 2 or x.shape[1] != channels:
+        raise ValueError(f"{name} must give [B, {channels}], got {list(x.shape)}")
