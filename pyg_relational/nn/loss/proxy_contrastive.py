@@ -1,0 +1,324 @@
+"""Triplets of images, anchors and proxies, and contrast between proxies."""
+
+import math
+from functools import reduce
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pdist
+
+from pyg_relational.ops import unit_rows
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+
+
+def proxy_contrastive_loss(
+    embedding: Tensor,
+    y: Tensor,
+    anchors: Tensor,
+    anchor_y: Tensor,
+    proxies: Tensor,
+    proxy_y: Tensor,
+    *,
+    margin: float = 0.2,
+    pair_margin: float = 1.0,
+    mining: str = "all",
+    reduction: str = "mean",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Contrastive loss of images, anchors and proxies.
+
+    From `"CNN2Graph: Building Graphs for Image Classification" <https://openaccess.thecvf.com/content/WACV2023/html/Trivedy_CNN2Graph_Building_Graphs_for_Image_Classification_WACV_2023_paper.html>`_.
+
+    With :math:`D_{ij} = \lVert u_i - u_j \rVert_2` between rows scaled to length 1 (a zero row stays zero),
+
+    .. math::
+        \mathcal{L} = \mathcal{L}_{at} + \mathcal{L}_{pt} + \mathcal{L}_{ap} + \mathcal{L}_p
+
+    The first three are means of triplets: images against anchors, images against proxies, anchors against proxies.
+    Query :math:`i` has a positive :math:`p` and a negative :math:`n`, both from the set it is held against:
+
+    .. math::
+        T(i; p, n) = \max(D_{ip}^2 - D_{in}^2 + m, 0), \qquad y_p = y_i \ne y_n
+
+    :math:`\mathcal{L}_p` is the mean over the unordered pairs of proxies of the contrastive loss of
+    `Hadsell et al. (2006) <https://doi.org/10.1109/CVPR.2006.100>`_:
+
+    .. math::
+        \tfrac{1}{2} [y_i = y_j] D_{ij}^2 + \tfrac{1}{2} [y_i \ne y_j] \max(m_p - D_{ij}, 0)^2
+
+    Equation 10 of CNN2Graph, which stands for this one, is misprinted; the above is what it means.
+
+    A term without a triplet or pair is 0, with gradient 0. Triplets are counted, never built: with :math:`k`
+    positives a query at most, a term takes :math:`O(B P \log k)` time and :math:`O(B P)` memory.
+    On several processes the loss is over the local rows; gather them with :func:`pyg_relational.distributed.gather`
+    first for the loss of the global batch.
+
+    Args:
+        embedding: Embedded images.
+        y: Their classes; in all three sets, rows with -1 (unlabelled) take no part.
+        anchors: Embedded anchors.
+        anchor_y: Their classes.
+        proxies: Embedded proxies.
+        proxy_y: Their classes.
+        margin: :math:`m`, in units of the squared distance.
+        pair_margin: :math:`m_p`, in units of the distance.
+        mining: ``"all"`` triplets; ``"semihard"`` ones, :math:`D_{ip}^2 < D_{in}^2 < D_{ip}^2 + m`
+            (`FaceNet <https://arxiv.org/abs/1503.03832>`_); or ``"random"``: one positive and one negative a query,
+            drawn uniformly, queries that lack either left out.
+        reduction: Of the triplets: ``"mean"`` over all that were mined, or ``"nonzero_mean"`` over those above 0.
+        generator: Of the random triplets.
+
+    Shapes:
+        ``embedding``: :math:`[B, F]`, ``y``: :math:`[B]`, ``anchors``: :math:`[A, F]`, ``anchor_y``: :math:`[A]`,
+        ``proxies``: :math:`[P, F]`, ``proxy_y``: :math:`[P]`, output: scalar, at least float32.
+
+    Raises:
+        TypeError: If a set is not floating point, classes are not int64, or the generator is none.
+        ValueError: If shapes disagree, a value is not finite, a class is below -1, a margin is not above 0,
+            or an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import proxy_contrastive_loss
+        >>> classes, proxies = torch.tensor([0, 1]), torch.eye(2)
+        >>> proxy_contrastive_loss(torch.eye(2), classes, torch.eye(2), classes, proxies, classes).item()
+        0.0
+        >>> proxy_contrastive_loss(torch.eye(2), classes, torch.eye(2), 1 - classes, proxies, classes).item()
+        4.400000095367432
+    """
+    _check_options(margin, pair_margin, mining, reduction)
+    if not isinstance(generator, torch.Generator | None):
+        raise TypeError(
+            f"generator must be a torch.Generator or None, got {type(generator).__name__}"
+        )
+    _check_rows(embedding, y, "embedding", "y", embedding)
+    _check_rows(anchors, anchor_y, "anchors", "anchor_y", embedding)
+    _check_rows(proxies, proxy_y, "proxies", "proxy_y", embedding)
+    with torch.autocast(embedding.device.type, enabled=False):
+        dtype = reduce(
+            torch.promote_types, (embedding.dtype, anchors.dtype, proxies.dtype), torch.float32
+        )
+        image = _Rows(unit_rows(embedding.to(dtype)), y)
+        anchor = _Rows(unit_rows(anchors.to(dtype)), anchor_y)
+        proxy = _Rows(unit_rows(proxies.to(dtype)), proxy_y)
+        pairs = _PairContrast.apply(proxy.u, proxy.y, float(pair_margin))
+        triplets = [
+            _random_triplets(query, bank, margin, reduction, generator)
+            if mining == "random"
+            else _counted_triplets(query, bank, margin, mining == "semihard", reduction)
+            for query, bank in ((image, anchor), (image, proxy), (anchor, proxy))
+        ]
+        return torch.stack([*triplets, pairs]).sum().to(dtype)
+
+
+def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
+    for value, name in ((margin, "margin"), (pair_margin, "pair_margin")):
+        if not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be finite and > 0, got {value}")
+    check_choice(mining, ("all", "random", "semihard"), "mining")
+    check_choice(reduction, ("mean", "nonzero_mean"), "reduction")
+
+
+def _check_rows(x: Tensor, y: Tensor, name: str, y_name: str, like: Tensor) -> None:
+    check_features(x, name)
+    check_labels(y, x.shape[0], y_name)
+    if x.shape[1] != like.shape[1]:
+        raise ValueError(
+            f"{name} must have the {like.shape[1]} columns of embedding, got {x.shape[1]}"
+        )
+    if not torch.compiler.is_compiling() and y.numel() and (lowest := int(y.min())) < -1:
+        raise ValueError(f"{y_name} must be >= -1, got {lowest}")
+
+
+class _Rows(NamedTuple):
+    """Unit rows with their classes."""
+
+    u: Tensor
+    y: Tensor
+
+
+class _Groups(NamedTuple):
+    """The bank sorted by class, and where a query's positives are in it; an unlabelled query has none of either."""
+
+    order: Tensor
+    start: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+def _groups(y: Tensor, bank_y: Tensor) -> _Groups:
+    values, order = bank_y.sort(stable=True)
+    y = y.contiguous()  # else searchsorted warns
+    start = torch.searchsorted(values, y)
+    count = torch.searchsorted(values, y, right=True) - start
+    labelled = y >= 0
+    return _Groups(order, start, count * labelled, ((bank_y >= 0).sum() - count) * labelled)
+
+
+def _zero(*sets: _Rows) -> Tensor:
+    """A 0 that backward can start from."""
+    return torch.stack([0 * rows.u.sum(dtype=torch.float64) for rows in sets]).sum()
+
+
+def _counted_triplets(
+    query: _Rows, bank: _Rows, margin: float, semihard: bool, reduction: str
+) -> Tensor:
+    """Mean over all triplets: their sum is linear in the distances, and each distance is counted."""
+    if not query.y.numel() * bank.y.numel():
+        return _zero(query, bank)
+    groups = _groups(query.y, bank.y)
+    distance = _square_distances(query.u, bank.u)
+    with torch.no_grad():
+        counts = _counts(distance, query.y, bank.y, groups, margin, closed=False)
+        if semihard:
+            counts -= _counts(distance, query.y, bank.y, groups, 0.0, closed=True)
+        number = counts.clamp(min=0).sum(dtype=torch.float64)
+        mined = number
+        if reduction == "mean" and not semihard:
+            mined = (groups.positives * groups.negatives).sum().double()
+    total = (counts * distance).sum(dtype=torch.float64) + margin * number
+    return total / mined.clamp(min=1)
+
+
+def _square_distances(u: Tensor, v: Tensor) -> Tensor:
+    """Of unit or zero rows, so the squared lengths are exactly 1 or 0."""
+    return torch.addmm(v.any(1).to(u.dtype), u, v.T, alpha=-2).add_(u.any(1)[:, None])
+
+
+def _counts(
+    distance: Tensor, y: Tensor, bank_y: Tensor, groups: _Groups, margin: float, closed: bool
+) -> Tensor:
+    r"""For each positive, the negatives below it plus ``margin``; for each negative, minus the positives it is below.
+
+    Sorting the few positives of a query is enough: a negative's rank among them says which of them it counts for.
+
+    Args:
+        distance: Squared distances of queries and bank.
+        y: Classes of the queries.
+        bank_y: Classes of the bank.
+        groups: Result of ``_groups``.
+        margin: Added to the positives.
+        closed: Count equality too.
+
+    Shapes:
+        ``distance``: :math:`[B, P]`, output: the same.
+    """
+    place = torch.arange(int(groups.positives.max()), device=y.device)
+    exists = place < groups.positives[:, None]
+    column = groups.order[(groups.start[:, None] + place).clamp(max=bank_y.shape[0] - 1)]
+    limit, order = (distance.gather(1, column) + margin).masked_fill(~exists, torch.inf).sort(1)
+    negative = (y[:, None] != bank_y) & (y >= 0)[:, None] & (bank_y >= 0)
+    rank = torch.searchsorted(limit, distance, right=not closed)
+    ranks = distance.new_zeros(y.shape[0], place.shape[0] + 1)
+    below = ranks.scatter_add_(1, rank, negative.to(distance.dtype)).cumsum(1)[:, :-1]
+    counts = rank.sub_(groups.positives[:, None]).mul_(negative).to(distance.dtype)
+    return counts.scatter_add_(1, column.gather(1, order), below * exists)
+
+
+def _random_triplets(
+    query: _Rows, bank: _Rows, margin: float, reduction: str, generator: torch.Generator | None
+) -> Tensor:
+    """Mean over one drawn triplet a query."""
+    if not query.y.numel() * bank.y.numel():
+        return _zero(query, bank)
+    order, start, positives, negatives = _groups(query.y, bank.y)
+    mined = (positives > 0) & (negatives > 0)
+    draw = torch.rand(
+        (2, *start.shape), generator=generator, dtype=torch.float64, device=start.device
+    )
+    positive = start + (draw[0] * positives).long()
+    negative = (bank.y < 0).sum() + (draw[1] * negatives).long()
+    negative = negative + positives * (negative >= start)
+    last = start.new_tensor(bank.y.shape[0] - 1)
+    near, far = (
+        (query.u - bank.u[order[place.minimum(last)]]).square().sum(1)
+        for place in (positive, negative)
+    )
+    value = (near - far + margin).relu() * mined
+    if reduction == "nonzero_mean":
+        mined = value > 0
+    return value.sum(dtype=torch.float64) / mined.sum().clamp(min=1)
+
+
+class _PairContrast(torch.autograd.Function):
+    """Mean over the unordered pairs of rows of one class or two, with its gradient as one matrix product."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, y: Tensor, margin: float) -> Tensor:
+        i, j = torch.triu_indices(y.shape[0], y.shape[0], 1, device=y.device)
+        labelled = (y >= 0)[i] & (y >= 0)[j]
+        share = labelled.to(u.dtype) / labelled.sum().clamp(min=1)
+        distance = pdist(u)  # of differences: a matrix product would lose those of near rows
+        same = y[i] == y[j]
+        apart = torch.where(same, distance, (margin - distance).relu())
+        pull = torch.where(same, share, -share * apart / distance.where(distance > 0, torch.inf))
+        pulls = u.new_zeros(y.shape[0], y.shape[0]).index_put_((i, j), pull)
+        pulls += pulls.T.clone()
+        ctx.save_for_backward(pulls.sum(1, keepdim=True) * u - pulls @ u)
+        return (apart.square() * share).sum(dtype=torch.float64) / 2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (grad_u,) = ctx.saved_tensors
+        return grad_u * grad, None, None
+
+
+class ProxyContrastiveLoss(nn.Module):
+    """Module form of :func:`proxy_contrastive_loss`; arguments and defaults are the same.
+
+    Args:
+        margin: Of the triplets, in units of the squared distance.
+        pair_margin: Of the pairs of proxies, in units of the distance.
+        mining: ``"all"``, ``"random"`` or ``"semihard"``.
+        reduction: ``"mean"`` or ``"nonzero_mean"``.
+
+    Raises:
+        TypeError: If a margin is not a number.
+        ValueError: If a margin is not above 0, or an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import ProxyContrastiveLoss
+        >>> loss = ProxyContrastiveLoss(mining="semihard")
+        >>> x, proxies = torch.randn(8, 5, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+        >>> loss(x, torch.arange(8) % 3, torch.randn(6, 5), torch.arange(6) % 3, proxies, torch.arange(3)).backward()
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        pair_margin: float = 1.0,
+        mining: str = "all",
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        _check_options(margin, pair_margin, mining, reduction)
+        self.options: dict[str, Any] = {
+            "margin": margin,
+            "pair_margin": pair_margin,
+            "mining": mining,
+            "reduction": reduction,
+        }
+
+    def forward(
+        self,
+        embedding: Tensor,
+        y: Tensor,
+        anchors: Tensor,
+        anchor_y: Tensor,
+        proxies: Tensor,
+        proxy_y: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the loss of a batch."""
+        return proxy_contrastive_loss(
+            embedding, y, anchors, anchor_y, proxies, proxy_y, generator=generator, **self.options
+        )
+
+    def extra_repr(self) -> str:
+        """Options shown by ``print``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
