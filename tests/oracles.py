@@ -239,3 +239,65 @@ def p_eikonal(w: Tensor, zero: Tensor, cost: Tensor, p: float) -> Tensor:
             return d
         i = trial.argmin()
         d[i], final[i] = trial[i], True
+
+
+def proxy_contrastive(
+    embedding: Tensor,
+    y: Tensor,
+    anchors: Tensor,
+    anchor_y: Tensor,
+    proxies: Tensor,
+    proxy_y: Tensor,
+    *,
+    margin: float,
+    pair_margin: float,
+    mining: str,
+    reduction: str,
+) -> Tensor:
+    """L_at + L_pt + L_ap + L_p, triplet by triplet and pair by pair."""
+    image, anchor, proxy = (
+        [
+            (x / x.norm() if x.any() else 0 * x, label)
+            for x, label in zip(rows, labels.tolist(), strict=True)
+            if label >= 0
+        ]
+        for rows, labels in ((embedding, y), (anchors, anchor_y), (proxies, proxy_y))
+    )
+    total = 0 * (embedding.sum() + anchors.sum() + proxies.sum())
+    for query, bank in ((image, anchor), (image, proxy), (anchor, proxy)):
+        value = [v for q in query for v in query_triplets(q, bank, margin, mining)]
+        if reduction == "nonzero_mean":
+            value = [v for v in value if v > 0]
+        total = total + sum(value) / max(len(value), 1)
+    value = []
+    for i in range(len(proxy)):
+        for j in range(i + 1, len(proxy)):
+            (a, label), (b, other) = proxy[i], proxy[j]
+            d = (a - b).norm()
+            value.append((d if label == other else (pair_margin - d).relu()) ** 2 / 2)
+    return total + sum(value) / max(len(value), 1)
+
+
+def query_triplets(
+    query: tuple[Tensor, int], bank: list[tuple[Tensor, int]], margin: float, mining: str
+) -> list[Tensor]:
+    """All triplets of one query, or the semi-hard ones."""
+    a, label = query
+    value = []
+    for p, positive in bank:
+        for n, negative in bank:
+            if positive == label != negative:
+                near, far = (a - p).square().sum(), (a - n).square().sum()
+                if mining == "all" or near < far < near + margin:
+                    value.append((near - far + margin).relu())
+    return value
+
+
+def cnn2graph(output: tuple[Tensor, ...], y: Tensor, weight: float, contrastive: Tensor) -> Tensor:
+    """-log p of the class, a mean for each of images, anchors and proxies, plus the contrastive loss."""
+    logits, _, _, _, anchor_logits, proxy_logits, anchor_y, proxy_y = output
+    total = weight * contrastive
+    for z, labels in ((logits, y), (anchor_logits, anchor_y), (proxy_logits, proxy_y)):
+        value = [-z[i].log_softmax(0)[k] for i, k in enumerate(labels.tolist()) if k >= 0]
+        total = total + sum(value) / max(len(value), 1)
+    return total
