@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch_geometric.nn import TransformerConv
 from torch_geometric.nn.dense import Linear
 
-from pyg_relational.nn.conv.proxy_conv import ProxyConv
+from pyg_relational.nn.conv.proxy_conv import ProxyConv, check_pyg
 from pyg_relational.ops.checks import check_choice
 
 
@@ -103,13 +103,7 @@ class ProxyAttentionConv(ProxyConv):
             TypeError: If ``conv`` is not a :class:`torch_geometric.nn.TransformerConv`.
             ValueError: If it has what this layer has not.
         """
-        if not isinstance(conv, TransformerConv):
-            raise TypeError(
-                f"conv must be a torch_geometric.nn.TransformerConv, got {type(conv).__name__}"
-            )
-        for name, value in {"beta": False, "edge_dim": None}.items():
-            if getattr(conv, name) != value:
-                raise ValueError(f"conv must have {name}={value}, got {getattr(conv, name)}")
+        check_pyg(conv, TransformerConv, beta=False, edge_dim=None)
         new = cls(
             (conv.lin_key.in_channels, conv.lin_query.in_channels),
             conv.out_channels,
@@ -124,8 +118,7 @@ class ProxyAttentionConv(ProxyConv):
         state = conv.state_dict()
         if not conv.root_weight:
             state = {k: v for k, v in state.items() if not k.startswith("lin_skip")}
-        new.load_state_dict(state)
-        new.to(conv.lin_key.weight)
+        new.to(conv.lin_key.weight).train(conv.training).load_state_dict(state)
         return new
 
     def query(self, x: Tensor) -> Tensor:

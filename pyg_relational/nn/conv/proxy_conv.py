@@ -162,6 +162,29 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         return alpha[:, :, None] * value_j
 
 
+def check_pyg(conv: Any, kind: Any, **wanted: Any) -> None:
+    """Raise unless PyG's layer has nothing that the layer here has not.
+
+    Args:
+        conv: PyG's layer.
+        kind: Its class.
+        wanted: What its attributes must be.
+
+    Raises:
+        TypeError: If it is of another class.
+        ValueError: If an attribute is not what it must be.
+    """
+    if not isinstance(conv, kind):
+        raise TypeError(
+            f"conv must be a torch_geometric.nn.{kind.__name__}, got {type(conv).__name__}"
+        )
+    if conv.aggr not in ("add", "sum"):
+        raise ValueError(f"conv must have aggr='add', got {conv.aggr!r}")
+    for name, value in {"flow": "source_to_target", **wanted}.items():
+        if getattr(conv, name) != value:
+            raise ValueError(f"conv must have {name}={value!r}, got {getattr(conv, name)!r}")
+
+
 def _joined(edges: list[Tensor], groups: tuple[Tensor, ...]) -> Tensor:
     """Edges from several sets as edges from their concatenation."""
     moved, start = [], 0

@@ -8,7 +8,7 @@ from torch_geometric.nn import GATv2Conv
 from torch_geometric.nn.dense import Linear
 from torch_geometric.nn.inits import glorot, zeros
 
-from pyg_relational.nn.conv.proxy_conv import ProxyConv
+from pyg_relational.nn.conv.proxy_conv import ProxyConv, check_pyg
 from pyg_relational.ops.gatv2 import gatv2_scores
 
 
@@ -109,14 +109,7 @@ class ProxyGATv2Conv(ProxyConv):
             TypeError: If ``conv`` is not a :class:`torch_geometric.nn.GATv2Conv`.
             ValueError: If it has what this layer has not.
         """
-        if not isinstance(conv, GATv2Conv):
-            raise TypeError(
-                f"conv must be a torch_geometric.nn.GATv2Conv, got {type(conv).__name__}"
-            )
-        wanted = {"add_self_loops": False, "edge_dim": None, "share_weights": False}
-        for name, value in wanted.items():
-            if getattr(conv, name) != value:
-                raise ValueError(f"conv must have {name}={value}, got {getattr(conv, name)}")
+        check_pyg(conv, GATv2Conv, add_self_loops=False, edge_dim=None, share_weights=False)
         new = cls(
             (conv.lin_l.in_channels, conv.lin_r.in_channels),
             conv.out_channels,
@@ -129,8 +122,7 @@ class ProxyGATv2Conv(ProxyConv):
             combine=combine,
             bias=conv.bias is not None,
         )
-        new.load_state_dict(conv.state_dict())
-        new.to(conv.att)
+        new.to(conv.att).train(conv.training).load_state_dict(conv.state_dict())
         return new
 
     def query(self, x: Tensor) -> Tensor:

@@ -117,6 +117,7 @@ class ProxySet(nn.Module):
 
         Raises:
             RuntimeError: If no anchors have been chosen.
+            ValueError: If embeddings have another shape.
         """
         if not self.anchors_per_class:
             return
@@ -126,10 +127,15 @@ class ProxySet(nn.Module):
         for module in modules:
             module.training = False
         try:
-            self.anchors.copy_(torch.cat([encoder(part) for part in parts]))
+            embeddings = torch.cat([encoder(part) for part in parts])
         finally:
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
+        if embeddings.shape != self.anchors.shape:
+            raise ValueError(
+                f"encoder must give {list(self.anchors.shape)}, got {list(embeddings.shape)}"
+            )
+        self.anchors.copy_(embeddings)
         self.stale = False
 
     def chosen(self) -> Tensor:
@@ -143,9 +149,15 @@ class ProxySet(nn.Module):
         self.inputs = self.inputs.to(self.anchors.device)
         return self.inputs
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ProxySet":
+        if self.inputs is not None:  # no buffer: a copy of the module may have none yet
+            self.inputs = fn(self.inputs)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
 
 def _trust_what_was_loaded(sets: nn.Module, incompatible: Any) -> None:
     """Embeddings fit the weights that they were saved with."""
     assert isinstance(sets, ProxySet)
-    if not any(key.split(".")[-1] == "anchors" for key in incompatible.missing_keys):
-        sets.stale = not bool(sets.anchors.isfinite().all())
+    missing = any(key.split(".")[-1] == "anchors" for key in incompatible.missing_keys)
+    sets.stale = missing or not bool(sets.anchors.isfinite().all())

@@ -25,7 +25,7 @@ def check_channels(in_channels: int | tuple[int, int], **sizes: int) -> tuple[in
     Raises:
         ValueError: If one is not an integer >= 1.
     """
-    pair = (in_channels, in_channels) if isinstance(in_channels, int) else tuple(in_channels)
+    pair = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
     if len(pair) != 2 or not all(isinstance(size, int) and size >= 1 for size in pair):
         raise ValueError(f"in_channels must be one or two integers >= 1, got {in_channels}")
     for name, size in sizes.items():
@@ -44,9 +44,11 @@ def read_sets(x: Tensor, sets: Sets, source: int, target: int) -> tuple[Tensor, 
         target: Channels of a sample.
 
     Raises:
-        TypeError: If one is not a floating-point Tensor.
+        TypeError: If one is not a floating-point Tensor, or ``sets`` no sequence of them.
         ValueError: If there is no set, a shape does not fit or a value is not finite.
     """
+    if not isinstance(sets, (Tensor, list, tuple)):
+        raise TypeError(f"sets must be a Tensor or a tuple of them, got {type(sets).__name__}")
     groups = (sets,) if isinstance(sets, Tensor) else tuple(sets)
     if not groups:
         raise ValueError("sets must hold at least one set, got none")
@@ -69,10 +71,16 @@ def read_edges(graphs: Any, sets: Sets, groups: tuple[Tensor, ...], rows: int) -
         rows: Number of samples.
 
     Raises:
-        TypeError: If a graph is not a Tensor, EdgeIndex, ``torch.sparse`` tensor or ``SparseTensor``.
+        TypeError: If a graph is not a Tensor, EdgeIndex, ``torch.sparse`` tensor or ``SparseTensor``, or there are
+            several sets and no sequence of graphs.
         ValueError: If their number, a shape or an index does not fit.
     """
-    graphs = (graphs,) if isinstance(sets, Tensor) else tuple(graphs)
+    if isinstance(sets, Tensor):
+        graphs = (graphs,)
+    if not isinstance(graphs, (list, tuple)):
+        raise TypeError(
+            f"edge_index must be a tuple with a graph for each set, got {type(graphs).__name__}"
+        )
     if len(graphs) != len(groups):
         raise ValueError(
             f"edge_index must hold one graph for each of {len(groups)} sets, got {len(graphs)}"
@@ -92,6 +100,11 @@ def _edges(graph: Any, proxies: int, rows: int) -> Tensor:
         edges = graph
     else:
         edges = to_edge_index(graph)[0].flip(0)
+        if (graph.size(0), graph.size(1)) != (rows, proxies):
+            raise ValueError(
+                "edge_index as a sparse matrix must have shape [samples, proxies] = "
+                f"[{rows}, {proxies}], got [{graph.size(0)}, {graph.size(1)}]"
+            )
     if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
         raise ValueError(
             f"edge_index must be int64 of shape [2, E], got {edges.dtype} {list(edges.shape)}"

@@ -41,8 +41,8 @@ class CNN2Graph(nn.Module):
       BatchNorm.
     - ``anchor_grad=False``: in training they are embedded once an epoch, at the first batch after ``model.train()``,
       in evaluation mode and without gradient.
-    - In evaluation mode under ``torch.no_grad()`` they are embedded once after training; with gradients, at each call,
-      as weights may change between two.
+    - In evaluation mode under ``torch.no_grad()`` they are embedded once, and anew when the backbone has changed (as
+      far as PyTorch counts: not through ``.data``); with gradients, at each call. So they are before saving.
 
     A model that was loaded from a ``state_dict`` needs no anchors chosen to predict, only to train.
 
@@ -90,6 +90,7 @@ class CNN2Graph(nn.Module):
         self.backbone, self.anchor_grad = backbone, anchor_grad
         self.conv = conv or ProxyGATv2Conv(channels, channels, self_loop="residual")
         self.classifier = nn.Linear(channels, num_classes)
+        self.embedded_by: list[Any] = []
         self.register_state_dict_pre_hook(_refresh_before_saving)
 
     def train(self, mode: bool = True) -> "CNN2Graph":
@@ -125,7 +126,8 @@ class CNN2Graph(nn.Module):
         else:
             together = torch.is_grad_enabled() and sets.inputs is not None
         if not together:
-            _refresh(self)
+            if sets.stale or not self.training:
+                _refresh(self)
             return self.backbone(x), sets.anchors
         sets.stale = True
         both = self.backbone(torch.cat([x, sets.chosen().to(x.dtype)]))
@@ -133,10 +135,19 @@ class CNN2Graph(nn.Module):
         return embedding, anchors if self.anchor_grad else anchors.detach()
 
 
-def _refresh(model: CNN2Graph, *_: Any) -> None:
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # versions cannot be traced
+def _refresh(model: CNN2Graph) -> None:
     """Embed anchors anew where they have to be."""
-    if model.sets.stale:
-        model.sets.refresh(model.backbone)
+    sets = model.sets
+    if sets.stale or (sets.inputs is not None and model.embedded_by != _versions(model)):
+        sets.refresh(model.backbone)
+        model.embedded_by = _versions(model)
+
+
+def _versions(model: CNN2Graph) -> list[Any]:
+    """What changes with the backbone's weights, and when something overwrites the embeddings."""
+    tensors = *model.backbone.parameters(), *model.backbone.buffers(), model.sets.anchors
+    return [(id(t), t.dtype, t._version) for t in tensors if not t.is_inference()]
 
 
 def _refresh_before_saving(model: nn.Module, *_: Any) -> None:
