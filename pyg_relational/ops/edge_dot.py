@@ -24,15 +24,17 @@ def _by_chunks(f: Any, row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor
 
 
 def _dot(row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    dot: Tensor = torch.linalg.vecdot(u.index_select(0, row), v.index_select(0, col))
-    return dot
+    return _row_dot(u.index_select(0, row), v.index_select(0, col))
 
 
 def _diff_dot(row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
     a = u.index_select(0, row).sub_(u.index_select(0, col))
     b = a if u is v else v.index_select(0, row).sub_(v.index_select(0, col))
-    dot: Tensor = torch.linalg.vecdot(a, b)
-    return dot
+    return _row_dot(a, b)
+
+
+def _row_dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b) @ a.new_ones(a.shape[1])  # twice as fast as a sum over short rows
 
 
 class _EdgeDot(torch.autograd.Function):

@@ -22,11 +22,11 @@ def neighbor_pairs(index: Tensor, mutual: bool = False) -> Tensor:
     """
     n = index.shape[0]
     i = torch.arange(n, device=index.device)[:, None]
-    key = (torch.minimum(i, index) * n + torch.maximum(i, index)).flatten()
+    key = _key(torch.minimum(i, index), torch.maximum(i, index), n).flatten()
     key, count = key.unique(return_counts=True)
     if mutual:
         key = key[count == 2]
-    return torch.stack([key // max(n, 1), key % max(n, 1)])
+    return torch.stack([key // max(n, 1), key % max(n, 1)]).long()
 
 
 def both_directions(pairs: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
@@ -47,5 +47,11 @@ def both_directions(pairs: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
         ([[0, 0, 1, 2], [1, 2, 0, 0]], [0, 1, 0, 1])
     """
     row, col = torch.cat([pairs, pairs.flip(0)], dim=1)
-    order = (row * num_nodes + col).argsort()
+    order = _key(row, col, num_nodes).argsort()
     return torch.stack([row[order], col[order]]), order % max(pairs.shape[1], 1)
+
+
+def _key(row: Tensor, col: Tensor, n: int) -> Tensor:
+    """Number of a place in an ``n`` by ``n`` matrix, as short an integer as holds it: it will be sorted."""
+    key = row * n + col
+    return key.int() if n * n < 2**31 else key

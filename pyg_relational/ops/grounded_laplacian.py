@@ -16,8 +16,10 @@ from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree, laplacian_product
 from pyg_relational.ops.scaled_laplacian import WEAK, ScaledLaplacian
 from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, conjugate_gradients, report
+from pyg_relational.ops.spmm import csr_matrix
 
 _NOTHING = 2.0**-50  # an edge below this share is lost in rounding
+_STEPS = 8  # that are tried before components are looked for
 _DECADES = 3  # of weights that are looked at together
 
 
@@ -77,7 +79,10 @@ class GroundedLaplacian:
         self.initial = initial
         self.info: SolveInfo | None = None
         with torch.no_grad():
-            self.weight, self.shift = weight.double(), shift.double()
+            self.weight = weight.double() * (edge_index[0] != edge_index[1])
+            self.shift = shift.double()
+            self.degree = degree(edge_index, self.weight, len(fixed))
+            self.matrix = csr_matrix(*edge_index, self.weight, (len(fixed), len(fixed)))
             self.mass = [] if mass is None else [mass.double()]
             self.component, self.floating, self.weak = self._floating()
         self._factors: SuperLU | None = None
@@ -86,9 +91,8 @@ class GroundedLaplacian:
     def _floating(self) -> tuple[Tensor, Tensor, bool]:
         """Components, the nodes of those that nothing holds, and whether something is held weakly only."""
         n = len(self.fixed)
-        size = degree(self.edge_index, self.weight, n)
         none = torch.zeros_like(self.fixed)
-        if bool((self.fixed | (self.shift > WEAK * size)).all()):
+        if self._held_firmly():
             return none.long(), none, False
         loose = self._loose(WEAK)
         if not bool(loose.any()):
@@ -101,16 +105,27 @@ class GroundedLaplacian:
         component, floating = _not_held(_where(self.edge_index, felt), held)
         return component, floating, not torch.equal(loose, floating)
 
+    def _held_firmly(self) -> bool:
+        """Whether a few steps along heavy edges lead from held nodes to all."""
+        alone = self.fixed | (self.shift > WEAK * self.degree)
+        if bool(alone.all()) or self.weight.numel() == 0:
+            return bool(alone.all())
+        least = WEAK * self.weight.max()
+        held = self.fixed | (self.shift > least)
+        heavy = csr_matrix(*self.edge_index, (self.weight > least).float(), (len(held), len(held)))
+        for _ in range(_STEPS):
+            held = held | (heavy @ held.float() > 0)
+        return bool((alone | held).all())
+
     def _loose(self, share: float) -> Tensor:
         """Nodes with an edge on every way to a fixed one that is lighter than about a share of their own heaviest."""
         row, col = self.edge_index
-        inner = self.weight * (row != col)
-        top = torch.zeros_like(self.shift).scatter_reduce_(0, row, inner, "amax")
+        top = torch.zeros_like(self.shift).scatter_reduce_(0, row, self.weight, "amax")
         loose = ~self.fixed & (top == 0) & (self.shift == 0)
         level = (top.log10() / _DECADES).floor()
         for number in level[~self.fixed & (top > 0)].unique().tolist():
             least = share * 10.0 ** (_DECADES * number)
-            some = _where(self.edge_index, inner > least)
+            some = _where(self.edge_index, self.weight > least)
             unheld = _not_held(some, self.fixed | (self.shift > least))[1]
             loose |= unheld & (level == number)
         return loose
@@ -141,7 +156,11 @@ class GroundedLaplacian:
     def operator(self, u: Tensor) -> Tensor:
         """Product in float64, without gradient."""
         with torch.no_grad():
-            return self._product(u, self.weight, self.shift, *self.mass)
+            for left in range(self.order, 0, -1):
+                u = torch.addcmul(-(self.matrix @ u), (self.degree + self.shift)[:, None], u)
+                if self.mass and left > 1:
+                    u = u / self.mass[0][:, None]
+            return u
 
     def _product(self, u: Tensor, weight: Tensor, shift: Tensor, *mass: Tensor) -> Tensor:
         for left in range(self.order, 0, -1):
@@ -210,7 +229,7 @@ class GroundedLaplacian:
         n = len(self.fixed)
         row, col = self.edge_index.numpy()
         w = scipy.sparse.coo_array((self.weight.numpy(), (row, col)), shape=(n, n)).tocsr()
-        diagonal = degree(self.edge_index, self.weight, n) + self.shift
+        diagonal = self.degree + self.shift
         power = matrix = scipy.sparse.diags_array(diagonal.numpy()).tocsr() - w
         mass = self.mass[0].numpy() if self.mass else np.ones(n)
         for _ in range(self.order - 1):

@@ -36,8 +36,8 @@ class ScaledLaplacian:
         self.equation = equation
         n = len(equation.fixed)
         row, col = equation.edge_index
-        weight = equation.weight * (row != col)
-        diagonal = degree(equation.edge_index, weight, n) + equation.shift
+        weight = equation.weight
+        diagonal = equation.degree + equation.shift
         if equation.order > 1:
             positive = diagonal > 0
             self.mass = equation.mass[0] if equation.mass else torch.ones_like(diagonal)
@@ -56,7 +56,7 @@ class ScaledLaplacian:
         if equation.order == 1:
             weight = weight * self.scale.index_select(0, row) * self.scale.index_select(0, col)
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
-        self.shifted = degree(equation.edge_index, weight, n) + equation.shift
+        self.shifted = equation.degree + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.growth = 1.0
         few = int(equation.fixed.sum()) < _FEW_LABELS * n

@@ -24,12 +24,15 @@ def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int])
         >>> csr_matrix(torch.tensor([0]), torch.tensor([1]), torch.tensor([2.0]), (1, 2)).to_dense().tolist()
         [[0.0, 2.0]]
     """
+    small = max(row.numel(), *shape) < 2**31
+    if small:  # what MKL wants, and quicker to sort
+        row, col = row.int(), col.int()
     if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
         row, order = row.sort()
         col, weight = col[order], weight[order]
     # MKL ignores strides.
     row, col, weight = row.contiguous(), col.contiguous(), weight.contiguous()
-    ptr = torch._convert_indices_from_coo_to_csr(row, shape[0])
+    ptr = torch._convert_indices_from_coo_to_csr(row, shape[0], out_int32=small)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)

@@ -93,7 +93,7 @@ def knn_graph(
     if symmetrize is None:
         return pairs, weight
     edge_index, pair = both_directions(pairs, x.shape[0])
-    return edge_index, weight[pair]
+    return edge_index, weight.index_select(0, pair)
 
 
 def _check_bandwidth(bandwidth: Any) -> None:
@@ -125,7 +125,9 @@ def _weights(
         to_last = torch.stack([torch.arange(x.shape[0], device=x.device), last])
         both = _square_distance(x, torch.cat([pairs, to_last], dim=1), metric)
         square, scale = both[: pairs.shape[1]], safe_sqrt(both[pairs.shape[1] :])
-        return gaussian_kernel(square, scale[pairs[0]] * scale[pairs[1]])
+        return gaussian_kernel(
+            square, scale.index_select(0, pairs[0]) * scale.index_select(0, pairs[1])
+        )
     fixed = 4.0 if bandwidth == "unit" else float(bandwidth) ** 2
     return gaussian_kernel(_square_distance(x, pairs, metric), fixed)
 

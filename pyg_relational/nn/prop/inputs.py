@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.spmm import spmm
 
 
 class Labelled(NamedTuple):
@@ -120,11 +121,13 @@ def _check_batch(batch: Tensor, edge_index: Tensor, n: int) -> None:
 
 
 def _is_symmetric(edge_index: Tensor, weight: Tensor) -> bool:
-    """Sum an odd function of the edges, which the two directions of each cancel and no others."""
-    row, col = edge_index
-    twist = (row * row - col * col).double().mul_(0.6180339887498949).sin_().mul_(weight)
-    rounding = 1e-6 * twist.square().sum().sqrt() + 1e-12 * twist.abs().sum()
-    return bool(twist.sum().abs() <= rounding)
+    r"""Whether :math:`a^T W b = b^T W a` for two arbitrary vectors."""
+    n = int(edge_index.max()) + 1
+    node = torch.arange(n, dtype=torch.float64, device=weight.device)
+    a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
+    product = spmm(*edge_index, weight.double(), torch.stack([a, b], 1), n)
+    rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
+    return bool((torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs() <= rounding)
 
 
 def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) -> Tensor:
