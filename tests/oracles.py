@@ -301,3 +301,78 @@ def cnn2graph(output: tuple[Tensor, ...], y: Tensor, weight: float, contrastive:
         value = [-z[i].log_softmax(0)[k] for i, k in enumerate(labels.tolist()) if k >= 0]
         total = total + sum(value) / max(len(value), 1)
     return total
+
+
+def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, slope: float) -> Tensor:
+    """sum_c a_c LeakyReLU(q_ic + k_jc), the derivative at 0 that of (1 + s) / 2 t + (1 - s) / 2 |t|."""
+    t = query[:, None] + key
+    return (att * ((1 + slope) / 2 * t + (1 - slope) / 2 * t.abs())).sum(-1).permute(2, 0, 1)
+
+
+def gatv2_pair(conv, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Score and value of each head of one sample and one proxy."""
+    q, k = (lin(t).view(conv.heads, -1) for lin, t in ((conv.lin_r, x), (conv.lin_l, g)))
+    t = q + k
+    return (conv.att[0] * torch.where(t > 0, t, conv.negative_slope * t)).sum(1), k
+
+
+def attention_pair(conv, x: Tensor, g: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Score and value of each head of one sample and one proxy."""
+    q, k, v = (
+        lin(t).view(conv.heads, -1)
+        for lin, t in ((conv.lin_query, x), (conv.lin_key, g), (conv.lin_value, g))
+    )
+    return (q * k).sum(1) / math.sqrt(width), v
+
+
+def combined(parts: list[Tensor], how: str, base: Tensor | float) -> Tensor:
+    """What came from each set, added to the sample's own."""
+    if how == "cat":
+        return torch.cat([part + base for part in parts])
+    total = parts[0]
+    for part in parts[1:]:
+        total = torch.maximum(total, part) if how == "max" else total + part
+    return (total / len(parts) if how == "mean" else total) + base
+
+
+def proxy_attention(conv, pair, x: Tensor, sets: list[Tensor], edges: list[Tensor]) -> Tensor:
+    """Sample by sample, proxy by proxy."""
+    rows = []
+    for i, sample in enumerate(x):
+        near = [
+            [g[j] for j, t in edge.T.tolist() if t == i]
+            for g, edge in zip(sets, edges, strict=True)
+        ]
+        near = [sum(near, [])] if conv.softmax == "joint" else near
+        parts = []
+        for group in near:
+            group = [*group, sample] if conv.self_loop == "per_set" else group
+            out = torch.zeros(conv.heads, conv.out_channels, dtype=x.dtype)
+            if group:
+                scores, values = map(torch.stack, zip(*(pair(conv, sample, g) for g in group)))
+                weights = scores.exp() / scores.exp().sum(0)
+                out = (weights[:, :, None] * values).sum(0)
+            parts.append(out.flatten() if conv.concat else out.mean(0))
+        own = conv.skip(sample)
+        rows.append(combined(parts, conv.combine, 0.0 if own is None else own))
+    return torch.stack(rows)
+
+
+def proxy_pool(conv, x: Tensor, sets: list[Tensor], edges: list[Tensor]) -> Tensor:
+    """Sample by sample, proxy by proxy; what has no proxy gets zero."""
+    rows = []
+    for i, sample in enumerate(x):
+        parts = []
+        for g, edge in zip(sets, edges, strict=True):
+            out = torch.zeros(g.shape[1], dtype=x.dtype)
+            near = [j for j, t in edge.T.tolist() if t == i]
+            if conv.pool == "max" and near:
+                out = torch.stack([g[j] for j in near]).max(0).values
+            for j in near * (conv.pool != "max"):
+                degree = int((edge[0] == j).sum()) if conv.pool == "sym" else len(near)
+                out = out + g[j] / math.sqrt(len(near) * degree)
+            parts.append(conv.lin_l(out))
+        rows.append(
+            combined(parts, conv.combine, 0.0 if conv.lin_r is None else conv.lin_r(sample))
+        )
+    return torch.stack(rows)
