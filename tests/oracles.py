@@ -343,13 +343,14 @@ def proxy_attention(conv, pair, x: Tensor, sets: list[Tensor], edges: list[Tenso
             [g[j] for j, t in edge.T.tolist() if t == i]
             for g, edge in zip(sets, edges, strict=True)
         ]
-        near = [sum(near, [])] if conv.softmax == "joint" else near
+        near = [[g for group in near for g in group]] if conv.softmax == "joint" else near
         parts = []
         for group in near:
             group = [*group, sample] if conv.self_loop == "per_set" else group
             out = torch.zeros(conv.heads, conv.out_channels, dtype=x.dtype)
             if group:
-                scores, values = map(torch.stack, zip(*(pair(conv, sample, g) for g in group)))
+                pairs = [pair(conv, sample, g) for g in group]
+                scores, values = (torch.stack(part) for part in zip(*pairs, strict=True))
                 weights = scores.exp() / scores.exp().sum(0)
                 out = (weights[:, :, None] * values).sum(0)
             parts.append(out.flatten() if conv.concat else out.mean(0))
