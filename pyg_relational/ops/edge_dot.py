@@ -34,7 +34,8 @@ def _diff_dot(row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _row_dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b) @ a.new_ones(a.shape[1])  # twice as fast as a sum over short rows
+    dot: Tensor = (a * b) @ a.new_ones(a.shape[1])  # twice as fast as a sum over short rows
+    return dot
 
 
 class _EdgeDot(torch.autograd.Function):

@@ -79,10 +79,11 @@ class GroundedLaplacian:
         self.initial = initial
         self.info: SolveInfo | None = None
         with torch.no_grad():
-            self.weight = weight.double() * (edge_index[0] != edge_index[1])
+            row, col = edge_index
+            self.weight = weight.double() * (row != col)
             self.shift = shift.double()
             self.degree = degree(edge_index, self.weight, len(fixed))
-            self.matrix = csr_matrix(*edge_index, self.weight, (len(fixed), len(fixed)))
+            self.matrix = csr_matrix(row, col, self.weight, (len(fixed), len(fixed)))
             self.mass = [] if mass is None else [mass.double()]
             self.component, self.floating, self.weak = self._floating()
         self._factors: SuperLU | None = None
@@ -112,14 +113,15 @@ class GroundedLaplacian:
             return bool(alone.all())
         least = WEAK * self.weight.max()
         held = self.fixed | (self.shift > least)
-        heavy = csr_matrix(*self.edge_index, (self.weight > least).float(), (len(held), len(held)))
+        row, col = self.edge_index
+        heavy = csr_matrix(row, col, (self.weight > least).float(), (len(held), len(held)))
         for _ in range(_STEPS):
             held = held | (heavy @ held.float() > 0)
         return bool((alone | held).all())
 
     def _loose(self, share: float) -> Tensor:
         """Nodes with an edge on every way to a fixed one that is lighter than about a share of their own heaviest."""
-        row, col = self.edge_index
+        row = self.edge_index[0]
         top = torch.zeros_like(self.shift).scatter_reduce_(0, row, self.weight, "amax")
         loose = ~self.fixed & (top == 0) & (self.shift == 0)
         level = (top.log10() / _DECADES).floor()

@@ -122,10 +122,11 @@ def _check_batch(batch: Tensor, edge_index: Tensor, n: int) -> None:
 
 def _is_symmetric(edge_index: Tensor, weight: Tensor) -> bool:
     r"""Whether :math:`a^T W b = b^T W a` for two arbitrary vectors."""
+    row, col = edge_index
     n = int(edge_index.max()) + 1
     node = torch.arange(n, dtype=torch.float64, device=weight.device)
     a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
-    product = spmm(*edge_index, weight.double(), torch.stack([a, b], 1), n)
+    product = spmm(row, col, weight.double(), torch.stack([a, b], 1), n)
     rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
     return bool((torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs() <= rounding)
 
