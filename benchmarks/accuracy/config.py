@@ -219,7 +219,7 @@ def _apply(
 
 
 # Newer than the first results: left out of the config while at their default, so that ids stay.
-_LATER = {"labels_per_class": None, "noise": 0.0}
+_LATER = {"labels_per_class": None, "noise": 0.0, "classes": None}
 
 
 def _used(part: data.Source | Train) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from benchmarks.accuracy.methods import Samples
 
 ROOT = Path(__file__).parents[2] / "datasets"
 HELD_OUT = 0.2
+GAUSSIAN = "Gaussian"
+DIMENSIONS, TRAIN_SAMPLES, TEST_SAMPLES = 32, 10_000, 5_000  # of Gaussian classes
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Source:
     fraction of the training labels to another class, uniformly; both are drawn by the run's seed.
     ``labels_per_class`` labels of each class are kept, drawn by the seed; the rest of the training
     samples stay, with -1 for a label. ``standardise`` scales each feature by mean and standard
-    deviation of the training samples.
+    deviation of the training samples. The data set "Gaussian" is made: ``classes`` unit normal distributions
+    in 32 dimensions around means that are drawn from a normal distribution of variance 1 themselves.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Source:
     standardise: bool = True
     allow_partial: bool = False
     labels_per_class: int | None = None
+    classes: int | None = None
 
 
 class Problem(NamedTuple):
@@ -57,13 +61,19 @@ def describe(source: Source) -> str:
     noise = f", {source.label_noise:.0%} label noise" if source.label_noise else ""
     count = source.labels_per_class
     labels = f", {count} label{'s' * (count > 1)} a class" if count else ""
-    return f"{source.name}{size}{noise}{labels}"
+    classes = f", {source.classes} classes" if source.classes else ""
+    return f"{source.name}{classes}{size}{noise}{labels}"
 
 
 def check(source: Source) -> None:
     """Raise ValueError for a data set or a value that does not exist."""
-    if source.name not in datasets.__all__:
-        raise ValueError(f"data set must be one of {datasets.__all__}, got {source.name!r}")
+    known = [*datasets.__all__, GAUSSIAN]
+    if source.name not in known:
+        raise ValueError(f"data set must be one of {known}, got {source.name!r}")
+    if (source.name == GAUSSIAN) != (source.classes is not None):
+        raise ValueError(f"classes must be given for {GAUSSIAN} alone, got {source.classes}")
+    if source.classes is not None and not 2 <= source.classes <= TEST_SAMPLES // 5:
+        raise ValueError(f"classes must be in [2, {TEST_SAMPLES // 5}], got {source.classes}")
     if not 0 <= source.label_noise < 1:
         raise ValueError(f"label_noise must be in [0, 1), got {source.label_noise}")
     if source.labels_per_class is not None and source.labels_per_class < 1:
@@ -75,7 +85,7 @@ def check(source: Source) -> None:
 def available(source: Source) -> str | None:
     """None if the data set can be loaded, and else why not; tries to download it."""
     try:
-        _splits(source.name, source.allow_partial)
+        _load(source)
     except (OSError, ValueError) as error:
         return str(error)
     return None
@@ -96,7 +106,7 @@ def problem(source: Source, seed: int, validate: bool = False) -> Problem:
     """
     if validate and source.labels_per_class is not None:
         raise ValueError("labels_per_class leaves no labels to hold out, got validate=True")
-    (x, y), test, num_classes = _splits(source.name, source.allow_partial)
+    (x, y), test, num_classes = _load(source)
     if source.train_size is not None:
         keep, _ = _divide(y, train_size=source.train_size, seed=seed)
         x, y = x[keep], y[keep]
@@ -147,6 +157,25 @@ def _standardised(problem: Problem) -> Problem:
     return problem._replace(train=train, test=test)
 
 
+def _load(source: Source) -> tuple[Samples, Samples, int]:
+    if source.classes is not None:
+        return gaussian_classes(source.classes)
+    return _splits(source.name, source.allow_partial)
+
+
+@lru_cache(maxsize=2)
+def gaussian_classes(classes: int) -> tuple[Samples, Samples, int]:
+    """Training and test samples of normal distributions, the same in every run; classes in turn."""
+    generator = torch.Generator().manual_seed(0)
+    means = torch.randn(classes, DIMENSIONS, generator=generator)
+    train, test = (torch.arange(size) % classes for size in (TRAIN_SAMPLES, TEST_SAMPLES))
+    splits = (
+        Samples(means[y] + torch.randn(len(y), DIMENSIONS, generator=generator), y)
+        for y in (train, test)
+    )
+    return *splits, classes
+
+
 @lru_cache(maxsize=2)
 def _splits(name: str, allow_partial: bool) -> tuple[Samples, Samples, int]:
     partial = {"allow_partial": True} if allow_partial else {}
@@ -156,4 +185,7 @@ def _splits(name: str, allow_partial: bool) -> tuple[Samples, Samples, int]:
 
 
 def _can_be_partial(name: str) -> bool:
-    return "allow_partial" in inspect.signature(getattr(datasets, name)).parameters
+    return (
+        name != GAUSSIAN
+        and "allow_partial" in inspect.signature(getattr(datasets, name)).parameters
+    )

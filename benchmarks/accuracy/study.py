@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from benchmarks.accuracy import config, data, machine, methods, models
+from benchmarks.accuracy.attention import Relating
 from benchmarks.accuracy.config import Run, Study, settings
 from benchmarks.accuracy.methods import Method
 from benchmarks.accuracy.robustness import robustness
@@ -19,6 +20,7 @@ from benchmarks.accuracy.store import Row, Store
 from benchmarks.accuracy.train import Output, fit, predict, score
 
 PROBE = 160  # test samples in the picture of the relations
+RELATED = 1000  # test samples whose attention is measured
 SURROGATE = 10_000  # from a run's seed to that of the network whose adversarial samples it gets
 
 
@@ -84,11 +86,16 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
     method = build(run, problem, device)
     probe = _probe_rows(problem)
     before = predict(method, problem.test.x[probe])
-    fitted = fit(method, problem, run.task.train, run.seed)
+    related = _probe_rows(problem, RELATED)
+    relating = Relating(method, problem, related, PROBE)
+    relating.look("start")
+    fitted = fit(method, problem, run.task.train, run.seed, lambda: relating.look("middle"))
+    relating.look("end")
     memory = machine.peak_memory(device)
     if probes is not None:
         after = predict(method, problem.test.x[probe])
-        _save_probe(probes / f"{run.id}.npz", before, after, problem.test.y[probe])
+        arrays = _probe(before, after, problem.test.y[probe]) | relating.arrays
+        _save(probes / f"{run.id}.npz", arrays)
     return {
         "id": run.id,
         "stage": run.stage,
@@ -98,6 +105,7 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         "train_samples": len(problem.train.y),
         "scored_samples": len(problem.test.y),
         **score(method, problem),
+        **relating.row,
         **_attacked(run, method, problem, device),
         "train_seconds": fitted.wall,
         "train_cpu_seconds": fitted.cpu,
@@ -140,26 +148,32 @@ def _device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _probe_rows(problem: data.Problem) -> torch.Tensor:
+def _probe_rows(problem: data.Problem, count: int = PROBE) -> torch.Tensor:
     """Some scored samples, the same for all runs of a task, sorted by class."""
     y = problem.test.y.cpu()
-    if len(y) > PROBE + problem.num_classes:
-        _, rows = train_test_split(np.arange(len(y)), stratify=y, test_size=PROBE, random_state=0)
+    if len(y) > count + problem.num_classes:
+        strata = y if problem.num_classes <= count else None
+        _, rows = train_test_split(
+            np.arange(len(y)), stratify=strata, test_size=count, random_state=0
+        )
     else:
         rows = np.arange(len(y))
     rows = torch.from_numpy(rows)
     return rows[y[rows].argsort(stable=True)]
 
 
-def _save_probe(path: Path, before: Output, after: Output, y: torch.Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
+def _probe(before: Output, after: Output, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {
         "features_before": before.features.half(),
         "features_after": after.features.half(),
         "logits_before": before.logits,
         "logits_after": after.logits,
         "y": y,
     }
+
+
+def _save(path: Path, arrays: dict[str, torch.Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in arrays.items()})
     os.replace(file.name, path)

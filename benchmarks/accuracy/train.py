@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -38,11 +39,21 @@ class Fit(NamedTuple):
     steps: int
 
 
-def fit(method: Method, problem: Problem, train: Train, seed: int) -> Fit:
+def _nothing() -> None:
+    pass
+
+
+def fit(
+    method: Method,
+    problem: Problem,
+    train: Train,
+    seed: int,
+    halfway: Callable[[], None] = _nothing,
+) -> Fit:
     """Train a method on the labelled samples.
 
     Order and augmentation are drawn from ``seed`` alone, so that all methods see the same batches. The last batch
-    of an epoch is left out if it is not full.
+    of an epoch is left out if it is not full. ``halfway`` is called in the middle, outside of the measured time.
     """
     if method.loss is None:
         return Fit({}, 0.0, 0.0, 0)
@@ -55,6 +66,8 @@ def fit(method: Method, problem: Problem, train: Train, seed: int) -> Fit:
     curve: dict[str, list[float]] = {"loss": [], "train_accuracy": []}
     wall = cpu = 0.0
     for epoch in range(train.epochs):
+        if epoch == train.epochs // 2:
+            halfway()
         start = time.perf_counter(), time.process_time()
         method.on_epoch(epoch)
         method.module.train()

@@ -38,6 +38,20 @@ class Batch:
     index: Tensor
 
 
+class Attention(NamedTuple):
+    """Weights ``[n, P, H]`` of one softmax, and classes ``[P]`` of what they are of; -1: the sample itself."""
+
+    weights: Tensor
+    y: Tensor
+
+
+class Relations(NamedTuple):
+    """What samples are related to, embeddings and classes by name, and the attention to it; both may be empty."""
+
+    nodes: dict[str, Samples]
+    attention: dict[str, Attention]
+
+
 def _nothing(epoch: int) -> None:
     pass
 
@@ -54,6 +68,7 @@ class Method:
             samples at once and may relate them.
         loss: The loss of a batch, and its logits (for the training curve); None without training.
         on_epoch: Called before each epoch, counted from 0.
+        relate: Called in evaluation mode with features: anchors, proxies and attention to them; None without.
     """
 
     module: nn.Module
@@ -61,6 +76,7 @@ class Method:
     classifier: Callable[[], Callable[[Tensor], Tensor]]
     loss: Callable[[Batch], tuple[Tensor, Tensor]] | None
     on_epoch: Callable[[int], None] = _nothing
+    relate: Callable[[Tensor], Relations] | None = None
 
 
 register: Registry[Callable[..., Method]] = Registry("method")
