@@ -7,6 +7,7 @@ from torch import Tensor
 
 from benchmarks.speed.case import Build, Case
 from benchmarks.speed.propagation import PROPAGATION
+from benchmarks.speed.proxies import PROXIES
 from pyg_relational.nn import graph_consistency_loss
 from pyg_relational.ops import both_directions, knn, neighbor_pairs
 from pyg_relational.transforms import knn_graph
@@ -133,4 +134,5 @@ CASES = {
         _gcr(65536, 128, 100), ("ours",), "extra memory < 1 GiB", rounds=1
     ),
     **PROPAGATION,
+    **PROXIES,
 }

@@ -1,11 +1,13 @@
 """Scores of GATv2 attention between all queries and all keys."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 Grads = tuple[Tensor | None, ...]
+BUFFER = 2**24  # numbers; 64 MiB of float32
 
 
 def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, negative_slope: float = 0.2) -> Tensor:
@@ -103,8 +105,24 @@ def _signed_distance(q: Tensor, k: Tensor, a: Tensor) -> Tensor:
     return out
 
 
+def _parts(x: Tensor, grad: Tensor, columns: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of both that go together: all on the CPU; elsewhere the kernel holds H x rows x columns x C numbers."""
+    rows = x.shape[1]
+    if x.device.type != "cpu":
+        rows = BUFFER // (x.shape[0] * x.shape[2] * max(columns, 1))
+    size = max(rows, 1)
+    for part, of_grad in zip(x.split(size, 1), grad.split(size, 1), strict=True):
+        yield part.contiguous(), of_grad.contiguous()
+
+
 def _slopes(grad: Tensor, x: Tensor, y: Tensor, slope: float) -> Tensor:
     """Sum over j of grad_ij LeakyReLU'(x_ic + y_jc), for each head."""
-    grad = grad.contiguous()
-    signs: Tensor = torch.ops.aten._cdist_backward(grad, x, -y, 1.0, grad)
+    y = -y
+    signs = torch.cat(
+        [
+            torch.ops.aten._cdist_backward(part, rows, y, 1.0, part)
+            for rows, part in _parts(x, grad.contiguous(), y.shape[1])
+        ],
+        1,
+    )
     return signs.mul_((1 - slope) / 2).add_(grad.sum(2, keepdim=True), alpha=(1 + slope) / 2)

@@ -1,0 +1,135 @@
+"""Attention to proxies against PyG's layers, and a training step against the same backbone alone."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from torch_geometric.nn import GATv2Conv
+
+from benchmarks.accuracy.models import cnn
+from benchmarks.speed.case import Build, Case
+from pyg_relational.nn import (
+    CNN2Graph,
+    CNN2GraphLoss,
+    ProxyAttentionConv,
+    ProxyContrastiveLoss,
+    ProxyGATv2Conv,
+)
+
+BATCH, CHANNELS, HEADS = 256, 512, 4
+
+
+def _inputs(proxies: int) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    x, sets = torch.randn(BATCH, CHANNELS), torch.randn(proxies, CHANNELS)
+    return x.requires_grad_(), sets.requires_grad_()
+
+
+def _gatv2_layers(proxies: int) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    x, sets = _inputs(proxies)
+    peer = GATv2Conv((CHANNELS, CHANNELS), CHANNELS // HEADS, HEADS, add_self_loops=False)
+    ours = ProxyGATv2Conv.from_pyg(peer)
+    edges = torch.cartesian_prod(torch.arange(proxies), torch.arange(BATCH)).T.contiguous()
+    return lambda: ours(x, sets), lambda: peer((sets, x), edges)
+
+
+def _step(forward: Callable[[], Tensor]) -> None:
+    forward().square().mean().backward()
+
+
+def _gatv2(proxies: int) -> Build:
+    def build() -> dict[str, Callable[[], object]]:
+        ours, peer = _gatv2_layers(proxies)
+        return {"ours": lambda: _step(ours), "PyG GATv2Conv": lambda: _step(peer)}
+
+    return build
+
+
+def _gatv2_error() -> str:
+    ours, peer = _gatv2_layers(200)
+    a, b = ours(), peer()
+    return f"off the peer: {float((a - b).detach().norm() / b.detach().norm()):.0e}"
+
+
+def _attention(proxies: int) -> Build:
+    def build() -> dict[str, Callable[[], object]]:
+        x, sets = _inputs(proxies)
+        layer = ProxyAttentionConv(CHANNELS, CHANNELS // HEADS, HEADS)
+
+        def bare() -> Tensor:
+            pairs = (layer.lin_query, x), (layer.lin_key, sets), (layer.lin_value, sets)
+            q, k, v = (
+                linear(rows).view(1, len(rows), HEADS, -1).transpose(1, 2) for linear, rows in pairs
+            )
+            return scaled_dot_product_attention(q, k, v)
+
+        return {
+            "ours": lambda: _step(lambda: layer(x, sets)),
+            "projections and scaled_dot_product_attention": lambda: _step(bare),
+        }
+
+    return build
+
+
+def _training() -> dict[str, Callable[[], object]]:
+    torch.manual_seed(0)
+    x, y = torch.randn(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
+    alone, backbone = cnn([1, 28, 28], 10), cnn([1, 28, 28], 10)
+    conv = ProxyGATv2Conv(backbone.channels, backbone.channels // 4, 4, self_loop="residual")
+    model = CNN2Graph(backbone.blocks, backbone.channels, 10, conv)
+    model.sets.choose(x, y)
+    loss = CNN2GraphLoss()
+    return {
+        "ours": _update(model, lambda: loss(model(x), y)),
+        "the backbone with a linear head": _update(alone, lambda: cross_entropy(alone(x), y)),
+    }
+
+
+def _update(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
+    optimiser = torch.optim.AdamW(model.parameters())
+
+    def update() -> None:
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()
+
+    return update
+
+
+def _contrastive() -> dict[str, Callable[[], object]]:
+    torch.manual_seed(0)
+    x, proxies = torch.randn(1024, 128), torch.randn(1000, 128)
+    x.requires_grad_(), proxies.requires_grad_()
+    y, proxy_y = torch.randint(100, (1024,)), torch.arange(100).repeat_interleave(10)
+    anchors, loss = torch.randn(100, 128), ProxyContrastiveLoss()
+    anchor_y = torch.arange(100)
+
+    def ours() -> object:
+        value = loss(x, y, anchors, anchor_y, proxies, proxy_y)
+        return torch.autograd.grad(value, (x, proxies))
+
+    return {"ours": ours}
+
+
+_GATV2 = ("ours", "PyG GATv2Conv")
+_NAME = f"batch {BATCH}, {CHANNELS} channels, {HEADS} heads,"
+_SDPA = ("ours", "projections and scaled_dot_product_attention")
+
+PROXIES = {
+    f"ProxyGATv2Conv {_NAME} 20 proxies": Case(_gatv2(20), _GATV2, ">= 3 x faster"),
+    f"ProxyGATv2Conv {_NAME} 200 proxies": Case(
+        _gatv2(200), _GATV2, ">= 20 x faster", _gatv2_error
+    ),
+    f"ProxyGATv2Conv {_NAME} 2000 proxies": Case(
+        _gatv2(2000), _GATV2, ">= 30 x faster, extra memory <= 1/40", rounds=2
+    ),
+    f"ProxyAttentionConv {_NAME} 20 proxies": Case(_attention(20), _SDPA, "time <= 1.2 x"),
+    f"ProxyAttentionConv {_NAME} 2000 proxies": Case(_attention(2000), _SDPA, "time <= 1.2 x"),
+    "CNN2Graph training step, batch 256, 10 classes": Case(
+        _training, ("ours", "the backbone with a linear head"), "time <= 1.25 x"
+    ),
+    "ProxyContrastiveLoss, all triplets, batch 1024, 100 classes, 10 proxies each": Case(
+        _contrastive, ("ours",), "extra memory <= 64 MiB"
+    ),
+}
