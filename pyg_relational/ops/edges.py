@@ -46,9 +46,10 @@ def both_directions(pairs: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
         >>> edge_index.tolist(), pair.tolist()
         ([[0, 0, 1, 2], [1, 2, 0, 0]], [0, 1, 0, 1])
     """
-    row, col = torch.cat([pairs, pairs.flip(0)], dim=1)
-    order = _key(row, col, num_nodes).argsort()
-    return torch.stack([row[order], col[order]]), order % max(pairs.shape[1], 1)
+    both = torch.cat([pairs, pairs.flip(0)], dim=1)
+    order = _key(both[0], both[1], num_nodes).argsort()
+    half = pairs.shape[1]
+    return both.index_select(1, order), order.where(order < half, order - half)
 
 
 def _key(row: Tensor, col: Tensor, n: int) -> Tensor:

@@ -64,7 +64,8 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
     width = math.ceil(n / size / per) * per * size
     step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
     rows = min(m, max(step, _GEMM // width // step * step)) if d >= 128 else min(m, step)
-    buffer = points.x.new_full((rows, width), math.inf)
+    buffer = points.x.new_empty((rows, width))
+    buffer[:, n:] = math.inf
     norm = points.q.norm(dim=1)
     parts: list[tuple[Tensor, Tensor]] = []
     for begin in range(first, m, rows):
@@ -79,7 +80,7 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
             fine = _minima(tile, size)
             bound = _kth_smallest(_minima(fine, per), k)
             bound = bound + _slack(length, length.square() + bound, d)
-            row, col, _ = _within(tile, fine, bound)
+            row, col = _within(tile, fine, bound)
             parts.append((row + start, col))
             if sum(len(part[0]) for part in parts) > _PAIRS or start + tile.shape[0] == m:
                 rows_found, cols_found = zip(*parts, strict=True)
@@ -105,15 +106,15 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
         stop = min(begin + rows, n)
         tile = _square_distances(points, begin, stop, size, buffer)
         across, down = tile, tile[:, stop - begin : n - begin].T
-        limit, row, col, _ = _meet(best[begin:stop], across, size, norm[begin:stop], d)
+        limit, row, col = _meet(best[begin:stop], across, size, norm[begin:stop], d)
         own = [(row + begin) * n + col + begin]
         for owner, other, value in waiting:
             first, last = torch.searchsorted(owner, torch.tensor([begin, stop])).tolist()
             near = value[first:last] <= limit[owner[first:last] - begin]
             own.append((owner[first:last] * n + other[first:last])[near])
         if stop < n:
-            _, row, col, value = _meet(best[stop:], down, rows // 64, norm[stop:], d)
-            waiting.append((row + stop, col + begin, value))
+            _, row, col = _meet(best[stop:], down, rows // 64, norm[stop:], d)
+            waiting.append((row + stop, col + begin, down[row, col]))
         pairs = torch.cat(own).sort().values
         yield pairs // n, pairs % n
         if sum(len(value) for *_, value in waiting) > _HELD * n * k:  # ties beyond number
@@ -136,7 +137,7 @@ def _square_distances(points: Points, begin: int, stop: int, size: int, buffer: 
 
 def _meet(
     best: Tensor, tile: Tensor, size: int, norm: Tensor, d: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Let rows meet columns: update ``best``; the rows' limits, and what is within them."""
     fine = _minima(tile, size)
     per = max(1, fine.shape[1] // (5 * best.shape[1]))
@@ -162,8 +163,8 @@ def _kth_smallest(values: Tensor, k: int) -> Tensor:
     return smallest.amax(1)
 
 
-def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, column and value, sorted by row, of everything within its row's limit."""
+def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column, sorted by row, of everything within its row's limit."""
     row, group = (fine <= limit[:, None]).nonzero().unbind(1)
     groups = fine.shape[1]
     down, right = tile.stride()
@@ -174,9 +175,9 @@ def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, 
         flat = (r * down + g * right)[:, None] + members * right
         value = memory.index_select(0, flat.view(-1)).view(flat.shape)
         e, m = (value <= limit.index_select(0, r)[:, None]).nonzero().unbind(1)
-        parts.append((r.index_select(0, e), g.index_select(0, e) + m * groups, value[e, m]))
-    rows, cols, values = (torch.cat(part) for part in zip(*parts, strict=True))
-    return rows, cols, values
+        parts.append((r.index_select(0, e), g.index_select(0, e) + m * groups))
+    rows, cols = (torch.cat(part) for part in zip(*parts, strict=True))
+    return rows, cols
 
 
 def _slack(norm: Tensor, square: Tensor, d: int) -> Tensor:

@@ -29,7 +29,7 @@ def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int])
         row, col = row.int(), col.int()
     if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
         row, order = row.sort()
-        col, weight = col[order], weight[order]
+        col, weight = col.index_select(0, order), weight.index_select(0, order)
     # MKL ignores strides.
     row, col, weight = row.contiguous(), col.contiguous(), weight.contiguous()
     ptr = torch._convert_indices_from_coo_to_csr(row, shape[0], out_int32=small)
