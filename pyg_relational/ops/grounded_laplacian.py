@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from pyg_relational.ops.aggregation import strong_edges
 from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.implicit import implicit_solve
-from pyg_relational.ops.laplacian import degree, laplacian_product
+from pyg_relational.ops.laplacian import laplacian_product
 from pyg_relational.ops.scaled_laplacian import WEAK, ScaledLaplacian
 from pyg_relational.ops.solve import CG, Direct, SolveInfo, Solver, conjugate_gradients, report
 from pyg_relational.ops.spmm import csr_matrix
@@ -82,8 +82,8 @@ class GroundedLaplacian:
             row, col = edge_index
             self.weight = weight.double() * (row != col)
             self.shift = shift.double()
-            self.degree = degree(edge_index, self.weight, len(fixed))
             self.matrix = csr_matrix(row, col, self.weight, (len(fixed), len(fixed)))
+            self.degree = (self.matrix @ self.weight.new_ones(len(fixed), 1))[:, 0]
             self.mass = [] if mass is None else [mass.double()]
             self.component, self.floating, self.weak = self._floating()
         self._factors: SuperLU | None = None
@@ -117,7 +117,9 @@ class GroundedLaplacian:
         heavy = csr_matrix(row, col, (self.weight > least).float(), (len(held), len(held)))
         for _ in range(_STEPS):
             held = held | (heavy @ held.float() > 0)
-        return bool((alone | held).all())
+            if bool((alone | held).all()):
+                return True
+        return False
 
     def _loose(self, share: float) -> Tensor:
         """Nodes with an edge on every way to a fixed one that is lighter than about a share of their own heaviest."""

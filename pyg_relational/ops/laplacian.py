@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.edge_dot import edge_diff_dot
-from pyg_relational.ops.spmm import spmm
+from pyg_relational.ops.spmm import csr_matrix
 
 
 class _Product(torch.autograd.Function):
@@ -14,8 +14,10 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, w: Tensor, u: Tensor, edge_index: Tensor) -> Tensor:
         ctx.save_for_backward(w, u, edge_index)
         row, col = edge_index
-        degree = w.new_zeros(u.shape[0]).index_add_(0, row, w)
-        return torch.addcmul(-spmm(row, col, w, u, u.shape[0]), degree[:, None], u)
+        n = u.shape[0]
+        with torch.autocast(u.device.type, enabled=False):
+            matrix = csr_matrix(row, col, w, (n, n))
+            return torch.addcmul(-(matrix @ u), matrix @ u.new_ones(n, 1), u)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:

@@ -94,11 +94,10 @@ def _check_weight(edge_index: Tensor, edge_weight: Tensor) -> None:
     if edge_weight.numel() == 0:
         return
     weight = edge_weight.detach()
-    low, edge = weight.min(0)
+    low = weight.min().item()
     if low < 0:
-        raise ValueError(
-            f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
-        )
+        edge = int(weight.argmin())
+        raise ValueError(f"edge_weight must be >= 0, got min {low:.3g} at edge {edge}")
     if not _is_symmetric(edge_index, weight):
         raise ValueError(
             "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
