@@ -135,7 +135,7 @@ class ProxyAttentionConv(ProxyConv):
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Score all pairs."""
-        return self.scale * torch.einsum("bhc,phc->hbp", query, key)
+        return torch.einsum("bhc,phc->hbp", self.scale * query, key)
 
     def skip(self, x: Tensor) -> Tensor | None:
         """Return :math:`W_3 x`."""
