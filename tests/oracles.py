@@ -377,3 +377,13 @@ def proxy_pool(conv, x: Tensor, sets: list[Tensor], edges: list[Tensor]) -> Tens
             combined(parts, conv.combine, 0.0 if conv.lin_r is None else conv.lin_r(sample))
         )
     return torch.stack(rows)
+
+
+def modularity(a: Tensor, c: Tensor, resolution: float) -> Tensor:
+    """1/M sum_ij (A_ij - gamma d_i d_j / M) <c_i, c_j>; a self-loop is twice its weight in A."""
+    a = a + torch.diag(a.diagonal())
+    d = a.sum(1)
+    total = d.sum()
+    if total == 0:
+        return 0 * c.sum()
+    return ((a - resolution * torch.outer(d, d) / total) * (c @ c.T)).sum() / total

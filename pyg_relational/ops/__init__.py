@@ -7,6 +7,7 @@ from pyg_relational.ops.gatv2 import gatv2_scores
 from pyg_relational.ops.kernels import gaussian_kernel, safe_sqrt, unit_rows
 from pyg_relational.ops.knn import KNN, knn
 from pyg_relational.ops.laplacian import laplacian_product
+from pyg_relational.ops.modularity import modularity
 from pyg_relational.ops.solve import CG, ConvergenceError, Direct, SolveInfo
 from pyg_relational.ops.spmm import spmm
 
@@ -24,6 +25,7 @@ __all__ = [
     "gaussian_kernel",
     "knn",
     "laplacian_product",
+    "modularity",
     "neighbor_pairs",
     "safe_sqrt",
     "spmm",
