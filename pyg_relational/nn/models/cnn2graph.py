@@ -145,9 +145,11 @@ def _refresh(model: CNN2Graph) -> None:
 
 
 def _versions(model: CNN2Graph) -> list[Any]:
-    """What changes with the backbone's weights, and when something overwrites the embeddings."""
-    tensors = *model.backbone.parameters(), *model.backbone.buffers(), model.sets.anchors
-    return [(id(t), t.dtype, t._version) for t in tensors if not t.is_inference()]
+    """What changes with the backbone, with autocast, and when something overwrites the embeddings."""
+    anchors = model.sets.anchors
+    tensors = *model.backbone.parameters(), *model.backbone.buffers(), anchors
+    versions = [(id(t), t.dtype, t._version) for t in tensors if not t.is_inference()]
+    return [torch.is_autocast_enabled(anchors.device.type), *versions]
 
 
 def _refresh_before_saving(model: nn.Module, *_: Any) -> None:
