@@ -83,7 +83,7 @@ class GroundedLaplacian:
             self.weight = weight.double() * (row != col)
             self.shift = shift.double()
             self.matrix = csr_matrix(row, col, self.weight, (len(fixed), len(fixed)))
-            self.degree = (self.matrix @ self.weight.new_ones(len(fixed), 1))[:, 0]
+            self.degree: Tensor = (self.matrix @ self.weight.new_ones(len(fixed), 1))[:, 0]
             self.mass = [] if mass is None else [mass.double()]
             self.component, self.floating, self.weak = self._floating()
         self._factors: SuperLU | None = None
