@@ -1,7 +1,8 @@
-"""Pictures of the relations in a batch. Needs matplotlib; leaves its backend and settings alone."""
+"""Pictures of the relations in a batch, and of attention. Needs matplotlib; leaves its backend and settings alone."""
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORMAP = "cividis"
+_MARKS = (
+    ("o", 9, "none"),
+    ("s", 45, "black"),
+    ("*", 150, "black"),
+)  # marker, size, edge of each set
 _CLASS_LABELS = 14  # that fit beside a small picture
 
 
@@ -87,6 +93,97 @@ def prediction_graph(logits: Tensor, y: Tensor, ax: "Axes | None" = None) -> "Ax
     return _matrix((p @ p.T) * (y[:, None] == y), y, ax)
 
 
+def attention_matrix(attention: Tensor, ax: "Axes | None" = None, *, vmax: float = 1.0) -> "Axes":
+    """Draw the attention of samples of each class to proxies of each class.
+
+    As in the figure of `CNN2Graph
+    <https://openaccess.thecvf.com/content/WACV2023/html/Trivedy_CNN2Graph_Building_Graphs_for_Image_Classification_WACV_2023_paper.html>`_;
+    rows are classes of samples, columns those of proxies.
+
+    Args:
+        attention: Result of :func:`pyg_relational.metrics.class_attention`; rows of NaN stay empty.
+        ax: Where to draw. Default: the axes of a new figure.
+        vmax: Attention of the brightest colour. (default: 1)
+
+    Shapes:
+        - **attention:** :math:`(c, c)`, floating point
+        - **returns:** the axes, whose ``figure`` can be saved
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: Of a wrong dtype.
+        ValueError: On a wrong shape, or infinite values.
+
+    Example:
+        >>> import torch
+        >>> attention_matrix(torch.eye(3)).get_xlabel()
+        'class of proxies'
+    """
+    check_features(attention.nan_to_num(0), "attention")
+    axes = _matrix(attention.detach().float(), torch.arange(len(attention)), ax, vmax, lines=False)
+    axes.set(xlabel="class of proxies", ylabel="class of samples")
+    return axes
+
+
+def embedding_map(
+    sets: Mapping[str, tuple[Tensor, Tensor]], ax: "Axes | None" = None, *, seed: int = 0
+) -> "Axes":
+    """Draw several sets of features in two dimensions, coloured by class.
+
+    t-SNE (`van der Maaten and Hinton 2008 <https://www.jmlr.org/papers/v9/vandermaaten08a.html>`_, scikit-learn) of
+    all rows together, scaled to length 1. It keeps neighbourhoods: sizes of groups and distances between them mean
+    nothing.
+
+    Args:
+        sets: By name, features and the class of each row; at most three: dots, squares and stars.
+        ax: Where to draw. Default: the axes of a new figure.
+        seed: Of t-SNE. (default: 0)
+
+    Shapes:
+        - **sets:** :math:`(n, d)`, floating point, and :math:`(n)`, int64, each
+        - **returns:** the axes, whose ``figure`` can be saved
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: Of a wrong dtype.
+        ValueError: On wrong shapes, features that are not finite, fewer than 4 rows, or more than three sets.
+
+    Example:
+        >>> import torch
+        >>> images, proxies = (torch.randn(9, 4), torch.arange(9) % 3), (torch.randn(3, 4), torch.arange(3))
+        >>> ax = embedding_map({"images": images, "proxies": proxies})
+        >>> [points.get_label() for points in ax.collections]
+        ['images', 'proxies']
+    """
+    if not 1 <= len(sets) <= len(_MARKS):
+        raise ValueError(f"sets must be 1 to {len(_MARKS)}, got {list(sets)}")
+    for name, (x, y) in sets.items():
+        check_features(x, f"sets[{name!r}]")
+        check_labels(y, len(x), f"classes of sets[{name!r}]")
+    rows = torch.cat([normalize(x.detach().float(), dim=1) for x, _ in sets.values()])
+    if len(rows) < 4:
+        raise ValueError(f"sets must hold 4 rows, got {len(rows)}")
+    axes = new_figure().add_subplot() if ax is None else ax
+    from matplotlib import colormaps
+    from sklearn.manifold import TSNE
+
+    method = "exact" if len(rows) < 1000 else "barnes_hut"  # exact is faster there
+    tsne = TSNE(perplexity=min(30, (len(rows) - 1) / 3), random_state=seed, method=method)
+    places = tsne.fit_transform(rows.cpu().numpy())
+    classes = 1 + max(int(y.max()) for _, y in sets.values())
+    colours = colormaps["tab10" if classes <= 10 else "turbo"].resampled(classes)
+    start = 0
+    for (name, (x, y)), (marker, size, edge) in zip(sets.items(), _MARKS, strict=False):
+        at = places[start : start + len(x)]
+        start += len(x)
+        colour = colours(y.cpu().numpy())
+        style = {"edgecolors": edge, "linewidths": 0.6, "label": name}
+        axes.scatter(*at.T, s=size, c=colour, marker=marker, **style)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes
+
+
 def new_figure(width: float = 5, height: float = 4) -> "Figure":
     """An empty figure that no window or global state knows of.
 
@@ -148,22 +245,24 @@ def _order(x: Tensor, y: Tensor | None) -> Tensor:
     return y.argsort(stable=True)
 
 
-def _matrix(values: Tensor, y: Tensor | None, ax: "Axes | None") -> "Axes":
+def _matrix(
+    values: Tensor, y: Tensor | None, ax: "Axes | None", vmax: float = 1.0, lines: bool = True
+) -> "Axes":
     axes = new_figure().add_subplot() if ax is None else ax
     image = axes.imshow(
-        values.cpu().numpy(), cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest"
+        values.cpu().numpy(), cmap=COLORMAP, vmin=0, vmax=vmax, interpolation="nearest"
     )
     if y is not None:
-        _mark_classes(axes, y)
+        _mark_classes(axes, y, lines)
     if ax is None:
         axes.figure.colorbar(image, label="relation")
     return axes
 
 
-def _mark_classes(axes: "Axes", y: Tensor) -> None:
+def _mark_classes(axes: "Axes", y: Tensor, lines: bool) -> None:
     classes, counts = torch.unique_consecutive(y, return_counts=True)
     ends = counts.cumsum(0)
-    for end in ends[:-1].tolist():
+    for end in ends[:-1].tolist() if lines else ():
         axes.axhline(end - 0.5, color="white", linewidth=0.5)
         axes.axvline(end - 0.5, color="white", linewidth=0.5)
     step = math.ceil(len(classes) / _CLASS_LABELS)

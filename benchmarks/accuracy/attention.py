@@ -1,6 +1,7 @@
 """What a trained method relates its samples to: attention, anchors and proxies over the course of training."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,6 +18,19 @@ from pyg_relational.metrics import (
 )
 
 STAGES = ("start", "middle", "end")
+
+
+def attended(names: Iterable[str]) -> str | None:
+    """The set that attention is told of: proxies where there are such."""
+    return min(names, key=("proxies", "joint", "anchors").index, default=None)
+
+
+def attention_at(relations: Any, measure: str) -> list[float] | None:
+    """A measure of attention at each stage, from the row of a run; None without attention."""
+    sets = relations["sets"] if isinstance(relations, dict) else {}
+    name = attended(name for name, measures in sets.items() if "entropy" in measures)
+    made: list[float] | None = None if name is None else sets[name][measure]
+    return made
 
 
 class Relating:

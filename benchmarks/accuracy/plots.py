@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,17 +11,15 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
-from numpy.typing import NDArray
 
+from benchmarks.accuracy import attention_plots
+from benchmarks.accuracy.drawing import COLOURS, interval_line, legend, probe_path, style
 from benchmarks.accuracy.robustness import NORMS
 from benchmarks.accuracy.store import Row
 from benchmarks.accuracy.tables import compare, frame, half_interval
 from pyg_relational.metrics import class_similarity
 from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 CURVES = {"loss": "training loss (each method's own)", "train_accuracy": "training accuracy (%)"}
 RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
 CURVES |= {"test_accuracy": "test accuracy (%)"}
@@ -42,12 +39,14 @@ def write(rows: Sequence[Row], folders: Sequence[Path], output: Path) -> list[Pa
     runs = frame(rows)
     if runs.empty:
         return []
-    figures: dict[str, Figure | None] = {"accuracy": accuracy(runs)}
+    figures = {"accuracy": accuracy(runs), "attention": attention_plots.entropy(runs)}
     for task, of_task in runs.groupby("task", sort=False):
         name = _file_name(str(task))
         figures[f"curves-{name}"] = curves(of_task)
         figures[f"attacks-{name}"] = attacks(of_task)
         figures[f"relations-{name}"] = relations(of_task, folders)
+        figures[f"embeddings-{name}"] = attention_plots.embeddings(of_task, folders)
+        figures[f"attention-{name}"] = attention_plots.attention(of_task, folders)
     rated = runs["task"].str.extract(RATE)
     for data, of_data in runs.groupby(rated["data"], sort=False):
         figures[f"labels-{_file_name(str(data))}"] = label_rates(of_data)
@@ -65,14 +64,14 @@ def accuracy(runs: pd.DataFrame) -> Figure:
         for method in present:
             line = row + 0.8 * ((methods.index(method) + 0.5) / len(methods) - 0.5)
             values = 100 * of_task.loc[of_task["method"] == method, "accuracy"].to_numpy()
-            style = _style(methods.index(method))
-            left.plot(values, np.full(len(values), line), ".", color=style["color"], alpha=0.35)
+            marks = style(methods.index(method))
+            left.plot(values, np.full(len(values), line), ".", color=marks["color"], alpha=0.35)
             half = half_interval(values)
-            left.errorbar(values.mean(), line, xerr=half, capsize=3, label=method, **style)
+            left.errorbar(values.mean(), line, xerr=half, capsize=3, label=method, **marks)
             if method != present[0]:
                 pair = compare(of_task, task, method, present[0], "accuracy")
                 half = 0.0 if pair.n < 2 else 100 * (pair.high - pair.mean)
-                right.errorbar(100 * pair.mean, line, xerr=half, capsize=3, **style)
+                right.errorbar(100 * pair.mean, line, xerr=half, capsize=3, **marks)
     right.axvline(0, color="black", linewidth=0.8)
     left.set_yticks(range(len(tasks)), tasks)
     left.set_ylim(len(tasks) - 0.5, -0.5)
@@ -83,7 +82,7 @@ def accuracy(runs: pd.DataFrame) -> Figure:
         for line in range(1, len(tasks)):
             ax.axhline(line - 0.5, color="0.85", linewidth=0.8)
     seeds = runs["seed"].nunique()
-    _legend(figure, left, f"Mean and 95 % Student-t interval over {seeds} seeds")
+    legend(figure, left, f"Mean and 95 % Student-t interval over {seeds} seeds")
     return figure
 
 
@@ -96,13 +95,13 @@ def label_rates(runs: pd.DataFrame) -> Figure:
     middle = (runs["method"].nunique() - 1) / 2
     for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
         beside = rates[(runs["method"] == method).to_numpy()] * 1.04 ** (number - middle)
-        _interval_line(ax, beside, 100 * group["accuracy"].to_numpy(), str(method), number)
+        interval_line(ax, beside, 100 * group["accuracy"].to_numpy(), str(method), number)
     ax.set(xscale="log", xlabel="labels a class", ylabel="test accuracy (%)")
     ax.set_xticks(np.unique(rates), [str(rate) for rate in np.unique(rates)])
     ax.minorticks_off()
     ax.grid(alpha=0.3)
     seeds = runs["seed"].nunique()
-    _legend(
+    legend(
         figure, ax, f"{task['data'].iloc[0]}: mean and 95 % Student-t interval over {seeds} seeds"
     )
     return figure
@@ -119,13 +118,13 @@ def attacks(runs: pd.DataFrame) -> Figure | None:
             parts = [made[attack] for made in group["attacks"]]
             radius = np.concatenate([part["radius"] for part in parts])
             values = 100 * np.concatenate([part["accuracy"] for part in parts])
-            _interval_line(ax, radius, values, str(method), number)
+            interval_line(ax, radius, values, str(method), number)
         ax.set(title=attack, xlabel=norm, ylim=(0, 100))
         ax.grid(alpha=0.3)
     figure.supylabel("accuracy of attacked samples (%)", fontsize="medium")
     seeds = runs["seed"].nunique()
     title = f"{runs['task'].iloc[0]}: mean and 95 % Student-t interval over {seeds} seeds"
-    _legend(figure, panels[0], title)
+    legend(figure, panels[0], title)
     return figure
 
 
@@ -150,7 +149,7 @@ def curves(runs: pd.DataFrame) -> Figure | None:
     panels[0].yaxis.set_major_formatter("{x:g}")
     panels[0].yaxis.set_minor_formatter(LogFormatter())
     seeds = runs["seed"].nunique()
-    _legend(figure, panels[0], f"{runs['task'].iloc[0]}: mean ± std over {seeds} seeds")
+    legend(figure, panels[0], f"{runs['task'].iloc[0]}: mean ± std over {seeds} seeds")
     return figure
 
 
@@ -159,7 +158,9 @@ def relations(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
 
     One line a method, for the first seed of which the features were kept; None without any.
     """
-    probes = {run["method"]: p for _, run in runs.iterrows() if (p := _probe(run["id"], folders))}
+    probes = {
+        run["method"]: p for _, run in runs.iterrows() if (p := probe_path(run["id"], folders))
+    }
     if not probes:
         return None
     figure = new_figure(10.5, 0.6 + 3.3 * len(probes))
@@ -184,26 +185,6 @@ def relations(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
     return figure
 
 
-def _style(number: int) -> dict[str, Any]:
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 5,
-        "linestyle": "",
-    }
-
-
-def _interval_line(
-    ax: Axes, x: NDArray[np.float64], values: NDArray[np.float64], method: str, number: int
-) -> None:
-    """Means of ``values`` over each ``x``, with their intervals."""
-    at = np.unique(x)
-    groups = [values[x == point] for point in at]
-    means, halves = np.array([(group.mean(), half_interval(group)) for group in groups]).T
-    style = _style(number) | {"linestyle": ["-", "--", "-.", ":"][number % 4]}
-    ax.errorbar(at, means, halves, capsize=3, linewidth=1.2, label=method, **style)
-
-
 def _file_name(title: str) -> str:
     return re.sub(r"\W+", "-", title).strip("-").lower()
 
@@ -217,15 +198,3 @@ def _band(ax: Axes, name: str, method: str, group: pd.DataFrame, number: int) ->
     dash = ["-", "--", "-.", ":"][number % 4]
     ax.plot(epochs, mean, dash, color=colour, label=method)
     ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
-
-
-def _legend(figure: Figure, ax: Axes, title: str) -> None:
-    named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure.suptitle(title)
-    columns = len(named) if len(named) <= 4 else math.ceil(len(named) / 2)
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
-
-
-def _probe(run: str, folders: Sequence[Path]) -> Path | None:
-    paths = (folder / "probes" / f"{run}.npz" for folder in folders)
-    return next((path for path in paths if path.is_file()), None)

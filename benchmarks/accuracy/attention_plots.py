@@ -1,0 +1,132 @@
+"""Pictures of attention: embeddings of images, anchors and proxies, attention by class, entropy against classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.accuracy.attention import STAGES, attended, attention_at
+from benchmarks.accuracy.drawing import interval_line, legend, probe_path, style
+from pyg_relational.visualize import attention_matrix, embedding_map, new_figure
+
+CLASSES = r".*, \d+ classes"  # of the name of a task
+SHOWN = 30  # classes whose colours can be told apart
+MEASURES = {
+    "entropy": "entropy of a sample's attention",
+    "entropy_of_mean": "entropy of the mean attention",
+    "own_class": "attention to the own class",
+}
+
+
+def embeddings(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
+    """Test samples, anchors and proxies in two dimensions, at the start, in the middle and at the end of training.
+
+    One line a method with attention, for the first seed of which they were kept; None without any, and with more
+    classes than can be told apart.
+    """
+    probes = _attention_probes(runs, folders)
+    if not probes or max(len(probe["images_y"].unique()) for probe in probes.values()) > SHOWN:
+        return None
+    figure, panels = _stages(probes)
+    for line, probe in zip(panels, probes.values(), strict=True):
+        for ax, stage in zip(line, STAGES, strict=True):
+            names = [n for n in ("images", "anchors", "proxies") if f"{n}_y" in probe]
+            sets = {n: (probe[f"{n}_{stage}"].float(), probe[f"{n}_y"]) for n in names}
+            embedding_map(sets, ax)
+    classes = 1 + int(probe["images_y"].max())
+    text = f"{runs['task'].iloc[0]}: t-SNE of {len(probe['images_y'])} test samples, coloured by {classes} classes"
+    legend(figure, panels[0, 0], text)
+    for handle in figure.legends[0].legend_handles:
+        if handle is not None:
+            handle.set(facecolor="0.6")
+    return figure
+
+
+def attention(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
+    """Attention of each class of samples to each class of proxies over training, one line a method; None without."""
+    probes = _attention_probes(runs, folders)
+    if not probes:
+        return None
+    figure, panels = _stages(probes)
+    for line, probe in zip(panels, probes.values(), strict=True):
+        name = attended(key.split("_")[1] for key in probe if key.startswith("attention_"))
+        made = [probe[f"attention_{name}_{stage}"].float() for stage in STAGES]
+        vmax = max(matrix.nan_to_num(0).max().item() for matrix in made)
+        for ax, matrix in zip(line, made, strict=True):
+            attention_matrix(matrix, ax, vmax=vmax)
+            ax.tick_params(labelsize=7)
+            ax.label_outer()
+        what = "proxies and anchors" if name == "joint" else name
+        figure.colorbar(line[0].get_images()[0], ax=line, label=f"attention to {what}")
+    classes = len(made[0])
+    figure.suptitle(
+        f"{runs['task'].iloc[0]}: mean attention by class, first seed; uniform is 1/{classes} = {1 / classes:.3g}"
+    )
+    return figure
+
+
+def entropy(runs: pd.DataFrame) -> Figure | None:
+    """What attention does at the end of training against the number of classes; None with a single number.
+
+    Lines join tasks of one data set, "<data set>, <number> classes"; others are single marks.
+    """
+    if "relations" not in runs:
+        return None
+    runs = runs[[attention_at(made, "entropy") is not None for made in runs["relations"]]]
+    classes = np.array([made["num_classes"] for made in runs["relations"]])
+    if len(np.unique(classes)) < 2:
+        return None
+    figure = new_figure(12, 4.6)
+    panels = figure.subplots(1, len(MEASURES))
+    made = runs["task"].str.fullmatch(CLASSES).to_numpy()
+    for ax, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        for number, (method, _) in enumerate(runs.groupby("method", sort=False)):
+            of_method = (runs["method"] == method).to_numpy()
+            at = classes * 1.03**number
+            values = np.array([attention_at(r, measure)[-1] for r in runs["relations"]])
+            interval_line(ax, at[of_method & made], values[of_method & made], str(method), number)
+            others = of_method & ~made
+            ax.plot(at[others], values[others], **style(number) | {"markerfacecolor": "none"})
+        ax.set(xscale="log", xlabel="classes", title=title, ylim=(0, 1.03))
+        ax.set_xticks(np.unique(classes), [str(c) for c in np.unique(classes)])
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
+    panels[2].plot(np.unique(classes), 1 / np.unique(classes), color="0.5", label="uniform")
+    legend(figure, panels[2], "")
+    seeds = runs["seed"].nunique()
+    names = ", ".join(runs.loc[~made, "task"].unique())
+    hollow = f"; hollow: {names}" if names else ""
+    figure.suptitle(
+        f"Attention after training, mean and 95 % Student-t interval over {seeds} seeds{hollow}"
+    )
+    return figure
+
+
+def _stages(probes: dict[str, dict[str, torch.Tensor]]) -> tuple[Figure, NDArray[Any]]:
+    """A figure with a line for each method and a column for each stage of training."""
+    figure = new_figure(10.5, 0.8 + 3.2 * len(probes))
+    panels = figure.subplots(len(probes), len(STAGES), squeeze=False)
+    for ax, stage in zip(panels[0], STAGES, strict=True):
+        ax.set_title(f"{stage} of training", fontsize=10)
+    for ax, method in zip(panels[:, 0], probes, strict=True):
+        ax.annotate(
+            method, (-0.2, 0.5), xycoords="axes fraction", rotation=90, ha="right", va="center"
+        )
+    return figure, panels
+
+
+def _attention_probes(
+    runs: pd.DataFrame, folders: Sequence[Path]
+) -> dict[str, dict[str, torch.Tensor]]:
+    probes = {}
+    for _, run in runs.iterrows():
+        if path := probe_path(run["id"], folders):
+            with np.load(path) as arrays:
+                if any(name.startswith("attention_") for name in arrays.files):
+                    probes[run["method"]] = {n: torch.from_numpy(arrays[n]) for n in arrays.files}
+    return probes
