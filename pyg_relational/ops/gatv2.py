@@ -19,8 +19,8 @@ def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, negative_slope: float 
         e^{(h)}_{ij} = \sum_c a_{hc} \, \mathrm{LeakyReLU}_s(q_{ihc} + k_{jhc})
 
     Nothing of size :math:`B P H C` is built: with :math:`\mathrm{LeakyReLU}_s(t) = \frac{1 + s}{2} t + \frac{1 - s}{2}
-    |t|`, the scores are a rank-one part and the difference of two matrices of L1 distances between :math:`|a| q` and
-    :math:`-|a| k`, one over the channels with :math:`a_{hc} \ge 0` and one over the others. Memory is
+    |t|`, the scores are a rank-one part and the difference of two matrices of L1 distances between :math:`a q` and
+    :math:`-a k`, one over the channels with :math:`a_{hc} \ge 0` and one over the others. Memory is
     :math:`O(H (B P + B C + P C))`, also for the gradient; only a second derivative, and ``torch.compile``, which fuses
     it, use the broadcast form. Half precision is computed in float32.
 
@@ -65,7 +65,7 @@ def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, negative_slope: float 
 
 def _broadcast(q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
     t = q[:, :, None] + k[:, None]
-    return (a[:, None, None] * torch.nn.functional.leaky_relu(t, slope)).sum(-1)
+    return (a[:, None, None] * ((1 + slope) / 2 * t + (1 - slope) / 2 * t.abs())).sum(-1)
 
 
 class _Scores(torch.autograd.Function):
@@ -91,7 +91,7 @@ class _Scores(torch.autograd.Function):
 
 def _signed_distance(q: Tensor, k: Tensor, a: Tensor) -> Tensor:
     """Sum over c of a_c |q_c + k_c|, for each head."""
-    x, y = a.abs()[:, None] * q, -a.abs()[:, None] * k
+    x, y = a[:, None] * q, -a[:, None] * k
     if a.device.type != "cpu":  # the number of positive channels is not known without waiting
         near, far = (
             torch.cdist(x * part, y * part, p=1) for part in (a[:, None] >= 0, a[:, None] < 0)

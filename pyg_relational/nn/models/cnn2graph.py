@@ -42,7 +42,8 @@ class CNN2Graph(nn.Module):
     - ``anchor_grad=False``: in training they are embedded once an epoch, at the first batch after ``model.train()``,
       in evaluation mode and without gradient.
     - In evaluation mode under ``torch.no_grad()`` they are embedded once, and anew when the backbone has changed (as
-      far as PyTorch counts: not through ``.data``); with gradients, at each call. So they are before saving.
+      far as PyTorch counts: not through ``.data``, nor by a fused optimizer); with gradients, at each call. Saving
+      embeds them anew likewise.
 
     A model that was loaded from a ``state_dict`` needs no anchors chosen to predict, only to train.
 
@@ -148,7 +149,7 @@ def _versions(model: CNN2Graph) -> list[Any]:
     """What changes with the backbone, with autocast, and when something overwrites the embeddings."""
     anchors = model.sets.anchors
     tensors = *model.backbone.parameters(), *model.backbone.buffers(), anchors
-    versions = [(id(t), t.dtype, t._version) for t in tensors if not t.is_inference()]
+    versions = [(id(t), t._version) for t in tensors if not t.is_inference()]
     return [torch.is_autocast_enabled(anchors.device.type), *versions]
 
 

@@ -119,6 +119,11 @@ def step_in_evaluation(model):
     learn(model).step()
 
 
+def fused_step_in_evaluation(model):
+    learn(model)
+    torch.optim.Adam(model.parameters(), 0.3, fused=True).step()
+
+
 def step_after_a_prediction(model):
     optimizer = learn(model)
     predict(model)
@@ -152,6 +157,7 @@ def load_part(model):
 CHANGES = {
     "a step in training": step_in_training,
     "a step in evaluation mode": step_in_evaluation,
+    "a fused step in evaluation mode": fused_step_in_evaluation,
     "a prediction between gradient and step": step_after_a_prediction,
     "a step of a module around it": step_of_a_parent,
     "weights scaled": scale_weights,
@@ -163,6 +169,7 @@ CHANGES = {
     ),
     "another backbone": lambda m: setattr(m, "backbone", backbone().double().eval()),
     "other anchors": lambda m: m.sets.choose(X + 1, Y),
+    "embeddings overwritten": lambda m: (scale_weights(m), predict(m), m.sets.anchors.zero_()),
     "saved": lambda m: (scale_weights(m), m.state_dict()),
     "single precision and back": lambda m: m.float().double(),
     "a copy's step": lambda m: step_in_training(copy.deepcopy(m)),
