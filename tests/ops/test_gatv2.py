@@ -186,17 +186,22 @@ def test_what_is_not_finite_does_not_vanish(which, value):
     assert scores[~touched].isfinite().all()
 
 
-def test_the_form_for_other_devices():
+@pytest.mark.parametrize("buffer", [1, 2 * 5 * 4 * 2, 10**9])
+def test_the_form_for_other_devices(monkeypatch, buffer):
     class Elsewhere(torch.Tensor):
         device = torch.device("cuda")
 
     q, k, a = (t.detach() for t in inputs(3, 4, 2, 5))
     a[0, 0] = 0
-    heads = q.transpose(0, 1), k.transpose(0, 1)
-    here = gatv2._signed_distance(*heads, a)
-    assert_close(
-        gatv2._signed_distance(*heads, a.as_subclass(Elsewhere)).as_subclass(type(a)), here
+    grad = torch.randn(2, 3, 4, dtype=F64)
+    q, k = q.transpose(0, 1).contiguous(), k.transpose(0, 1).contiguous()
+    here = gatv2._signed_distance(q, k, a), gatv2._slopes(grad, q, k, 0.2)
+    monkeypatch.setattr(gatv2, "BUFFER", buffer)
+    there = (
+        gatv2._signed_distance(q, k, a.as_subclass(Elsewhere)),
+        gatv2._slopes(grad, q.as_subclass(Elsewhere), k, 0.2),
     )
+    assert_close([t.as_subclass(torch.Tensor) for t in there], list(here))
 
 
 def test_compiles_whole():

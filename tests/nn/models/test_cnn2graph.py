@@ -304,6 +304,9 @@ def test_the_first_prediction_in_inference_mode():
     assert_close(logits, literal(model), rtol=1e-12, atol=1e-12)
     step_in_training(model)
     assert_close(predict(model), literal(model), rtol=1e-12, atol=1e-12)
+    with torch.inference_mode():
+        model = build().eval()
+        assert_close(model(X).logits, literal(model))
 
 
 def test_copies_are_independent():
