@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORMAP = "cividis"
-_MARKS = (
+_MARKS: tuple[tuple[Any, int, str], ...] = (
     ("o", 9, "none"),
     ("s", 45, "black"),
     ("*", 150, "black"),
@@ -176,9 +176,16 @@ def embedding_map(
     for (name, (x, y)), (marker, size, edge) in zip(sets.items(), _MARKS, strict=False):
         at = places[start : start + len(x)]
         start += len(x)
-        colour = colours(y.cpu().numpy())
-        style = {"edgecolors": edge, "linewidths": 0.6, "label": name}
-        axes.scatter(*at.T, s=size, c=colour, marker=marker, **style)
+        axes.scatter(
+            at[:, 0],
+            at[:, 1],
+            s=size,
+            c=colours(y.cpu().numpy()),
+            marker=marker,
+            edgecolors=edge,
+            linewidths=0.6,
+            label=name,
+        )
     axes.set_xticks([])
     axes.set_yticks([])
     return axes

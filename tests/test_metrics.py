@@ -1,9 +1,17 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyg_relational.metrics import class_similarity
+from pyg_relational.metrics import (
+    attention_entropy,
+    class_attention,
+    class_similarity,
+    effective_rank,
+    inter_class_similarity,
+)
 
 
 def literal(x, y):
@@ -68,3 +76,110 @@ def test_many_rows_in_float32():
 def test_rejects(x, y, error, message):
     with pytest.raises(error, match=message):
         class_similarity(x, y)
+
+
+@settings(deadline=None)
+@given(n=st.integers(2, 12), d=st.integers(1, 5), seed=st.integers(0, 999))
+def test_inter_class_similarity_needs_one_row_a_class(n, d, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    u = torch.nn.functional.normalize(x, dim=1)
+    expected = (u @ u.T)[~torch.eye(n, dtype=torch.bool)].mean()
+    torch.testing.assert_close(inter_class_similarity(x, torch.arange(n)), expected)
+    both = torch.cat([x, x.flip(0)])
+    y = torch.randint(0, 3, (2 * n,), generator=generator)
+    y[:4] = torch.tensor([0, 0, 1, -1])
+    torch.testing.assert_close(inter_class_similarity(both, y), class_similarity(both, y)[1])
+
+
+def test_a_simplex_is_as_far_apart_as_can_be():
+    x = torch.eye(5) - 1 / 5
+    assert inter_class_similarity(x, torch.arange(5)).item() == pytest.approx(-1 / 4)
+    with pytest.raises(ValueError, match=r"y must hold two classes, got class sizes \[5\]"):
+        inter_class_similarity(x, torch.zeros(5).long())
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.floats(0.1, 10), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_effective_rank_is_that_of_the_singular_values(values, seed):
+    generator = torch.Generator().manual_seed(seed)
+    left, right = (
+        torch.linalg.qr(torch.randn(7, len(values), generator=generator, dtype=torch.float64))[0]
+        for _ in range(2)
+    )
+    p = [value / sum(values) for value in values]
+    expected = math.exp(-sum(q * math.log(q) for q in p))
+    x = left @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ right.T
+    assert effective_rank(x).item() == pytest.approx(expected, rel=1e-9)
+    assert effective_rank(3 * x.T).item() == pytest.approx(expected, rel=1e-9)
+
+
+def distributions(n, proxies, heads, seed):
+    scores = torch.randn(n, proxies, heads, generator=torch.Generator().manual_seed(seed))
+    return (3 * scores).double().softmax(1)
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 4), proxies=st.integers(2, 5), heads=st.integers(1, 3))
+def test_attention_entropy_is_the_mean_over_samples_and_heads(n, proxies, heads):
+    weights = distributions(n, proxies, heads, n)
+    literal = [
+        -sum(a * math.log(a) for a in weights[i, :, h].tolist()) / math.log(proxies)
+        for i in range(n)
+        for h in range(heads)
+    ]
+    assert attention_entropy(weights).item() == pytest.approx(sum(literal) / len(literal))
+    assert attention_entropy(weights[:, :, 0]).item() == pytest.approx(
+        sum(literal[::heads]) / n, abs=1e-12
+    )
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 99))
+def test_class_attention_is_the_sum_over_proxies_and_the_mean_over_samples(seed):
+    generator = torch.Generator().manual_seed(seed)
+    weights = distributions(9, 6, 2, seed)
+    y = torch.randint(-1, 3, (9,), generator=generator)
+    proxy_y = torch.randint(-1, 4, (6,), generator=generator)
+    got = class_attention(weights, y, proxy_y, 4)
+    for a in range(4):
+        mine = [i for i in range(9) if y[i] == a]
+        for b in range(4):
+            of_b = [j for j in range(6) if proxy_y[j] == b]
+            total = sum(weights[i, j, h].item() for i in mine for j in of_b for h in range(2))
+            if mine:
+                assert got[a, b].item() == pytest.approx(total / (2 * len(mine)), abs=1e-12)
+            else:
+                assert got[a, b].isnan()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: effective_rank(torch.zeros(2, 2)), ValueError, "x must not be zero"),
+        (lambda: effective_rank(torch.ones(2).long()), TypeError, "x must be floating point"),
+        (lambda: attention_entropy([0.5, 0.5]), TypeError, "floating-point Tensor, got list"),
+        (lambda: attention_entropy(torch.ones(2, 1)), ValueError, r"two proxies .* \[2, 1\]"),
+        (
+            lambda: attention_entropy(torch.ones(2)),
+            ValueError,
+            r"\[n, P\] or \[n, P, H\], got \[2\]",
+        ),
+        (lambda: attention_entropy(torch.ones(2, 3)), ValueError, "sums off by 2"),
+        (lambda: attention_entropy(torch.tensor([[2.0, -1.0]])), ValueError, "got min -1"),
+        (lambda: attention_entropy(torch.full((1, 2), math.nan)), ValueError, "sums off by nan"),
+        (
+            lambda: class_attention(torch.eye(2), torch.arange(2), torch.arange(2) + 1, 2),
+            ValueError,
+            r"proxy_y must be in \[-1, 2\), got 1 to 2",
+        ),
+        (
+            lambda: class_attention(torch.eye(2), torch.arange(3), torch.arange(2), 2),
+            ValueError,
+            r"y must have shape \[2\]",
+        ),
+    ],
+)
+def test_rejects_what_has_no_value(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
+from pyg_relational.visualize import (
+    attention_matrix,
+    embedding_map,
+    new_figure,
+    prediction_graph,
+    relation_matrix,
+    save_figure,
+)
 
 
 def test_relation_matrix_is_the_relu_cosine_sorted_by_class():
@@ -31,6 +38,45 @@ def test_prediction_graph_is_masked_by_class():
     expected = p @ p.T
     expected[3, :3] = expected[:3, 3] = 0
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_attention_matrix_shows_values_to_the_given_maximum_and_leaves_nan_empty():
+    attention = torch.tensor([[0.25, 0.75], [torch.nan, torch.nan]], requires_grad=True)
+    ax = attention_matrix(attention, vmax=0.8)
+    (image,) = ax.get_images()
+    np.testing.assert_allclose(image.get_array()[0], [0.25, 0.75])
+    assert image.get_array().mask[1].all()
+    assert image.get_clim() == (0, 0.8)
+    assert not ax.lines
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1"]
+
+
+def test_embedding_map_draws_each_set_in_the_colours_of_its_classes():
+    x = 9 * torch.eye(3)[torch.arange(24) % 3] + torch.randn(24, 3)
+    sets = {
+        "images": (x.requires_grad_(), torch.arange(24) % 3),
+        "proxies": (torch.eye(3), torch.arange(3)),
+    }
+    images, proxies = embedding_map(sets).collections
+    assert [points.get_label() for points in (images, proxies)] == ["images", "proxies"]
+    assert (len(images.get_offsets()), len(proxies.get_offsets())) == (24, 3)
+    np.testing.assert_allclose(images.get_facecolors()[:3], proxies.get_facecolors())
+    assert len(np.unique(proxies.get_facecolors(), axis=0)) == 3
+    again = embedding_map(sets).collections[0]
+    np.testing.assert_allclose(again.get_offsets(), images.get_offsets())
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({}, r"sets must be 1 to 3, got \[\]"),
+        ({"images": (torch.eye(3), torch.arange(3))}, "sets must hold 4 rows, got 3"),
+        ({"images": (torch.eye(5), torch.arange(3))}, r"classes of sets\['images'\] must have"),
+    ],
+)
+def test_embedding_map_rejects(sets, message):
+    with pytest.raises(ValueError, match=message):
+        embedding_map(sets)
 
 
 def test_of_many_classes_some_are_named():

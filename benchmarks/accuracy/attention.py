@@ -21,7 +21,7 @@ STAGES = ("start", "middle", "end")
 
 
 def attended(names: Iterable[str]) -> str | None:
-    """The set that attention is told of: proxies where there are such."""
+    """The set that attention is told of: proxies, or both together, or anchors; None without any."""
     return min(names, key=("proxies", "joint", "anchors").index, default=None)
 
 
@@ -29,8 +29,7 @@ def attention_at(relations: Any, measure: str) -> list[float] | None:
     """A measure of attention at each stage, from the row of a run; None without attention."""
     sets = relations["sets"] if isinstance(relations, dict) else {}
     name = attended(name for name, measures in sets.items() if "entropy" in measures)
-    made: list[float] | None = None if name is None else sets[name][measure]
-    return made
+    return None if name is None else list(sets[name][measure])
 
 
 class Relating:

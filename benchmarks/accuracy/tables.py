@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.accuracy.attention import attention_at
 from benchmarks.accuracy.store import Row
 
 METRICS = {
@@ -19,6 +20,12 @@ METRICS = {
     "inter_similarity": ("inter-class cos", 1.0, 3),
     "seconds_per_epoch": ("s/epoch", 1.0, 2),
 }
+MEASURES = {
+    "entropy": "entropy",
+    "entropy_of_mean": "entropy of the mean",
+    "own_class": "to the own class",
+}
+SPREAD = {"inter_class_similarity": "proxy cos", "effective_rank": "proxy rank"}
 CONFIDENCE = 0.95
 
 
@@ -112,6 +119,25 @@ def attacks(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines).fillna("")
 
 
+def relations(rows: Sequence[Row]) -> pd.DataFrame:
+    """What attention and proxies do: mean over seeds, attention's entropy at the start, middle and end of training."""
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for row in (row for row in rows if row["stage"] == "test" and "relations" in row):
+        groups.setdefault((row["task"], row["method"]), []).append(row["relations"])
+    lines = []
+    for (task, method), made in groups.items():
+        line = {"task": task, "method": method}
+        for measure, title in MEASURES.items():
+            values = [at for one in made if (at := attention_at(one, measure)) is not None]
+            means = [f"{value:.3f}" for value in np.mean(values, axis=0)] if values else [""]
+            line[title] = ", ".join(means) if measure == "entropy" else means[-1]
+        for measure, title in SPREAD.items():
+            ends = [one["sets"]["proxies"][measure][-1] for one in made if "proxies" in one["sets"]]
+            line[title] = f"{np.mean(ends):.3g}" if ends else ""
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
 def chosen(rows: Sequence[Row]) -> pd.DataFrame:
     """The setting that each method was run with, and what it scored on the held-out samples."""
     tuned = [row for row in rows if row["stage"] == "tune"]
@@ -150,6 +176,8 @@ def report(
             "Accuracy % of attacked test samples, mean over seeds ± 95 % Student-t interval:",
             markdown(robust),
         ]
+    if len(related := relations(rows)):
+        parts += [RELATIONS_NOTE, markdown(related)]
     parts += [f"Not run: {label}. {why}" for label, why in (skipped or {}).items()]
     return "\n\n".join(parts) + "\n"
 
@@ -158,6 +186,12 @@ NOTE = (
     "Mean over seeds (± standard deviation) on the test split. Difference: accuracy minus the "
     "baseline's, paired by seed, in percentage points, with its 95 % Student-t interval; wins: "
     "seeds with a higher accuracy. A star: the paired interval excludes 0."
+)
+
+RELATIONS_NOTE = (
+    "Attention of test samples to proxies, or to anchors where there are none, mean over seeds: entropy, as a share "
+    "of the largest, of a sample's attention at the start, in the middle and at the end of training, and of the mean "
+    "over samples; attention to the own class. Cosine between proxies of different classes, and their effective rank:"
 )
 
 

@@ -40,6 +40,13 @@ def test_shipped_configs_are_valid_and_described(path):
         ("train_size: 300", "label_noise: 1.0", r"label_noise must be in \[0, 1\), got 1.0"),
         ("train_size: 300", "allow_partial: true", "PenDigits has no partial form"),
         ("train_size: 300", "labels_per_class: 0", "labels_per_class must be >= 1, got 0"),
+        ("name: PenDigits", "name: Gaussian", "classes must be given for Gaussian alone, got None"),
+        ("train_size: 300", "classes: 3", "classes must be given for Gaussian alone, got 3"),
+        (
+            "name: PenDigits, train_size: 300",
+            "name: Gaussian, classes: 1001",
+            r"classes must be in \[2, 1000\], got 1001",
+        ),
         (
             "train_size: 300",
             "labels_per_class: 5",

@@ -98,6 +98,22 @@ def test_names_say_how_many_labels():
     assert describe(Source("PenDigits", labels_per_class=5)) == "PenDigits, 5 labels a class"
 
 
+def test_gaussian_classes_are_balanced_the_same_each_time_and_told_apart_by_their_means():
+    p = problem(Source("Gaussian", classes=50, standardise=False), seed=0)
+    assert p.num_classes == 50
+    assert p.train.y.bincount().tolist() == [200] * 50
+    assert p.test.y.bincount().tolist() == [100] * 50
+    means = torch.stack([p.train.x[p.train.y == c].mean(0) for c in range(50)])
+    hits = torch.cdist(p.test.x, means).argmin(1) == p.test.y
+    assert hits.float().mean() > 0.95
+    own = p.test.x - means[p.test.y]
+    assert own.std().item() == pytest.approx(1, abs=0.02)
+    again = data.gaussian_classes.__wrapped__(50)
+    assert torch.equal(again[1].x, p.test.x)
+    assert describe(Source("Gaussian", classes=50)) == "Gaussian, 50 classes"
+    assert available(Source("Gaussian", classes=50)) is None
+
+
 def test_says_why_a_data_set_is_missing(monkeypatch):
     def missing(*_):
         raise FileNotFoundError("optdigits.tra: not on disk")
