@@ -1,0 +1,21 @@
+"""Measures of features, attention, graphs and partitions."""
+
+from pyg_relational.metrics.attention import attention_entropy, class_attention
+from pyg_relational.metrics.class_similarity import class_similarity, inter_class_similarity
+from pyg_relational.metrics.clustering import ari, clustering_accuracy, nmi
+from pyg_relational.metrics.conductance import conductance
+from pyg_relational.metrics.effective_rank import effective_rank
+from pyg_relational.metrics.homophily import homophily
+
+__all__ = [
+    "ari",
+    "attention_entropy",
+    "class_attention",
+    "class_similarity",
+    "clustering_accuracy",
+    "conductance",
+    "effective_rank",
+    "homophily",
+    "inter_class_similarity",
+    "nmi",
+]
