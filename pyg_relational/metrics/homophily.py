@@ -12,8 +12,8 @@ def homophily(edge_index: Tensor, y: Tensor, edge_weight: Tensor | None = None) 
     .. math::
         h = \frac{\sum_{(i, j) \in E} w_{ij} [y_i = y_j]}{\sum_{(i, j) \in E} w_{ij}}
 
-    as the edge homophily of `Zhu et al. <https://arxiv.org/abs/2006.11468>`_ (2020). Edges with an unlabelled end are left
-    out.
+    as the edge homophily of `Zhu et al. <https://arxiv.org/abs/2006.11468>`_ (2020). Edges with an unlabelled end
+    are left out.
 
     Args:
         edge_index: Edges.
