@@ -19,7 +19,7 @@ SHOWN = 30  # classes whose colours can be told apart
 MEASURES = {
     "entropy": "entropy of a sample's attention",
     "entropy_of_mean": "entropy of the mean attention",
-    "own_class": "attention to the own class",
+    "own_class": "attention to the own class / uniform",
 }
 
 
@@ -71,39 +71,39 @@ def attention(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
 
 
 def entropy(runs: pd.DataFrame) -> Figure | None:
-    """What attention does at the end of training against the number of classes; None with a single number.
+    """What attention does at the end of training against the number of classes.
 
-    Lines join tasks of one data set, "<data set>, <number> classes"; others are single marks.
+    Lines join tasks called "<data set>, <number> classes", hollow marks are the others; None with fewer than two
+    numbers to join.
     """
     if "relations" not in runs:
         return None
+    numbers = {method: number for number, method in enumerate(runs["method"].unique())}
     runs = runs[[attention_at(made, "entropy") is not None for made in runs["relations"]]]
     classes = np.array([made["num_classes"] for made in runs["relations"]])
-    if len(np.unique(classes)) < 2:
+    joined = runs["task"].str.fullmatch(CLASSES).to_numpy(dtype=bool)
+    ticks = np.unique(classes[joined])
+    if len(ticks) < 2:
         return None
     figure = new_figure(12, 4.6)
     panels = figure.subplots(1, len(MEASURES))
-    made = runs["task"].str.fullmatch(CLASSES).to_numpy()
     for ax, (measure, title) in zip(panels, MEASURES.items(), strict=True):
-        for number, (method, _) in enumerate(runs.groupby("method", sort=False)):
-            of_method = (runs["method"] == method).to_numpy()
-            at = classes * 1.03**number
-            values = np.array([attention_at(r, measure)[-1] for r in runs["relations"]])
-            interval_line(ax, at[of_method & made], values[of_method & made], str(method), number)
-            others = of_method & ~made
-            ax.plot(at[others], values[others], **style(number) | {"markerfacecolor": "none"})
+        values = np.array([attention_at(made, measure)[-1] for made in runs["relations"]])
+        values = values * classes if measure == "own_class" else values
+        for method in runs["method"].unique():
+            mine, number = (runs["method"] == method).to_numpy(), numbers[method]
+            at, line, rest = classes * 1.03**number, mine & joined, mine & ~joined
+            interval_line(ax, at[line], values[line], method, number)
+            ax.plot(at[rest], values[rest], **style(number) | {"markerfacecolor": "none"})
         ax.set(xscale="log", xlabel="classes", title=title, ylim=(0, 1.03))
-        ax.set_xticks(np.unique(classes), [str(c) for c in np.unique(classes)])
+        ax.set_xticks(ticks, [str(tick) for tick in ticks])
         ax.minorticks_off()
         ax.grid(alpha=0.3)
-    panels[2].plot(np.unique(classes), 1 / np.unique(classes), color="0.5", label="uniform")
-    legend(figure, panels[2], "")
-    seeds = runs["seed"].nunique()
-    names = ", ".join(runs.loc[~made, "task"].unique())
-    hollow = f"; hollow: {names}" if names else ""
-    figure.suptitle(
-        f"Attention after training, mean and 95 % Student-t interval over {seeds} seeds{hollow}"
-    )
+    panels[-1].set_ylim(0, None)
+    panels[-1].axhline(1, color="0.5", linewidth=0.8)
+    others = ", ".join(runs.loc[~joined, "task"].unique())
+    title = f"Attention after training, mean and 95 % Student-t interval over {runs['seed'].nunique()} seeds"
+    legend(figure, panels[0], f"{title}; hollow: {others}" if others else title)
     return figure
 
 

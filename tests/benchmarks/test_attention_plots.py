@@ -77,7 +77,10 @@ def test_entropy_joins_tasks_that_differ_in_their_number_of_classes():
     lines = {tuple(line.get_xdata()): list(line.get_ydata()) for line in drawn}
     assert lines[10, 100] == pytest.approx([0.2, 0.7])
     assert lines[26,] == [0.9]
+    own = entropy(frame(rows)).axes[2].lines[0]
+    assert list(own.get_ydata()) == pytest.approx([2, 70])
     assert entropy(frame(rows[:2])) is None
+    assert entropy(frame([rows[0], rows[4]])) is None
     assert entropy(frame([row("Letter", "baseline", 0)])) is None
 
 
