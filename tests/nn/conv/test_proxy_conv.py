@@ -213,6 +213,7 @@ def test_samples_do_not_see_each_other(layer):
 @pytest.mark.parametrize("layer", ATTENTION)
 @pytest.mark.parametrize("options", [{}, {"self_loop": "per_set"}])
 def test_dropout_in_training_only(layer, options):
+    torch.manual_seed(0)
     conv = build(layer, 4, 4, dropout=0.5, **options)
     x, sets = torch.randn(3, 4, dtype=F64), torch.randn(400, 4, dtype=F64)
     edges = complete(400, 3)
@@ -226,7 +227,6 @@ def test_dropout_in_training_only(layer, options):
         assert 0.4 < (weights == 0).float().mean() < 0.6
         assert_close(weights.sum() / 3, torch.ones((), dtype=F64), rtol=0.25, atol=0)
         assert out.shape == exact.shape
-    torch.manual_seed(0)
     mean = torch.stack([conv(x, sets) for _ in range(400)]).mean(0)
     assert (mean - exact).abs().max() < 0.15 * exact.abs().max()
 
