@@ -387,3 +387,57 @@ def modularity(a: Tensor, c: Tensor, resolution: float) -> Tensor:
     if total == 0:
         return 0 * c.sum()
     return ((a - resolution * torch.outer(d, d) / total) * (c @ c.T)).sum() / total
+
+
+def collapse(c: Tensor) -> Tensor:
+    """sqrt(k)/n |sum_i c_i| - 1."""
+    return math.sqrt(c.shape[1]) / len(c) * c.sum(0).square().sum().sqrt() - 1
+
+
+def orthogonality(c: Tensor) -> Tensor:
+    """|C^T C / |C^T C| - I / sqrt(k)|_F."""
+    eye = torch.eye(c.shape[1], dtype=c.dtype)
+    product = c.T @ c
+    return (product / product.norm() - eye / eye.norm()).norm()
+
+
+def grapix(
+    x: Tensor, centroids: Tensor, a: Tensor | None, alpha: float, resolution: float
+) -> Tensor:
+    """The three terms, on the affinity of all pairs where there is no graph."""
+    u, mu = normalize(x), normalize(centroids)
+    if a is None:
+        a = (u @ u.T).relu() * (1 - torch.eye(len(x), dtype=x.dtype))
+    s = (alpha * u @ mu.T).softmax(1)
+    nearest = (u @ mu.T).amax(1).mean()
+    return orthogonality(s) - modularity(a, s, resolution) - nearest
+
+
+def neighbor_consistency(c: Tensor, index: Tensor, entropy_weight: float) -> Tensor:
+    """Mean of -log <c_i, c_j> minus the weighted entropy of the mean assignment."""
+    agreement = torch.stack(
+        [(c[i] * c[j]).sum() for i, row in enumerate(index.tolist()) for j in row]
+    )
+    mean = c.mean(0)
+    return -agreement.log().mean() + entropy_weight * (mean * mean.log()).sum()
+
+
+def self_label(weak: Tensor, strong: Tensor, threshold: float, balance: bool) -> Tensor:
+    """Weighted mean of cross-entropies, with weights n/n_c for the n_c sure samples of a class."""
+    p = weak.softmax(1)
+    sure = [i for i in range(len(p)) if p[i].max() > threshold]
+    if not sure:
+        return 0 * strong.sum()
+    labels = [int(p[i].argmax()) for i in sure]
+    weights = [len(labels) / labels.count(c) if balance else 1.0 for c in labels]
+    losses = [-strong[i].log_softmax(0)[c] for i, c in zip(sure, labels, strict=True)]
+    return sum(w * x for w, x in zip(weights, losses, strict=True)) / sum(weights)
+
+
+def dgcluster(x: Tensor, a: Tensor, y: Tensor, auxiliary: float) -> Tensor:
+    """-Tr(U^T B U)/2m + auxiliary/|S|^2 |H - U_S U_S^T|^2, B = A - d d^T/2m."""
+    u = normalize(x.tanh() ** 2)
+    known = y >= 0
+    h = (y[known][:, None] == y[known]).to(x.dtype)
+    difference = (h - u[known] @ u[known].T).square().sum()
+    return auxiliary * difference / max(int(known.sum()), 1) ** 2 - modularity(a, u, 1.0)

@@ -1,0 +1,157 @@
+"""DMoN pooling on edges instead of dense adjacency matrices."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, selu
+from torch_geometric.nn import MLP
+
+from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
+from pyg_relational.nn.loss.modularity import modularity_loss
+from pyg_relational.nn.loss.per_graph import split_graphs
+from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.edge_dot import _Adjacency
+from pyg_relational.ops.undirected import check_batch, undirected_edges
+
+
+class DMoNLosses(NamedTuple):
+    """The losses of :class:`SparseDMoN`, each the mean over the graphs; their sum is the usual objective.
+
+    Attributes:
+        modularity: Minus the modularity.
+        orthogonality: See :func:`~pyg_relational.nn.loss.balance.orthogonality_loss`.
+        collapse: See :func:`~pyg_relational.nn.loss.balance.collapse_loss`.
+    """
+
+    modularity: Tensor
+    orthogonality: Tensor
+    collapse: Tensor
+
+
+class SparseDMoNOutput(NamedTuple):
+    """What :class:`SparseDMoN` returns.
+
+    Attributes:
+        assignment: ``[n, k]``, soft assignment of the nodes.
+        x: ``[B k, d]``, features of the clusters; those of graph ``g`` are nodes ``g k`` to ``g k + k - 1``.
+        edge_index: ``[2, E]``, edges between clusters, both directions, sorted.
+        edge_weight: ``[E]``, their weights.
+        losses: :class:`DMoNLosses`.
+        batch: ``[B k]``, graph of every cluster, ``None`` where none was given.
+    """
+
+    assignment: Tensor
+    x: Tensor
+    edge_index: Tensor
+    edge_weight: Tensor
+    losses: DMoNLosses
+    batch: Tensor | None
+
+
+class SparseDMoN(nn.Module):
+    r"""Modularity pooling of sparse graphs, from `"Graph Clustering with Graph Neural Networks" <https://arxiv.org/abs/2006.16904>`_.
+
+    .. math::
+        C = \mathrm{softmax}(\mathrm{MLP}(X)), \qquad X' = \mathrm{SELU}(C^\top X), \qquad
+        A' = D^{-1/2} (C^\top A\, C)_{\text{off-diagonal}} D^{-1/2}
+
+    It gives what :class:`torch_geometric.nn.dense.DMoNPooling` gives, whose ``state_dict`` it loads, with
+    :math:`A'` as edges, and takes :math:`O(E k + n k^2)` time and :math:`O(E + n k)` memory. Clusters that share no
+    edge are not joined, so a graph without edges has a coarse graph without edges. Of the losses, see
+    :func:`~pyg_relational.nn.modularity_loss`.
+
+    Args:
+        channels: Size of a feature, or sizes of the layers of an MLP, without the last.
+        k: Number of clusters.
+        dropout: Probability of dropping a score.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``batch``: :math:`[n]`,
+        output: :class:`SparseDMoNOutput`.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.nn import GCNConv, global_mean_pool
+        >>> from pyg_relational.nn import SparseDMoN
+        >>> x, edge_index = torch.randn(4, 8), torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+        >>> pooled = SparseDMoN(8, k=2)(x, edge_index, batch=torch.tensor([0, 0, 1, 1]))
+        >>> pooled.batch.tolist(), pooled.edge_index.tolist()
+        ([0, 0, 1, 1], [[0, 1, 2, 3], [1, 0, 3, 2]])
+        >>> h = GCNConv(8, 5)(pooled.x, pooled.edge_index, pooled.edge_weight)
+        >>> global_mean_pool(h, pooled.batch).shape
+        torch.Size([2, 5])
+        >>> sum(pooled.losses).backward()
+    """
+
+    def __init__(self, channels: int | list[int], k: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if k < 1:
+            raise ValueError(f"k must be >= 1, got {k}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        channels = [channels] if isinstance(channels, int) else list(channels)
+        self.mlp = MLP([*channels, k], act=None, norm=None)
+        self.dropout = dropout
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        self.mlp.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> SparseDMoNOutput:
+        """Return assignment, coarse graph and losses."""
+        check_features(x)
+        if x.shape[1] != self.mlp.in_channels:
+            raise ValueError(f"x must have {self.mlp.in_channels} columns, got {x.shape[1]}")
+        edge_index, edge_weight, _ = undirected_edges(edge_index, edge_weight, len(x))
+        if batch is not None:
+            check_batch(batch, edge_index, len(x))
+        scores = dropout(self.mlp(x), self.dropout, training=self.training)
+        c = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
+        with torch.autocast(x.device.type, enabled=False):
+            coarse_x = [part.T @ rows for part, rows in split_graphs(batch, c, x.to(c.dtype))]
+            coarse_index, coarse_weight = _coarse_edges(edge_index, edge_weight, c, batch)
+            losses = DMoNLosses(
+                modularity_loss(edge_index, edge_weight, c, collapse=0, batch=batch),
+                orthogonality_loss(c, batch),
+                collapse_loss(c, batch),
+            )
+        number = torch.arange(len(coarse_x), device=x.device).repeat_interleave(c.shape[1])
+        return SparseDMoNOutput(
+            c,
+            selu(torch.cat(coarse_x)),
+            coarse_index,
+            coarse_weight,
+            losses,
+            None if batch is None else number,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.mlp.in_channels}, k={self.mlp.out_channels})"
+
+
+def _coarse_edges(
+    edge_index: Tensor, edge_weight: Tensor, c: Tensor, batch: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    row, col = edge_index
+    k = c.shape[1]
+    product = _Adjacency.apply(edge_weight.to(c.dtype), c, row, col, len(c))
+    a = torch.stack([part.T @ rows for part, rows in split_graphs(batch, c, product)])
+    a = _off_diagonal(a)
+    degree = a.sum(2, keepdim=True)
+    root = degree.where(degree > 0, 1).sqrt()
+    a = _off_diagonal(a / root / root.mT)
+    graph, first, second = (a.detach() > 0).nonzero().unbind(1)
+    return torch.stack([graph * k + first, graph * k + second]), a[graph, first, second]
+
+
+def _off_diagonal(a: Tensor) -> Tensor:
+    """What is off the diagonal, symmetric to the last bit."""
+    upper = a.triu(1)
+    return upper + upper.mT
