@@ -95,11 +95,11 @@ def entropy(runs: pd.DataFrame) -> Figure | None:
             at, line, rest = classes * 1.03**number, mine & joined, mine & ~joined
             interval_line(ax, at[line], values[line], method, number)
             ax.plot(at[rest], values[rest], **style(number) | {"markerfacecolor": "none"})
-        ax.set(xscale="log", xlabel="classes", title=title, ylim=(0, 1.03))
+        ax.set(xscale="log", xlabel="classes", title=title)
+        ax.set_ylim(0, 3 if measure == "own_class" else 1.03)
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
         ax.minorticks_off()
         ax.grid(alpha=0.3)
-    panels[-1].set_ylim(0, None)
     panels[-1].axhline(1, color="0.5", linewidth=0.8)
     others = ", ".join(runs.loc[~joined, "task"].unique())
     title = f"Attention after training, mean and 95 % Student-t interval over {runs['seed'].nunique()} seeds"
