@@ -15,9 +15,7 @@ from pyg_relational.ops.undirected import undirected_edges
 
 Array = NDArray[Any]
 
-_WEAK = (
-    1e-8  # entries of the normalised adjacency below this join nothing: eigenvalues could not tell
-)
+_WEAK = 1e-8  # weaker entries of the normalised adjacency join nothing: no eigenvalue shows them
 _DENSE = 1024  # nodes up to which a dense eigensolver is as fast
 
 
@@ -39,9 +37,9 @@ def spectral(
     :math:`D^{-1/2} U` of `Shi and Malik <https://doi.org/10.1109/34.868688>`_ (2000); then k-means, best of 10 runs.
 
     Connected components share the eigenvalue 1, where an eigensolver gives mixtures. So each component's eigenvectors
-    are computed apart, and the :math:`k` largest eigenvalues of all are taken, at ties those of the larger component.
-    With more components than :math:`k`, the :math:`k` largest are the clusters. Nodes without eigenvector, those of
-    smaller components and isolated ones, join the largest cluster. Self-loops are left out, and edges so weak
+    are computed apart, and the :math:`k` largest eigenvalues of all are taken. With more
+    components than :math:`k`, the :math:`k` largest are the clusters. Nodes without eigenvector, those of smaller
+    components and isolated ones, join the largest cluster. Self-loops are left out, and edges so weak
     (:math:`w_{ij} \leq 10^{-8} \sqrt{d_i d_j}`) that no eigenvalue shows them. Runs on the CPU.
 
     Args:
@@ -116,7 +114,6 @@ def _embedding(adjacency: Any, k: int, min_size: int, seed: int) -> Array:
         nodes = np.flatnonzero(component == c)
         most = min(k - len(largest) + 1, len(nodes))
         values, vectors = _top_eigenvectors(adjacency[nodes][:, nodes], most, seed)
-        values[0] = 1
         found += [(-value, nodes, v) for value, v in zip(values, vectors.T, strict=True)]
     embedding = np.zeros((len(component), k))
     for column, (_, nodes, v) in enumerate(sorted(found, key=lambda pair: pair[0])[:k]):

@@ -4,8 +4,7 @@ import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.cluster import SpectralClustering
-from sklearn.metrics import adjusted_rand_score
+from sklearn.cluster import KMeans, SpectralClustering
 
 from pyg_relational.cluster import spectral
 from pyg_relational.cluster.spectral import (
@@ -13,7 +12,8 @@ from pyg_relational.cluster.spectral import (
     _normalized_adjacency,
     _top_eigenvectors,
 )
-from pyg_relational.datasets import PenDigits
+from pyg_relational.datasets import COIL20, PenDigits
+from pyg_relational.metrics import ari, clustering_accuracy, nmi
 from pyg_relational.ops import both_directions
 from pyg_relational.transforms import knn_graph
 from tests.graphs import graphs, union
@@ -31,10 +31,6 @@ def planted(sizes, inside=0.5, across=0.02, seed=0):
     return both_directions(pairs, len(y))[0], y
 
 
-def agreement(a, b):
-    return adjusted_rand_score(a.numpy(), b.numpy())
-
-
 @pytest.mark.parametrize("row_normalize", [True, False])
 def test_finds_planted_groups_as_sklearn_does_whatever_the_order(row_normalize):
     edge_index, y = planted([60, 30, 40, 20])
@@ -42,10 +38,29 @@ def test_finds_planted_groups_as_sklearn_does_whatever_the_order(row_normalize):
     assert cluster.equal(y)
     a = torch.zeros(150, 150).index_put(tuple(edge_index), torch.tensor(1.0))
     theirs = SpectralClustering(4, affinity="precomputed", random_state=0).fit_predict(a.numpy())
-    assert agreement(cluster, torch.from_numpy(theirs)) == 1
+    assert ari(cluster, torch.from_numpy(theirs).long()) == 1
     mixed = torch.randperm(150, generator=torch.Generator().manual_seed(1))
     moved = spectral(mixed.argsort()[edge_index], None, 4, row_normalize=row_normalize)
-    assert agreement(moved, y[mixed]) == 1
+    assert ari(moved, y[mixed]) == 1
+
+
+@pytest.mark.parametrize("row_normalize", [True, False])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_equals_the_literal_form(row_normalize, seed):
+    edge_index, _ = planted([50, 30, 20], across=0.1, seed=seed)
+    own = torch.rand(100, generator=torch.Generator().manual_seed(seed)).double() ** 4 + 0.01
+    weight = own[edge_index[0]] * own[edge_index[1]]
+    w = dense_weights(edge_index, weight, 100)
+    d = w.sum(1)
+    u = torch.linalg.eigh(w / (d[:, None] * d).sqrt()).eigenvectors[:, -4:].flip(1)
+    both = u / u.norm(dim=1, keepdim=True), u / d.sqrt()[:, None]
+    literal, other = (
+        torch.from_numpy(KMeans(4, n_init=10, random_state=seed).fit_predict(x)).long()
+        for x in (both if row_normalize else both[::-1])
+    )
+    cluster = spectral(edge_index, weight, 4, row_normalize=row_normalize, seed=seed)
+    assert ari(cluster, literal) == 1
+    assert ari(cluster, other) < 1
 
 
 @settings(deadline=None, max_examples=40)
@@ -119,9 +134,12 @@ def test_isolated_nodes_and_loops():
     n = len(y) + 3
     loops = torch.stack([torch.arange(n)] * 2)
     weight = torch.cat([torch.ones(edge_index.shape[1]), torch.full((n,), 5.0)])
-    cluster = spectral(torch.cat([edge_index, loops], 1), weight, 2)
+    looped = torch.cat([edge_index, loops], 1)
+    cluster = spectral(looped, weight, 2)
     assert cluster[:-3].equal(y)
     assert cluster[-3:].eq(1).all()
+    _, degree = _normalized_adjacency(looped, weight, n)
+    assert (degree == edge_index[0].bincount(minlength=n).numpy()).all()
 
 
 def test_same_seed_same_result_and_random_state_is_left_alone():
@@ -137,13 +155,19 @@ def test_pendigits(dataset_root):
     edge_index, weight = knn_graph(x, 10)
     a = scipy.sparse.csr_array((weight, edge_index), shape=(len(y), len(y)))
     assert scipy.sparse.csgraph.connected_components(a)[0] == 2
-    matched = {}
-    for min_size in (2, 75):
-        cluster = spectral(edge_index, weight, 10, min_size=min_size)
-        matched[min_size] = agreement(cluster, y)
-        assert len(cluster.unique()) == 10
-    assert matched[2] > 0.7
-    assert matched[75] > 0.78  # the component of 24 has no cluster to itself
+    found = [spectral(edge_index, weight, 10, min_size=m) for m in (2, 75)]
+    assert all(len(cluster.unique()) == 10 for cluster in found)
+    accuracy = [clustering_accuracy(y, cluster) for cluster in found]
+    assert accuracy == pytest.approx([0.822, 0.893], abs=0.01)  # 24 rows hold a cluster, or not
+
+
+def test_coil20_whose_graph_falls_apart(tmp_path, raw_root, monkeypatch):
+    monkeypatch.setenv("PYG_RELATIONAL_RAW", str(raw_root))
+    data = COIL20(tmp_path)[0]
+    edge_index, weight = knn_graph(data.x.flatten(1), 10)
+    cluster = spectral(edge_index, weight, 20)
+    assert clustering_accuracy(data.y, cluster) == pytest.approx(0.784, abs=0.02)
+    assert nmi(data.y, cluster) == pytest.approx(0.914, abs=0.01)
 
 
 @pytest.mark.parametrize(
