@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.loss.per_graph import graph_mean
+from pyg_relational.nn.loss.per_graph import graph_products, graph_sizes, mean_of_present
 from pyg_relational.ops.checks import check_features
 
 
@@ -34,7 +34,15 @@ def collapse_loss(assignment: Tensor, batch: Tensor | None = None) -> Tensor:
         >>> collapse_loss(torch.eye(4)), collapse_loss(torch.eye(4)[[0, 0]])
         (tensor(0.), tensor(1.))
     """
-    return graph_mean(_collapse, batch, _checked(assignment))
+    c = _checked(assignment)
+    if batch is None:
+        total, size = c.sum(0, keepdim=True), torch.full((1,), len(c), device=c.device)
+    else:
+        size = graph_sizes(batch, len(c))
+        total = c.new_zeros(len(size), c.shape[1], dtype=torch.float64)
+        total = total.index_add(0, batch, c.double()).to(c.dtype)
+    length = torch.linalg.vector_norm(total / size[:, None].clamp(min=1), dim=1)
+    return mean_of_present(math.sqrt(c.shape[1]) * length - (size > 0).to(c.dtype), batch)
 
 
 def orthogonality_loss(assignment: Tensor, batch: Tensor | None = None) -> Tensor:
@@ -64,7 +72,11 @@ def orthogonality_loss(assignment: Tensor, batch: Tensor | None = None) -> Tenso
     """
     c = _checked(assignment)
     with torch.autocast(c.device.type, enabled=False):
-        return graph_mean(_orthogonality, batch, c)
+        product = graph_products(batch, c, c)
+        norm = torch.linalg.matrix_norm(product, keepdim=True)
+        target = torch.eye(c.shape[1], dtype=c.dtype, device=c.device) / math.sqrt(c.shape[1])
+        distance = torch.linalg.matrix_norm(product / norm.where(norm > 0, 1) - target)
+        return mean_of_present(distance, batch)
 
 
 def _checked(assignment: Tensor) -> Tensor:
@@ -74,18 +86,3 @@ def _checked(assignment: Tensor) -> Tensor:
             f"assignment must have at least one column, got shape {list(assignment.shape)}"
         )
     return assignment.to(torch.promote_types(assignment.dtype, torch.float32))
-
-
-def _collapse(c: Tensor) -> Tensor:
-    if not len(c):
-        return c.sum()
-    length: Tensor = torch.linalg.vector_norm(c.mean(0))
-    return math.sqrt(c.shape[1]) * length - 1
-
-
-def _orthogonality(c: Tensor) -> Tensor:
-    product = c.T @ c
-    norm = torch.linalg.vector_norm(product)
-    target = torch.eye(len(product), dtype=c.dtype, device=c.device) / math.sqrt(len(product))
-    distance: Tensor = torch.linalg.vector_norm(product / norm.where(norm > 0, 1) - target)
-    return distance

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
-from pyg_relational.nn.loss.per_graph import check_weights
+from pyg_relational.nn.loss.per_graph import check_weights, mean_of_present
 from pyg_relational.ops import modularity
 from pyg_relational.ops.checks import check_features
 
@@ -62,10 +62,7 @@ def modularity_loss(
     check_features(assignment, "assignment")
     check_weights(collapse=collapse, orthogonality=orthogonality)
     q = modularity(edge_index, edge_weight, assignment, resolution, batch=batch)
-    if batch is not None:
-        present = batch.bincount(minlength=1) > 0
-        q = (q * present).sum() / present.sum().clamp(min=1)
-    loss = -q
+    loss = -mean_of_present(q, batch)
     if collapse:
         loss = loss + collapse * collapse_loss(assignment, batch)
     if orthogonality:

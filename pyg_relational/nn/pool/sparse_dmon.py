@@ -9,7 +9,7 @@ from torch_geometric.nn import MLP
 
 from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
 from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.nn.loss.per_graph import split_graphs
+from pyg_relational.nn.loss.per_graph import graph_products
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.edge_dot import _Adjacency
 from pyg_relational.ops.undirected import check_batch, undirected_edges
@@ -115,8 +115,11 @@ class SparseDMoN(nn.Module):
         scores = dropout(self.mlp(x), self.dropout, training=self.training)
         c = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
         with torch.autocast(x.device.type, enabled=False):
-            coarse_x = [part.T @ rows for part, rows in split_graphs(batch, c, x.to(c.dtype))]
-            coarse_index, coarse_weight = _coarse_edges(edge_index, edge_weight, c, batch)
+            weight = edge_weight.to(c.dtype)
+            ac = _Adjacency.apply(weight, c, edge_index[0], edge_index[1], len(c))
+            product = graph_products(batch, c, torch.cat([ac, x.to(c.dtype)], dim=1))
+            coarse_a, coarse_x = product.split([c.shape[1], x.shape[1]], dim=2)
+            coarse_index, coarse_weight = _normalized_edges(coarse_a)
             losses = DMoNLosses(
                 modularity_loss(edge_index, edge_weight, c, collapse=0, batch=batch),
                 orthogonality_loss(c, batch),
@@ -125,7 +128,7 @@ class SparseDMoN(nn.Module):
         number = torch.arange(len(coarse_x), device=x.device).repeat_interleave(c.shape[1])
         return SparseDMoNOutput(
             c,
-            selu(torch.cat(coarse_x)),
+            selu(coarse_x.flatten(0, 1)),
             coarse_index,
             coarse_weight,
             losses,
@@ -136,13 +139,9 @@ class SparseDMoN(nn.Module):
         return f"{type(self).__name__}({self.mlp.in_channels}, k={self.mlp.out_channels})"
 
 
-def _coarse_edges(
-    edge_index: Tensor, edge_weight: Tensor, c: Tensor, batch: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    row, col = edge_index
-    k = c.shape[1]
-    product = _Adjacency.apply(edge_weight.to(c.dtype), c, row, col, len(c))
-    a = torch.stack([part.T @ rows for part, rows in split_graphs(batch, c, product)])
+def _normalized_edges(a: Tensor) -> tuple[Tensor, Tensor]:
+    """Edges of the graphs ``[B, k, k]``, without loops, symmetrically normalised."""
+    k = a.shape[1]
     a = _off_diagonal(a)
     degree = a.sum(2, keepdim=True)
     root = degree.where(degree > 0, 1).sqrt()

@@ -44,6 +44,13 @@ def test_neighbors_that_cannot_agree_have_a_finite_loss(dtype):
     assert torch.autograd.grad(loss, c)[0].isfinite().all()
 
 
+def test_neighbors_with_an_empty_cluster_have_a_finite_gradient():
+    c = torch.eye(3)[[0, 0, 1, 1]].requires_grad_()
+    loss = neighbor_consistency_loss(c, torch.tensor([[1], [0], [3], [2]]), entropy_weight=1)
+    torch.testing.assert_close(loss, -torch.tensor(2.0).log())
+    assert torch.autograd.grad(loss, c)[0].isfinite().all()
+
+
 def test_no_node_has_loss_zero():
     c = torch.rand(0, 2, requires_grad=True)
     loss = neighbor_consistency_loss(c, torch.empty((0, 3), dtype=torch.int64))
