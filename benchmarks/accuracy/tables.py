@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.accuracy.attention import attention_at
 from benchmarks.accuracy.store import Row
 
 METRICS = {
@@ -24,8 +23,9 @@ MEASURES = {
     "entropy": "entropy",
     "entropy_of_mean": "entropy of the mean",
     "own_class": "to the own class",
+    "inter_class_similarity": "inter-class cos",
+    "effective_rank": "effective rank",
 }
-SPREAD = {"inter_class_similarity": "proxy cos", "effective_rank": "proxy rank"}
 CONFIDENCE = 0.95
 
 
@@ -120,20 +120,18 @@ def attacks(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def relations(rows: Sequence[Row]) -> pd.DataFrame:
-    """What attention and proxies do: mean over seeds, attention's entropy at the start, middle and end of training."""
-    groups: dict[tuple[str, str], list[Any]] = {}
+    """What attention and its sets do: mean over seeds, attention's entropy at the start, middle and end of training."""
+    made: dict[tuple[str, str, str], list[Any]] = {}
     for row in (row for row in rows if row["stage"] == "test" and "relations" in row):
-        groups.setdefault((row["task"], row["method"]), []).append(row["relations"])
+        for name, measures in row["relations"]["sets"].items():
+            made.setdefault((row["task"], row["method"], name), []).append(measures)
     lines = []
-    for (task, method), made in groups.items():
-        line = {"task": task, "method": method}
+    for (task, method, name), runs in made.items():
+        line = {"task": task, "method": method, "set": name}
         for measure, title in MEASURES.items():
-            values = [at for one in made if (at := attention_at(one, measure)) is not None]
-            means = [f"{value:.3f}" for value in np.mean(values, axis=0)] if values else [""]
-            line[title] = ", ".join(means) if measure == "entropy" else means[-1]
-        for measure, title in SPREAD.items():
-            ends = [one["sets"]["proxies"][measure][-1] for one in made if "proxies" in one["sets"]]
-            line[title] = f"{np.mean(ends):.3g}" if ends else ""
+            means = np.mean([run[measure] for run in runs], axis=0) if measure in runs[0] else []
+            shown = means if measure == "entropy" else means[-1:]
+            line[title] = ", ".join(f"{mean:.3f}" for mean in shown)
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -189,9 +187,9 @@ NOTE = (
 )
 
 RELATIONS_NOTE = (
-    "Attention of test samples to proxies, or to anchors where there are none, mean over seeds: entropy, as a share "
-    "of the largest, of a sample's attention at the start, in the middle and at the end of training, and of the mean "
-    "over samples; attention to the own class. Cosine between proxies of different classes, and their effective rank:"
+    "Attention of test samples, mean over seeds: entropy, as a share of the largest, of a sample's attention at the "
+    "start, in the middle and at the end of training, and of the mean over samples; attention to the own class. Of "
+    "the set itself, cosine between classes and effective rank:"
 )
 
 

@@ -96,15 +96,17 @@ def test_the_report_tells_attention_at_the_three_stages_and_the_end_of_the_rest(
     rows += [
         row("digits", "CNN2GNN", s, 3, v) for s, v in enumerate([(1, 0.8, 0.5), (1, 0.6, 0.3)])
     ]
-    (line,) = relations(rows).to_dict("records")
-    assert line == {
+    anchors, proxies = relations(rows).to_dict("records")
+    assert anchors["set"] == "anchors"
+    assert proxies == {
         "task": "digits",
         "method": "CNN2GNN",
+        "set": "proxies",
         "entropy": "1.000, 0.700, 0.400",
         "entropy of the mean": "0.400",
         "to the own class": "0.400",
-        "proxy cos": "-0.25",
-        "proxy rank": "3.5",
+        "inter-class cos": "-0.250",
+        "effective rank": "3.500",
     }
     assert "Attention of test samples" in report(rows)
     assert "Attention of test samples" not in report(rows[:1])
@@ -112,5 +114,5 @@ def test_the_report_tells_attention_at_the_three_stages_and_the_end_of_the_rest(
     for measures in pooled["relations"]["sets"].values():
         for name in ("entropy", "entropy_of_mean", "own_class"):
             del measures[name]
-    (line,) = relations([pooled]).to_dict("records")
-    assert (line["entropy"], line["proxy rank"]) == ("", "3.5")
+    line = relations([pooled]).to_dict("records")[1]
+    assert (line["entropy"], line["effective rank"]) == ("", "3.500")
