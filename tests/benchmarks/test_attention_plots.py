@@ -48,8 +48,10 @@ def probes(tmp_path):
 
 def test_attention_has_a_line_for_each_method_that_has_it(probes):
     runs = frame([row("digits", "baseline", 0), row("digits", "CNN2GNN", 0, 3)])
-    panels = attention(runs, [probes]).axes[:3]
-    assert [ax.get_title() for ax in panels] == [f"{stage} of training" for stage in STAGES]
+    panels = attention(runs, [probes]).axes[:4]
+    titles = [f"{stage} of training" for stage in STAGES]
+    assert [ax.get_title() for ax in panels] == [*titles, "end of training, anchors"]
+    np.testing.assert_allclose(panels[3].get_images()[0].get_array(), np.full((3, 3), 1 / 3))
     np.testing.assert_allclose(panels[1].get_images()[0].get_array(), np.eye(3) / 2)
     assert panels[0].get_images()[0].get_clim() == (0, 1)
     assert attention(runs[:1], [probes]) is None

@@ -327,7 +327,7 @@ def test_memory_is_that_of_a_few_distance_matrices(mining):
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, mining], capture_output=True, text=True, check=True
     )
-    assert 4 < float(done.stdout) < 64  # MiB; one 1024 x 1000 float32 is 4, all triplets are 38,000
+    assert 4 < float(done.stdout) < 96  # MiB; one 1024 x 1000 float32 is 4, all triplets are 38,000
 
 
 def work(rank: int, folder: str, sizes: list[int], mining: str) -> None:
