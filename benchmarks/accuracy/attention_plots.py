@@ -33,7 +33,8 @@ def embeddings(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
     if not probes or max(len(probe["images_y"].unique()) for probe in probes.values()) > SHOWN:
         return None
     figure, panels = _stages(probes)
-    for line, probe in zip(panels, probes.values(), strict=True):
+    for line, (method, probe) in zip(panels, probes.items(), strict=True):
+        line[0].set_ylabel(method)
         for ax, stage in zip(line, STAGES, strict=True):
             names = [n for n in ("images", "anchors", "proxies") if f"{n}_y" in probe]
             sets = {n: (probe[f"{n}_{stage}"].float(), probe[f"{n}_y"]) for n in names}
@@ -48,22 +49,34 @@ def embeddings(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
 
 
 def attention(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
-    """Attention of each class of samples to each class of proxies over training, one line a method; None without."""
+    """Attention of each class of samples to each class of proxies over training, one line a method; None without.
+
+    With anchors beside the proxies, a last column shows what they get.
+    """
     probes = _attention_probes(runs, folders)
     if not probes:
         return None
-    figure, panels = _stages(probes)
-    for line, probe in zip(panels, probes.values(), strict=True):
+    both = any(
+        "attention_anchors_end" in p and "attention_proxies_end" in p for p in probes.values()
+    )
+    figure, panels = _stages(probes, ["end of training, anchors"] if both else [])
+    for line, (method, probe) in zip(panels, probes.items(), strict=True):
         name = attended(key.split("_")[1] for key in probe if key.startswith("attention_"))
-        made = [probe[f"attention_{name}_{stage}"].float() for stage in STAGES]
-        vmax = max(matrix.nan_to_num(0).max().item() for matrix in made)
-        for ax, matrix in zip(line, made, strict=True):
-            attention_matrix(matrix, ax, vmax=vmax)
+        shown = [f"attention_{name}_{stage}" for stage in STAGES]
+        shown += ["attention_anchors_end"] if name == "proxies" else [""] * both
+        made = {key: probe[key].float() for key in shown if key in probe}
+        vmax = max(matrix.nan_to_num(0).max().item() for matrix in made.values())
+        for ax, key in zip(line, shown[: len(line)], strict=True):
+            if key not in made:
+                ax.set_axis_off()
+                continue
+            attention_matrix(made[key], ax, vmax=vmax)
+            ax.set_xlabel("class of anchors" if "anchors" in key else "class of proxies")
             ax.tick_params(labelsize=7)
             ax.label_outer()
-        what = "proxies and anchors" if name == "joint" else name
-        figure.colorbar(line[0].get_images()[0], ax=line, label=f"attention to {what}")
-    classes = len(made[0])
+        line[0].set_ylabel(f"{method}\n\nclass of samples")
+        figure.colorbar(line[0].get_images()[0], ax=line, label="attention")
+    classes = len(made[shown[0]])
     figure.suptitle(
         f"{runs['task'].iloc[0]}: mean attention by class, first seed; uniform is 1/{classes} = {1 / classes:.3g}"
     )
@@ -107,16 +120,15 @@ def entropy(runs: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _stages(probes: dict[str, dict[str, torch.Tensor]]) -> tuple[Figure, NDArray[Any]]:
-    """A figure with a line for each method and a column for each stage of training."""
-    figure = new_figure(10.5, 0.8 + 3.2 * len(probes))
-    panels = figure.subplots(len(probes), len(STAGES), squeeze=False)
-    for ax, stage in zip(panels[0], STAGES, strict=True):
-        ax.set_title(f"{stage} of training", fontsize=10)
-    for ax, method in zip(panels[:, 0], probes, strict=True):
-        ax.annotate(
-            method, (-0.2, 0.5), xycoords="axes fraction", rotation=90, ha="right", va="center"
-        )
+def _stages(
+    probes: dict[str, dict[str, torch.Tensor]], more: Sequence[str] = ()
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure with a line for each method and a column for each stage of training, and ``more``."""
+    titles = [*(f"{stage} of training" for stage in STAGES), *more]
+    figure = new_figure(3.5 * len(titles), 0.8 + 3.2 * len(probes))
+    panels = figure.subplots(len(probes), len(titles), squeeze=False)
+    for ax, title in zip(panels[0], titles, strict=True):
+        ax.set_title(title, fontsize=10)
     return figure, panels
 
 

@@ -21,6 +21,7 @@ from pyg_relational.metrics import class_similarity
 from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
 
 CURVES = {"loss": "training loss (each method's own)", "train_accuracy": "training accuracy (%)"}
+WIDE = 20  # percentage points, from which differences are drawn on a logarithmic scale beyond 1
 RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
 CURVES |= {"test_accuracy": "test accuracy (%)"}
 
@@ -72,6 +73,9 @@ def accuracy(runs: pd.DataFrame) -> Figure:
                 pair = compare(of_task, task, method, present[0], "accuracy")
                 half = 0.0 if pair.n < 2 else 100 * (pair.high - pair.mean)
                 right.errorbar(100 * pair.mean, line, xerr=half, capsize=3, **marks)
+    if np.ptp(right.get_xlim()) > WIDE:
+        right.set_xscale("symlog", linthresh=1)
+        right.xaxis.set_major_formatter("{x:g}")
     right.axvline(0, color="black", linewidth=0.8)
     left.set_yticks(range(len(tasks)), tasks)
     left.set_ylim(len(tasks) - 0.5, -0.5)
