@@ -135,7 +135,7 @@ def embedding_map(
     nothing.
 
     Args:
-        sets: By name, features and the class of each row; at most three: dots, squares and stars.
+        sets: By name, features and the class of each row; at most three: dots, squares and stars. One may be empty.
         ax: Where to draw. Default: the axes of a new figure.
         seed: Of t-SNE. (default: 0)
 
@@ -170,7 +170,7 @@ def embedding_map(
     method = "exact" if len(rows) < 1000 else "barnes_hut"  # exact is faster there
     tsne = TSNE(perplexity=min(30, (len(rows) - 1) / 3), random_state=seed, method=method)
     places = tsne.fit_transform(rows.cpu().numpy())
-    classes = 1 + max(int(y.max()) for _, y in sets.values())
+    classes = 1 + max(int(y.max()) for _, y in sets.values() if len(y))
     colours = colormaps["tab10" if classes <= 10 else "turbo"].resampled(classes)
     start = 0
     for (name, (x, y)), (marker, size, edge) in zip(sets.items(), _MARKS, strict=False):
@@ -272,7 +272,8 @@ def _mark_classes(axes: "Axes", y: Tensor, lines: bool) -> None:
     for end in ends[:-1].tolist() if lines else ():
         axes.axhline(end - 0.5, color="white", linewidth=0.5)
         axes.axvline(end - 0.5, color="white", linewidth=0.5)
-    step = math.ceil(len(classes) / _CLASS_LABELS)
+    fitting = _CLASS_LABELS if len(classes) <= 100 else _CLASS_LABELS // 2  # of three digits
+    step = math.ceil(len(classes) / fitting)
     centres = (ends - counts / 2 - 0.5)[::step].tolist()
     names = [str(c) for c in classes[::step].tolist()]
     axes.set_xticks(centres, names)

@@ -32,13 +32,14 @@ def embeddings(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
     probes = _attention_probes(runs, folders)
     if not probes or max(len(probe["images_y"].unique()) for probe in probes.values()) > SHOWN:
         return None
+    names = [
+        n for n in ("images", "anchors", "proxies") if any(f"{n}_y" in p for p in probes.values())
+    ]
     figure, panels = _stages(probes)
     for line, (method, probe) in zip(panels, probes.items(), strict=True):
         line[0].set_ylabel(method)
         for ax, stage in zip(line, STAGES, strict=True):
-            names = [n for n in ("images", "anchors", "proxies") if f"{n}_y" in probe]
-            sets = {n: (probe[f"{n}_{stage}"].float(), probe[f"{n}_y"]) for n in names}
-            embedding_map(sets, ax)
+            embedding_map({name: _set(probe, name, stage) for name in names}, ax)
     classes = 1 + int(probe["images_y"].max())
     text = f"{runs['task'].iloc[0]}: t-SNE of {len(probe['images_y'])} test samples, coloured by {classes} classes"
     legend(figure, panels[0, 0], text)
@@ -130,6 +131,15 @@ def _stages(
     for ax, title in zip(panels[0], titles, strict=True):
         ax.set_title(title, fontsize=10)
     return figure, panels
+
+
+def _set(
+    probe: dict[str, torch.Tensor], name: str, stage: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features and classes; none of a set that the method has not, so that others keep their marks."""
+    images = probe[f"images_{stage}"].float()
+    x = probe.get(f"{name}_{stage}", images[:0]).float()
+    return x, probe.get(f"{name}_y", probe["images_y"][:0])
 
 
 def _attention_probes(

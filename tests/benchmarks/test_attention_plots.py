@@ -66,6 +66,18 @@ def test_embeddings_show_images_anchors_and_proxies(probes):
     assert embeddings(runs, [probes / "elsewhere"]) is None
 
 
+def test_proxies_keep_their_mark_beside_methods_with_anchors(probes):
+    path = probes / "probes" / "digitsCNN2GNN0.npz"
+    with np.load(path) as kept:
+        arrays = {name: kept[name] for name in kept.files if "anchors" not in name}
+    np.savez(path.with_name("digitsproxies0.npz"), **arrays)
+    runs = frame([row("digits", "proxies", 0, 3), row("digits", "CNN2GNN", 0, 3)])
+    panels = embeddings(runs, [probes]).axes
+    for ax, anchors in ((panels[0], 0), (panels[3], 3)):
+        assert [c.get_label() for c in ax.collections] == ["images", "anchors", "proxies"]
+        assert [len(c.get_offsets()) for c in ax.collections] == [12, anchors, 3]
+
+
 def test_entropy_joins_tasks_that_differ_in_their_number_of_classes():
     rows = [
         row(f"Gaussian, {classes} classes", "CNN2GNN", seed, classes, (1, 1, value))
