@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from pyg_relational.ops.components import smallest_member
@@ -123,6 +121,9 @@ def _embedding(adjacency: Any, k: int, min_size: int, seed: int) -> Array:
 
 def _top_eigenvectors(s: Any, q: int, seed: int) -> tuple[Array, Array]:
     """The ``q`` largest eigenvalues of a symmetric matrix, in descending order, and their vectors."""
+    import scipy.linalg  # here, as it starts threads
+    from scipy.sparse.linalg import eigsh
+
     n = s.shape[0]
     if n <= _DENSE or q > n // 8:
         values, vectors = scipy.linalg.eigh(s.toarray(), subset_by_index=(n - q, n - 1))
@@ -140,6 +141,8 @@ def _next_eigenvector(
     s: Any, values: Array, vectors: Array, rng: np.random.Generator
 ) -> tuple[Any, Array]:
     """The largest eigenvalue off the given ones: Lanczos may miss copies of a multiple one."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
     n = s.shape[0]
     deflated = LinearOperator(
         s.shape, matvec=lambda x: s @ x - vectors @ ((values + 1) * (vectors.T @ x)), dtype=float

@@ -3,7 +3,6 @@
 from typing import Any
 
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pyg_relational.ops.checks import check_labels
@@ -35,6 +34,7 @@ def clustering_accuracy(y: Tensor, clusters: Tensor) -> float:
         >>> clustering_accuracy(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 2, 5]))
         0.75
     """
+    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     count = contingency_matrix(*_labelled(y, clusters))

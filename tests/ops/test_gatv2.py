@@ -235,11 +235,11 @@ def test_bad_shapes(shapes):
 
 
 GROWTH = """
-import resource, torch
+import torch
 from pyg_relational.nn import ProxyGATv2Conv
 from pyg_relational.ops import gatv2_scores
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(next(s for s in open("/proc/self/status") if s.startswith("VmHWM")).split()[1]) / 1024
 def run(b, p):
     q, k, a = (torch.randn(*s, 4, 64, requires_grad=True) for s in ((b,), (p,), ()))
     gatv2_scores(q, k, a).square().sum().backward()
@@ -252,12 +252,12 @@ print(peak() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is on Linux")
 def test_memory_is_far_below_all_pairs_times_channels():
     done = subprocess.run(
         [sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) < 30  # MiB; 256 x 500 x 4 x 64 float32 are 125
+    assert 1 < float(done.stdout) < 30  # MiB; 256 x 500 x 4 x 64 float32 are 125
 
 
 @pytest.mark.parametrize("device", [CUDA])

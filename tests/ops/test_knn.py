@@ -360,22 +360,24 @@ def test_cosine_needs_no_finite_norms():
 
 
 GROWTH = """
-import resource, torch
+import torch
 from pyg_relational.ops import knn
+def peak():
+    return int(next(s for s in open("/proc/self/status") if s.startswith("VmHWM")).split()[1]) / 1024
 x = torch.randn(12_000, 8)
 x[6_000] = 0
 knn(x[:500], 5, "cosine")
 knn(x[:500], 5)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 knn(x, 5)
 knn(x, 5, "cosine")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(peak() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is on Linux")
 def test_memory_does_not_grow_with_the_square_nor_with_ties():
     done = subprocess.run(
         [sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) < 100  # MiB; 12,000 x 12,000 float32 are 549
+    assert 1 < float(done.stdout) < 100  # MiB; 12,000 x 12,000 float32 are 549
