@@ -1,6 +1,8 @@
 """Partitions of graphs; not differentiable."""
 
+from pyg_relational.cluster.absorb import absorb_small
+from pyg_relational.cluster.consensus import edge_consensus, leiden_partitions
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.cluster.spectral import spectral
 
-__all__ = ["leiden", "spectral"]
+__all__ = ["absorb_small", "edge_consensus", "leiden", "leiden_partitions", "spectral"]

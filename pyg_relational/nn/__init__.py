@@ -25,7 +25,13 @@ from pyg_relational.nn.loss import (
     self_label_loss,
 )
 from pyg_relational.nn.models import CNN2Graph, CNN2GraphOutput
-from pyg_relational.nn.pool import DMoNLosses, SparseDMoN, SparseDMoNOutput
+from pyg_relational.nn.pool import (
+    DMoNLosses,
+    ModularityPruning,
+    PrunedGraph,
+    SparseDMoN,
+    SparseDMoNOutput,
+)
 from pyg_relational.nn.prop import (
     BaseSampler,
     GraphLearningLayer,
@@ -56,6 +62,7 @@ __all__ = [
     "GraphLearningLayer",
     "LaplacePropagation",
     "ModularityLoss",
+    "ModularityPruning",
     "PLaplacePropagation",
     "PoissonPropagation",
     "ProxyAttentionConv",
@@ -63,6 +70,7 @@ __all__ = [
     "ProxyGATv2Conv",
     "ProxyPoolConv",
     "ProxySet",
+    "PrunedGraph",
     "RandomWalkPropagation",
     "SparseDMoN",
     "SparseDMoNOutput",

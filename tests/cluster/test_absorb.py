@@ -1,0 +1,61 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyg_relational.cluster import absorb_small
+from pyg_relational.ops import both_directions
+from tests.graphs import graphs
+
+
+def literal(edge_index, weight, clusters, min_size):
+    """The smallest cluster joins its heaviest neighbour, until none is small and has one."""
+    c = clusters.tolist()
+    while True:
+        size = {a: c.count(a) for a in set(c)}
+        weights = {a: {} for a in size}
+        for i, j, w in zip(*edge_index.tolist(), weight.tolist(), strict=True):
+            if c[i] != c[j]:
+                weights[c[i]][c[j]] = weights[c[i]].get(c[j], 0.0) + w
+        small = sorted((s, a) for a, s in size.items() if s < min_size and weights[a])
+        if not small:
+            return c
+        a = small[0][1]
+        into = max(weights[a], key=lambda b: (weights[a][b], -b))
+        c = [into if b == a else b for b in c]
+
+
+def same_partition(a, b):
+    pairs = set(zip(a, b, strict=True))
+    return len(pairs) == len(set(a)) == len(set(b))
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.data())
+def test_equals_the_literal_loop(graph, data):
+    edge_index, n = graph.edge_index, len(graph.y)
+    i, j = edge_index
+    weight = 1.0 + ((i + j) * 7919 + i * j * 104729) % 101 / 16  # the same in both directions
+    clusters = torch.tensor(data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
+    clusters = clusters.unique(return_inverse=True)[1]
+    min_size = data.draw(st.integers(0, n + 1))
+    ours = absorb_small(edge_index, weight.double(), clusters, min_size)
+    assert same_partition(ours.tolist(), literal(edge_index, weight, clusters, min_size))
+
+
+def test_a_cluster_without_edges_to_others_stays():
+    edges, _ = both_directions(torch.tensor([[0], [1]]), 3)
+    assert absorb_small(edges, None, torch.tensor([0, 0, 1]), 5).tolist() == [0, 0, 1]
+
+
+def test_weights_decide():
+    edges, _ = both_directions(torch.tensor([[0, 1], [1, 2]]), 3)
+    for heavy, expected in ((2.0, [0, 0, 1]), (0.5, [0, 1, 1])):
+        weight = torch.where((edges == 0).any(0), heavy, 1.0)
+        got = absorb_small(edges, weight, torch.tensor([0, 1, 2]), 1.5)
+        assert got.tolist() == expected or got.unique().numel() == 1
+
+
+def test_bad_clusters():
+    with pytest.raises(TypeError, match="clusters must be int64"):
+        absorb_small(torch.tensor([[0, 1], [1, 0]]), None, torch.zeros(2), 1)

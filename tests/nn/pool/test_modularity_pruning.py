@@ -1,0 +1,112 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyg_relational.metrics import clustering_accuracy
+from pyg_relational.nn import ModularityPruning
+from pyg_relational.nn.pool.modularity_pruning import between_farthest
+from pyg_relational.ops import modularity
+from pyg_relational.transforms import knn_graph
+
+
+def blobs(n=120, distance=5.0, seed=0):
+    torch.manual_seed(seed)
+    y = torch.arange(n) % 3
+    return torch.randn(n, 2) + distance * torch.tensor([[0.0, 0], [1, 0], [0, 1]])[y], y
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 12), st.integers(1, 5), st.integers(0, 9999))
+def test_between_farthest_is_the_definition(n, k, seed):
+    torch.manual_seed(seed)
+    x, clusters = torch.randn(n, 3), torch.randint(k, (n,))
+    edges = torch.randint(n, (2, 20))
+    centroid = {c: x[clusters == c].mean(0) for c in clusters.tolist()}
+    farthest = {
+        c: max(centroid, key=lambda d, c=c: float((centroid[c] - centroid[d]).norm()))
+        for c in centroid
+    }
+    pairs = [(clusters[i].item(), clusters[j].item()) for i, j in edges.T.tolist()]
+    expected = [a != b and (farthest[a] == b or farthest[b] == a) for a, b in pairs]
+    assert between_farthest(x, edges, clusters).tolist() == expected
+
+
+def test_farthest_drops_what_the_definition_says_in_its_first_step():
+    x, _ = blobs(distance=1.0)
+    edges, weight = knn_graph(x, 20)
+    clusters = (3 * torch.atan2(x[:, 1], x[:, 0]) / 3.1416 + 3).long().clamp(0, 5)
+    pruned = ModularityPruning(3, "farthest", clustering=lambda *_: clusters, max_iter=2)(
+        x, edges, weight
+    )
+    apart = between_farthest(x, edges, clusters)
+    assert apart.any()
+    left = pruned.history[-1].edges
+    assert left == int((~apart).sum()) // 2
+    assert pruned.history[0].modularity == pytest.approx(
+        modularity(edges, weight, clusters).item(), abs=1e-6
+    )
+    # the clusters stay, so modularity does not rise: the graph before the second step is given back
+    assert pruned.edge_index.shape[1] == edges.shape[1]
+    assert len(pruned.history) == 2
+
+
+@pytest.mark.parametrize("rule", ["consensus", "farthest"])
+def test_clusters_apart_are_found_and_the_result_is_an_undirected_part_of_the_graph(rule):
+    x, y = blobs()
+    edges, weight = knn_graph(x, 10)
+    pruned = ModularityPruning(3, rule)(x, edges, weight)
+    assert clustering_accuracy(y, pruned.clusters) > 0.95
+    given = {tuple(e): w for e, w in zip(edges.T.tolist(), weight.tolist(), strict=True)}
+    left = {
+        tuple(e): w
+        for e, w in zip(pruned.edge_index.T.tolist(), pruned.edge_weight.tolist(), strict=True)
+    }
+    assert all(e in given and w <= given[e] + 1e-6 for e, w in left.items())
+    assert all(left[b, a] == w for (a, b), w in left.items())
+
+
+def test_consensus_drops_edges_between_classes():
+    x, y = blobs(300, distance=2.5)
+    edges, weight = knn_graph(x, 10)
+    pruned = ModularityPruning(3, power=3.0)(x, edges, weight)
+    share = lambda e, w: (w * (y[e[0]] != y[e[1]])).sum() / w.sum()  # noqa: E731
+    assert share(pruned.edge_index, pruned.edge_weight) < share(edges, weight)
+
+
+def test_weights_carry_gradient_and_the_same_seed_gives_the_same():
+    x, _ = blobs(60)
+    x.requires_grad_()
+    edges, weight = knn_graph(x, 5)
+    pruned, again = (ModularityPruning(3, seed=1)(x, edges, weight) for _ in range(2))
+    assert torch.equal(pruned.edge_weight, again.edge_weight)
+    assert torch.equal(pruned.clusters, again.clusters)
+    pruned.edge_weight.sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_one_cluster_drops_nothing_by_the_farthest_rule():
+    x, _ = blobs(30)
+    edges, weight = knn_graph(x, 5)
+    pruned = ModularityPruning(1, "farthest")(x, edges, weight)
+    assert pruned.edge_index.shape == edges.shape
+    assert len(pruned.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k must be an integer >= 1, got 0"),
+        ({"k": 2, "rule": "nearest"}, "rule must be one of"),
+        ({"k": 2, "power": 0.0}, "power must be > 0, got 0.0"),
+        ({"k": 2, "max_iter": 0}, "max_iter must be an integer >= 1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ModularityPruning(**options)
+
+
+def test_a_directed_graph_is_refused():
+    with pytest.raises(ValueError, match="both directions"):
+        ModularityPruning(1)(torch.randn(3, 2), torch.tensor([[0, 1], [1, 2]]))
