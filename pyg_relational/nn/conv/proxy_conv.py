@@ -161,6 +161,10 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         """Send each proxy's value, weighted."""
         return alpha[:, :, None] * value_j
 
+    def __repr__(self) -> str:
+        sizes = f"({self.source}, {self.target}), {self.out_channels}, heads={self.heads}"
+        return f"{type(self).__name__}({sizes})"
+
 
 def check_pyg(conv: Any, kind: Any, **wanted: Any) -> None:
     """Raise unless PyG's layer has nothing that the layer here has not.

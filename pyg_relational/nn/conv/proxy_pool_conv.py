@@ -76,11 +76,6 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
         if self_loop == "residual":
             self.lin_r = Linear(self.target, out_channels, bias=False)
 
-    @property
-    def width(self) -> int:
-        """Channels that come from each set."""
-        return self.out_channels
-
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
         super().reset_parameters()
@@ -127,3 +122,7 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
     def message(self, g_j: Tensor, weight: OptTensor) -> Tensor:
         """Send each proxy, weighted."""
         return g_j if weight is None else weight[:, None] * g_j
+
+    def __repr__(self) -> str:
+        sizes = f"({self.source}, {self.target}), {self.out_channels}, aggr={self.pool!r}"
+        return f"{type(self).__name__}({sizes})"

@@ -347,3 +347,8 @@ def test_cuda_equals_cpu(device, layer):
     conv.to(device)
     x, sets, edges = x.to(device), [g.to(device) for g in sets], [e.to(device) for e in edges]
     assert_close([conv(x, sets).cpu(), conv(x, sets, edges).cpu()], here)
+
+
+def test_repr_says_the_sizes():
+    assert repr(ProxyGATv2Conv((4, 3), 2, heads=5)) == "ProxyGATv2Conv((4, 3), 2, heads=5)"
+    assert repr(ProxyPoolConv(4, 2, "max")) == "ProxyPoolConv((4, 4), 2, aggr='max')"
