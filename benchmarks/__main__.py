@@ -7,6 +7,10 @@ if __name__ == "__main__":
         from benchmarks.speed import main as speed
 
         speed(sys.argv[2:])
+    elif sys.argv[1:2] == ["cluster"]:
+        from benchmarks.clustering.run import main as cluster
+
+        cluster(sys.argv[2:])
     else:
         from benchmarks.accuracy.cli import main
 

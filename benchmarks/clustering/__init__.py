@@ -1,0 +1,1 @@
+"""``python -m benchmarks cluster``: what a graph does for clustering, pruned in several ways and not."""

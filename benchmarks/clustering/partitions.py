@@ -1,0 +1,54 @@
+"""Clusterings that every graph is given to."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks.clustering.graphs import Graph
+from pyg_relational.cluster import absorb_small, leiden, spectral
+
+STEPS = 12  # of the bisection
+
+
+def leiden_at_one(graph: Graph, n: int, k: int, seed: int) -> Tensor:
+    """Leiden at resolution 1; it is not told k."""
+    return leiden(*graph, n, seed=seed)
+
+
+def leiden_with_k(graph: Graph, n: int, k: int, seed: int) -> Tensor:
+    """Leiden at a resolution that finds k clusters of n / (10 k) nodes or more; smaller ones are absorbed.
+
+    Bisection of the logarithm of the resolution; the number of clusters nearest to k, where k isn't met.
+    """
+    low, high = -7.0, 5.0  # powers of 2
+    best, off = torch.zeros(n, dtype=torch.int64), k
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        found = leiden(*graph, n, resolution=2**middle, seed=seed)
+        count = int((found.bincount() >= n / (10 * k)).sum())
+        if abs(count - k) < off:
+            best, off = found, abs(count - k)
+        if count == k:
+            break
+        low, high = (middle, high) if count < k else (low, middle)
+    return absorb_small(*graph, best, n / (10 * k))
+
+
+def spectral_rows(graph: Graph, n: int, k: int, seed: int) -> Tensor:
+    """Spectral clustering, rows scaled to length 1."""
+    return spectral(*graph, k, min_size=max(2, n // (10 * k)), num_nodes=n, seed=seed)
+
+
+def spectral_plain(graph: Graph, n: int, k: int, seed: int) -> Tensor:
+    """Spectral clustering, rows scaled by degrees."""
+    size = max(2, n // (10 * k))
+    return spectral(*graph, k, row_normalize=False, min_size=size, num_nodes=n, seed=seed)
+
+
+CLUSTERINGS: dict[str, Callable[[Graph, int, int, int], Tensor]] = {
+    "leiden": leiden_at_one,
+    "leiden_k": leiden_with_k,
+    "spectral": spectral_rows,
+    "spectral_plain": spectral_plain,
+}

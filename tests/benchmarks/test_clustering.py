@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from benchmarks.accuracy.store import Store
+from benchmarks.clustering import run
+from benchmarks.clustering.graphs import (
+    GRAPHS,
+    Graph,
+    Recipe,
+    joint_neighbourhoods,
+    lgss,
+    log_degree_weights,
+    resistances,
+    sampled,
+)
+from benchmarks.clustering.partitions import CLUSTERINGS, leiden_with_k
+from benchmarks.clustering.table import report
+from pyg_relational.ops import both_directions
+from pyg_relational.transforms import knn_graph
+
+
+@pytest.fixture
+def blobs():
+    """Three far groups of 40, and the features of each sample."""
+    centre = torch.arange(120) // 40
+    x = torch.randn(120, 5, generator=torch.Generator().manual_seed(0))
+    return x + 20 * torch.eye(3, 5)[centre], centre
+
+
+def test_joint_neighbourhoods_by_hand():
+    index = torch.tensor([[1], [0], [1]])  # neighbourhoods {0, 1}, {1, 0}, {2, 1}
+    edges = torch.tensor([[0, 1, 0], [1, 2, 2]])
+    assert joint_neighbourhoods(index, edges).tolist() == [2, 1, 0]
+
+
+def test_log_degree_weights_minimise_the_objective():
+    x = torch.randn(7, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    pairs = torch.triu_indices(7, 7, 1)
+    z = (x[pairs[0]] - x[pairs[1]]).square().sum(1)
+    w = log_degree_weights(pairs, z, 7, tol=1e-12, max_iter=100_000)
+    ends = np.zeros((7, 21))
+    ends[pairs.numpy(), np.arange(21)] = 1
+
+    def objective(v):
+        d = ends @ v
+        return 2 * v @ z.numpy() - np.log(d).sum() + v @ v, 2 * z.numpy() - ends.T @ (1 / d) + 2 * v
+
+    dense = minimize(objective, np.full(21, 0.1), jac=True, bounds=[(1e-7, None)] * 21, tol=1e-14)
+    assert 0 < (w > 1e-6).sum() < 21
+    np.testing.assert_allclose(w.numpy(), dense.x, atol=1e-5)
+
+
+def test_lgss_gives_about_k_neighbours(blobs):
+    edge_index, _ = lgss(blobs[0], Recipe(8, 3, 0))
+    assert 5 < edge_index.shape[1] / 120 < 12
+
+
+def test_resistances_are_those_of_the_pseudoinverse():
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    graph = Graph(*knn_graph(x, 6))
+    w = torch.zeros(40, 40, dtype=torch.float64)
+    w[tuple(graph.edge_index)] = graph.edge_weight
+    inverse = torch.linalg.pinv(w.sum(1).diag() - w, hermitian=True)
+    i, j = graph.edge_index
+    exact = inverse.diagonal()[i] + inverse.diagonal()[j] - 2 * inverse[i, j]
+    torch.testing.assert_close(
+        resistances(graph, 40, projections=4000), exact, rtol=0.12, atol=1e-6
+    )
+
+
+def test_sampled_weights_are_unbiased():
+    weight, leverage = torch.tensor([1.0, 2.0, 5.0]).double(), torch.tensor([0.9, 0.5, 0.1])
+    draws = torch.stack([sampled(weight, leverage.double(), 3, seed) for seed in range(4000)])
+    assert (draws == 0).any()
+    error = draws.std(0) / 4000**0.5
+    assert ((draws.mean(0) - weight).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_join_what_belongs_together(name, blobs):
+    x, y = blobs
+    edge_index, weight = GRAPHS[name](x, Recipe(8, 3, 0))
+    assert weight.dtype == x.dtype
+    assert bool((weight > 0).all())
+    once = edge_index[:, edge_index[0] < edge_index[1]]
+    assert torch.equal(both_directions(once, len(x))[0], edge_index)
+    assert torch.equal(y[edge_index[0]], y[edge_index[1]])
+
+
+def test_controls_keep_what_they_control():
+    x = torch.randn(200, 4, generator=torch.Generator().manual_seed(3))
+    pruned, shuffled = (
+        GRAPHS[g](x, Recipe(8, 4, 0)) for g in ("pruned_consensus", "shuffled_consensus")
+    )
+    assert pruned.edge_index.shape == shuffled.edge_index.shape
+    assert not torch.equal(pruned.edge_index, shuffled.edge_index)
+
+
+@pytest.mark.parametrize("name", ["leiden_k", "spectral", "spectral_plain"])
+def test_clusterings_find_separate_groups(name, blobs):
+    x, y = blobs
+    found = CLUSTERINGS[name](GRAPHS["knn"](x, Recipe(8, 3, 0)), 120, 3, 0)
+    assert torch.equal(found, y)
+
+
+def test_leiden_with_k_finds_k_of_one_cloud():
+    x = torch.randn(300, 2, generator=torch.Generator().manual_seed(4))
+    found = leiden_with_k(GRAPHS["knn"](x, Recipe(8, 5, 0)), 300, 5, 0)
+    assert int(found.max()) + 1 == 5
+    assert found.bincount().min() >= 6
+
+
+def test_run_is_resumed_and_paired(tmp_path, monkeypatch, blobs):
+    x, y = blobs
+    problem = run.Problem(x, y, 3, GRAPHS["knn"](x, Recipe(8, 3, 0)))
+    loaded = []
+    monkeypatch.setattr(run, "load", lambda *a: loaded.append(a) or problem)
+    study = run.Study(["COIL20"], ["knn", "random_partitions"], ["spectral"], [0, 1], 8)
+    run.run(study, Store(tmp_path / "runs.jsonl"))
+    assert len(loaded) == 2
+    store = Store(tmp_path / "runs.jsonl")
+    run.run(study, store)
+    assert len(loaded) == 2
+    assert [row["accuracy"] for row in store.rows.values()] == [1.0] * 4
+    text = report(list(store.rows.values()))
+    assert "| random_partitions | 100.00 (1.00) |" in text
+    assert "+0.00 [+0.00, +0.00]" in text
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="graphs must be of"):
+        run.Study(graphs=["nearest"])
