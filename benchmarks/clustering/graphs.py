@@ -1,6 +1,7 @@
 """Graphs to cluster: the kNN graph, what is made from it, and the comparators, each from its paper."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -109,6 +110,8 @@ def log_degree_weights(
         w, d = new_w, new_d
         if moved < tol:
             break
+    else:
+        warnings.warn(f"weights still move by {moved:.1e} after {max_iter} steps", stacklevel=2)
     return w.clamp(min=0)
 
 
