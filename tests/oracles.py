@@ -441,3 +441,50 @@ def dgcluster(x: Tensor, a: Tensor, y: Tensor, auxiliary: float) -> Tensor:
     h = (y[known][:, None] == y[known]).to(x.dtype)
     difference = (h - u[known] @ u[known].T).square().sum()
     return auxiliary * difference / max(int(known.sum()), 1) ** 2 - modularity(a, u, 1.0)
+
+
+def farthest_gates(x: Tensor, c: Tensor, temperature: float) -> Tensor:
+    """1 - c_u^T S c_v of all pairs, S_ab = 1 - (1 - R_ab)(1 - R_ba), R_ab over b != a that are not empty."""
+    k, mass = c.shape[1], c.sum(0)
+    mu = {a: (c[:, a, None] * x).sum(0) / mass[a] for a in range(k) if mass[a] > 0}
+    r = {}
+    for a in mu:
+        others = {
+            b: ((mu[a] - mu[b]).square().sum().sqrt() / temperature).exp() for b in mu if b != a
+        }
+        r.update({(a, b): value / sum(others.values()) for b, value in others.items()})
+    apart = sum((1 - (1 - r[a, b]) * (1 - r[b, a])) * torch.outer(c[:, a], c[:, b]) for a, b in r)
+    return 1 - apart
+
+
+def gated_modularity(a: Tensor, g: Tensor, c: Tensor, resolution: float) -> Tensor:
+    """1/M sum_ij (g_ij A_ij - gamma d_i d_j / M) <c_i, c_j>, d and M of A; a self-loop is twice in A."""
+    a = a + torch.diag(a.diagonal())
+    d = a.sum(1)
+    total = d.sum()
+    if total == 0:
+        return 0 * c.sum()
+    return ((g * a - resolution * torch.outer(d, d) / total) * (c @ c.T)).sum() / total
+
+
+def pruning_loss(
+    a: Tensor,
+    g: Tensor,
+    c: Tensor,
+    *,
+    keep: float,
+    min_degree: int,
+    resolution: float,
+    budget: float,
+    hinge: float,
+    collapse_weight: float,
+) -> Tensor:
+    """The four terms; neighbours are where A is positive, off the diagonal."""
+    joined = (a > 0) & ~torch.eye(len(a), dtype=torch.bool)
+    loss = collapse_weight * collapse(c) - gated_modularity(a, g, c, resolution)
+    if joined.any():
+        loss = loss + budget * (g[joined].mean() - keep) ** 2
+    for i in range(len(a)):
+        wanted = min(min_degree, int(joined[i].sum()))
+        loss = loss + hinge / len(a) * (wanted - g[i][joined[i]].sum()).clamp(min=0)
+    return loss

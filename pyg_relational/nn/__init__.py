@@ -29,6 +29,8 @@ from pyg_relational.nn.pool import (
     DMoNLosses,
     ModularityPruning,
     PrunedGraph,
+    SoftModularityPruning,
+    SoftPrunedGraph,
     SparseDMoN,
     SparseDMoNOutput,
 )
@@ -72,6 +74,8 @@ __all__ = [
     "ProxySet",
     "PrunedGraph",
     "RandomWalkPropagation",
+    "SoftModularityPruning",
+    "SoftPrunedGraph",
     "SparseDMoN",
     "SparseDMoNOutput",
     "dgcluster_loss",

@@ -1,6 +1,15 @@
 """Clusters of nodes as the nodes of a coarser graph, and edges between clusters dropped."""
 
 from pyg_relational.nn.pool.modularity_pruning import ModularityPruning, PrunedGraph
+from pyg_relational.nn.pool.soft_modularity_pruning import SoftModularityPruning, SoftPrunedGraph
 from pyg_relational.nn.pool.sparse_dmon import DMoNLosses, SparseDMoN, SparseDMoNOutput
 
-__all__ = ["DMoNLosses", "ModularityPruning", "PrunedGraph", "SparseDMoN", "SparseDMoNOutput"]
+__all__ = [
+    "DMoNLosses",
+    "ModularityPruning",
+    "PrunedGraph",
+    "SoftModularityPruning",
+    "SoftPrunedGraph",
+    "SparseDMoN",
+    "SparseDMoNOutput",
+]
