@@ -246,19 +246,25 @@ def test_hard_gates_leave_every_node_its_strongest_edges(graph, least, seed):
     module = SoftModularityPruning(3, 2, "hard_concrete", min_degree=least).double().eval()
     x = features(n, seed=seed)
     module.affine.data = torch.tensor([1.0, -0.2, 0], dtype=torch.float64)  # open below 5
-    out = module(x, graph.edge_index, graph.edge_weight)
-    row, col = graph.edge_index
-    a = dense(graph.edge_index, graph.edge_weight, n)
+    edges, weights, pair = with_loop(graph)
+    weight = weights[pair]
+    out = module(x, edges, weight)
+    a = dense(edges, weight, n)
     open_ = (a > 0) & (torch.cdist(x, x).square() <= 5)
+    open_.fill_diagonal_(False)
     expected = open_.clone()
     for i in range(n):
-        closed = ((a[i] > 0) & ~open_[i]).nonzero()[:, 0].tolist()
+        closed = ((a[i] > 0) & ~open_[i] & (torch.arange(n) != i)).nonzero()[:, 0].tolist()
         strongest = sorted(closed, key=lambda j, i=i: -a[i, j])
         for j in strongest[: max(0, least - int(open_[i].sum()))]:
             expected[i, j] = expected[j, i] = True
-    assert torch.equal(out.gate.bool(), expected[row, col])
-    assert torch.equal(out.edge_index, graph.edge_index[:, expected[row, col]])
-    assert torch.equal(out.edge_weight, graph.edge_weight[expected[row, col]])
+    expected[0, 0] = True  # the loop stays and is no neighbour
+    left = (expected & (a > 0)).nonzero().T
+    assert torch.equal(
+        dense((a > 0).nonzero().T, out.gate, n), dense(left, torch.ones(1).double(), n)
+    )
+    assert torch.equal(out.edge_index, left)
+    assert torch.equal(out.edge_weight, a[left[0], left[1]])
 
 
 @pytest.mark.parametrize("name", GATES)
