@@ -41,10 +41,10 @@ class SoftModularityPruning(nn.Module):
 
     - ``gate="farthest"``: :func:`farthest_gate`, Algorithm 1 of `"Enhancing Graph Topology and Clustering Quality: A
       Modularity-Guided Approach" <https://arxiv.org/abs/2303.16103>`_ made soft. As the temperatures go to 0, it
-      closes what the algorithm drops in its first step.
+      closes what the algorithm drops in its first step, which is few edges of a kNN graph.
     - ``gate="hard_concrete"``: :func:`hard_concrete` of :math:`\beta_0 + \beta_1 \lVert x_u - x_v \rVert^2 + \beta_2
       \langle c_u, c_v \rangle`, three numbers that are learned, with noise in training only. They start at 3, 0 and 1:
-      gates open, whatever the scale of the features, and no edge pruned.
+      gates open, whatever the scale of the features, and no edge pruned. They learn fast enough with Adam at 0.1.
 
     Add the loss, :func:`pruning_loss`, to that of the task. At eval gates are hard: edges with :math:`g_e < 1/2` are
     removed, but where a node would be left with fewer than ``min_degree`` it keeps the strongest of them. Self-loops
