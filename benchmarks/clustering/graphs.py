@@ -43,7 +43,7 @@ def consensus_knn(x: Tensor, recipe: Recipe) -> Graph:
 
     `Premachandran and Kakarala, "Consensus of k-NNs for robust neighborhood selection on graph-based manifolds"
     <https://doi.org/10.1109/CVPR.2013.209>`_ (CVPR 2013): every node casts a vote for each pair in its neighbourhood,
-    itself included. The threshold is the user's there; of 2, 3, 4 and 5 votes, 3 served it best on the first three sets.
+    itself included. The threshold is the user's there; here it was chosen in its favour, of 2 to 5 votes.
     """
     graph = nearest(x, recipe)
     together = joint_neighbourhoods(knn(x, recipe.k).index, graph.edge_index)
