@@ -34,19 +34,36 @@ def undirected_edges(
                 [1, 0]]), tensor([1., 1.]), 3)
     """
     edge_index, weight, n = as_edges((edge_index, edge_weight), num_nodes)
-    if weight.numel() == 0:
-        return edge_index, weight, n
-    low, edge = weight.detach().min(0)
+    check_undirected(edge_index, weight, n)
+    return edge_index, weight, n
+
+
+def check_undirected(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> None:
+    """Raise unless weights are not negative and equal in both directions of every edge.
+
+    Args:
+        edge_index: Edges.
+        edge_weight: Their weights.
+        num_nodes: Number of nodes.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if edge_weight.numel() == 0:
+        return
+    low, edge = edge_weight.detach().min(0)
     if low < 0:
         raise ValueError(
             f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
         )
-    if not _is_symmetric(edge_index, weight.detach(), n):
+    if not _is_symmetric(edge_index, edge_weight.detach(), num_nodes):
         raise ValueError(
             "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
             "see torch_geometric.utils.to_undirected"
         )
-    return edge_index, weight, n
 
 
 def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:

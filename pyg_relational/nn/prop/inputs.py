@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.spmm import spmm
+from pyg_relational.ops.undirected import check_batch, check_undirected
 
 
 class Labelled(NamedTuple):
@@ -65,11 +65,11 @@ def check_inputs(
     if edge_weight.dtype in (torch.float16, torch.bfloat16):
         edge_weight = edge_weight.float()
     if not torch.compiler.is_compiling():
-        _check_weight(edge_index, edge_weight)
+        check_undirected(edge_index, edge_weight, n)
     if batch is None:
         batch = torch.zeros(n, dtype=torch.int64, device=y.device)
     else:
-        _check_batch(batch, edge_index, n)
+        check_batch(batch, edge_index, n)
     return Labelled(
         edge_index, edge_weight, _values(y, mask, num_classes, edge_weight), mask, batch
     )
@@ -88,46 +88,6 @@ def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
     if not bool(mask.any()):
         raise ValueError(f"mask must mark at least one labelled node, got none of {n}")
     return mask
-
-
-def _check_weight(edge_index: Tensor, edge_weight: Tensor) -> None:
-    if edge_weight.numel() == 0:
-        return
-    weight = edge_weight.detach()
-    low = weight.min().item()
-    if low < 0:
-        edge = int(weight.argmin())
-        raise ValueError(f"edge_weight must be >= 0, got min {low:.3g} at edge {edge}")
-    if not _is_symmetric(edge_index, weight):
-        raise ValueError(
-            "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
-            "see torch_geometric.utils.to_undirected"
-        )
-
-
-def _check_batch(batch: Tensor, edge_index: Tensor, n: int) -> None:
-    check_labels(batch, n, "batch")
-    if n and int(batch.min()) < 0:
-        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
-    row, col = edge_index
-    across = batch.index_select(0, row) != batch.index_select(0, col)
-    if bool(across.any()):
-        edge = int(across.nonzero()[0])
-        raise ValueError(
-            f"batch must be the same at both ends of an edge, got {batch[row[edge]].item()} and "
-            f"{batch[col[edge]].item()} at edge {edge}"
-        )
-
-
-def _is_symmetric(edge_index: Tensor, weight: Tensor) -> bool:
-    r"""Whether :math:`a^T W b = b^T W a` for two arbitrary vectors."""
-    row, col = edge_index
-    n = int(edge_index.max()) + 1
-    node = torch.arange(n, dtype=torch.float64, device=weight.device)
-    a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
-    product = spmm(row, col, weight.double(), torch.stack([a, b], 1), n)
-    rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
-    return bool((torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs() <= rounding)
 
 
 def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) -> Tensor:
