@@ -18,6 +18,7 @@ from pyg_relational.nn import (
 )
 
 BATCH, CHANNELS, HEADS = 256, 512, 4
+STEPS = 5  # in a row, as in training: the first finds caches and allocator as the peer left them
 
 
 def _inputs(proxies: int) -> tuple[Tensor, Tensor]:
@@ -34,14 +35,15 @@ def _gatv2_layers(proxies: int) -> tuple[Callable[[], Tensor], Callable[[], Tens
     return lambda: ours(x, sets), lambda: peer((sets, x), edges)
 
 
-def _step(forward: Callable[[], Tensor]) -> None:
-    forward().square().mean().backward()
+def _steps(forward: Callable[[], Tensor], times: int = STEPS) -> None:
+    for _ in range(times):
+        forward().square().mean().backward()
 
 
-def _gatv2(proxies: int) -> Build:
+def _gatv2(proxies: int, times: int = STEPS) -> Build:
     def build() -> dict[str, Callable[[], object]]:
         ours, peer = _gatv2_layers(proxies)
-        return {"ours": lambda: _step(ours), "PyG GATv2Conv": lambda: _step(peer)}
+        return {"ours": lambda: _steps(ours, times), "PyG GATv2Conv": lambda: _steps(peer, times)}
 
     return build
 
@@ -65,8 +67,8 @@ def _attention(proxies: int) -> Build:
             return scaled_dot_product_attention(q, k, v)
 
         return {
-            "ours": lambda: _step(lambda: layer(x, sets)),
-            "projections and scaled_dot_product_attention": lambda: _step(bare),
+            "ours": lambda: _steps(lambda: layer(x, sets)),
+            "projections and scaled_dot_product_attention": lambda: _steps(bare),
         }
 
     return build
@@ -90,9 +92,10 @@ def _update(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object
     optimiser = torch.optim.AdamW(model.parameters())
 
     def update() -> None:
-        optimiser.zero_grad()
-        loss().backward()
-        optimiser.step()
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            loss().backward()
+            optimiser.step()
 
     return update
 
@@ -117,16 +120,18 @@ _NAME = f"batch {BATCH}, {CHANNELS} channels, {HEADS} heads,"
 _SDPA = ("ours", "projections and scaled_dot_product_attention")
 
 PROXIES = {
-    f"ProxyGATv2Conv {_NAME} 20 proxies": Case(_gatv2(20), _GATV2, ">= 3 x faster"),
-    f"ProxyGATv2Conv {_NAME} 200 proxies": Case(
+    f"ProxyGATv2Conv {_NAME} 20 proxies, 5 steps": Case(_gatv2(20), _GATV2, ">= 3 x faster"),
+    f"ProxyGATv2Conv {_NAME} 200 proxies, 5 steps": Case(
         _gatv2(200), _GATV2, ">= 20 x faster", _gatv2_error
     ),
     f"ProxyGATv2Conv {_NAME} 2000 proxies": Case(
-        _gatv2(2000), _GATV2, ">= 30 x faster, extra memory <= 1/40", rounds=2
+        _gatv2(2000, 1), _GATV2, ">= 30 x faster, extra memory <= 1/40", rounds=2
     ),
-    f"ProxyAttentionConv {_NAME} 20 proxies": Case(_attention(20), _SDPA, "time <= 1.2 x"),
-    f"ProxyAttentionConv {_NAME} 2000 proxies": Case(_attention(2000), _SDPA, "time <= 1.2 x"),
-    "CNN2Graph training step, batch 256, 10 classes": Case(
+    f"ProxyAttentionConv {_NAME} 20 proxies, 5 steps": Case(_attention(20), _SDPA, "time <= 1.2 x"),
+    f"ProxyAttentionConv {_NAME} 2000 proxies, 5 steps": Case(
+        _attention(2000), _SDPA, "time <= 1.2 x"
+    ),
+    "CNN2Graph training, batch 256, 10 classes, 5 steps": Case(
         _training, ("ours", "the backbone with a linear head"), "time <= 1.25 x"
     ),
     "ProxyContrastiveLoss, all triplets, batch 1024, 100 classes, 10 proxies each": Case(
