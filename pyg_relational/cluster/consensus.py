@@ -24,7 +24,7 @@ def edge_consensus(edge_index: Tensor, partitions: Sequence[Tensor]) -> Tensor:
 
     Raises:
         TypeError: If a partition is not int64.
-        ValueError: If there is none, or one has another length than the first.
+        ValueError: If there is none, one has another length than the first, or an index is out of range.
 
     Example:
         >>> import torch
@@ -37,6 +37,11 @@ def edge_consensus(edge_index: Tensor, partitions: Sequence[Tensor]) -> Tensor:
         raise ValueError("partitions must not be empty")
     for i, clusters in enumerate(partitions):
         check_labels(clusters, len(partitions[0]), f"partitions[{i}]")
+    n = len(partitions[0])
+    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < n:
+        raise ValueError(
+            f"edge_index must be in [0, {n}), got {int(edge_index.min())} to {int(edge_index.max())}"
+        )
     i, j = edge_index
     kept = [(clusters[i] == clusters[j]).float() for clusters in partitions]
     return torch.stack(kept).mean(0)

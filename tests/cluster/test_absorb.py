@@ -59,3 +59,8 @@ def test_weights_decide():
 def test_bad_clusters():
     with pytest.raises(TypeError, match="clusters must be int64"):
         absorb_small(torch.tensor([[0, 1], [1, 0]]), None, torch.zeros(2), 1)
+
+
+def test_no_nodes():
+    none = torch.empty(0, dtype=torch.int64)
+    assert absorb_small(torch.empty(2, 0, dtype=torch.int64), None, none, 2).tolist() == []

@@ -43,5 +43,7 @@ def test_errors():
     edges = torch.tensor([[0, 1], [1, 0]])
     with pytest.raises(ValueError, match="partitions must not be empty"):
         edge_consensus(edges, [])
+    with pytest.raises(ValueError, match=r"edge_index must be in \[0, 1\), got 0 to 1"):
+        edge_consensus(edges, [torch.zeros(1).long()])
     with pytest.raises(ValueError, match=r"partitions\[1\] must have shape \[2\]"):
         edge_consensus(edges, [torch.zeros(2).long(), torch.zeros(3).long()])

@@ -110,3 +110,18 @@ def test_bad_options(options, message):
 def test_a_directed_graph_is_refused():
     with pytest.raises(ValueError, match="both directions"):
         ModularityPruning(1)(torch.randn(3, 2), torch.tensor([[0, 1], [1, 2]]))
+
+
+@pytest.mark.parametrize("rule", ["consensus", "farthest"])
+@pytest.mark.parametrize("n", [0, 1, 6])
+def test_a_graph_without_edges_has_no_clusters_to_find(rule, n):
+    with pytest.raises(ValueError, match="k must be <= 0"):
+        ModularityPruning(1, rule)(torch.randn(n, 2), torch.empty(2, 0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("rule", ["consensus", "farthest"])
+def test_isolated_nodes_stay(rule):
+    pairs = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+    pruned = ModularityPruning(2, rule)(torch.randn(5, 2), pairs)
+    assert torch.equal(pruned.edge_index, pairs)
+    assert len(pruned.clusters) == 5
