@@ -1,7 +1,10 @@
 """Leiden clustering of a graph."""
 
+import gc
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -65,18 +68,30 @@ def leiden(
     row, col = pairs = edge_index.index_select(1, once).cpu()
     weight = weight.detach().index_select(0, once).double().cpu()
     degree = torch.bincount(row, weight, n) + torch.bincount(col, weight, n)
-    graph = igraph.Graph(n, pairs.T.contiguous().numpy())
     igraph.set_random_number_generator(random.Random(seed))
     try:  # the objective "modularity" is this one, but for self-loops, which it does not count in degrees
-        found = graph.community_leiden(
-            "CPM",
-            weights=weight.numpy(),
-            node_weights=degree.numpy(),
-            resolution=resolution / (degree.sum().item() or 1),
-            n_iterations=iterations,
-        )
+        with _without_garbage_collection():
+            found = igraph.Graph(n, pairs.T.contiguous().numpy()).community_leiden(
+                "CPM",
+                weights=weight.numpy(),
+                node_weights=degree.numpy(),
+                resolution=resolution / (degree.sum().item() or 1),
+                n_iterations=iterations,
+            )
     finally:
         igraph.set_random_number_generator(random)
     cluster = torch.tensor(found.membership, dtype=torch.int64, device=edge_index.device)
     number: Tensor = smallest_member(cluster).unique(return_inverse=True)[1]
     return number
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """igraph makes Python objects of all edges: full collections would take most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
