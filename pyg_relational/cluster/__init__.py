@@ -3,6 +3,14 @@
 from pyg_relational.cluster.absorb import absorb_small
 from pyg_relational.cluster.consensus import edge_consensus, leiden_partitions
 from pyg_relational.cluster.leiden import leiden
+from pyg_relational.cluster.match_labels import match_labels
 from pyg_relational.cluster.spectral import spectral
 
-__all__ = ["absorb_small", "edge_consensus", "leiden", "leiden_partitions", "spectral"]
+__all__ = [
+    "absorb_small",
+    "edge_consensus",
+    "leiden",
+    "leiden_partitions",
+    "match_labels",
+    "spectral",
+]

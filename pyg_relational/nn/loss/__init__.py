@@ -7,6 +7,15 @@ from pyg_relational.nn.loss.feature_capture import FeatureCapture
 from pyg_relational.nn.loss.graph_consistency import GraphConsistencyLoss, graph_consistency_loss
 from pyg_relational.nn.loss.grapix import GraPixLoss, grapix_loss
 from pyg_relational.nn.loss.image_text import image_text_modularity_loss
+from pyg_relational.nn.loss.latent_cluster import (
+    LatentClusterTargets,
+    latent_cluster_loss,
+    latent_cluster_targets,
+)
+from pyg_relational.nn.loss.latent_cluster_correction import (
+    LatentClusterCorrection,
+    LatentClusterInfo,
+)
 from pyg_relational.nn.loss.modularity import ModularityLoss, modularity_loss
 from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, proxy_contrastive_loss
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss
@@ -18,12 +27,17 @@ __all__ = [
     "FeatureCapture",
     "GraPixLoss",
     "GraphConsistencyLoss",
+    "LatentClusterCorrection",
+    "LatentClusterInfo",
+    "LatentClusterTargets",
     "ModularityLoss",
     "ProxyContrastiveLoss",
     "dgcluster_loss",
     "graph_consistency_loss",
     "grapix_loss",
     "image_text_modularity_loss",
+    "latent_cluster_loss",
+    "latent_cluster_targets",
     "modularity_loss",
     "neighbor_consistency_loss",
     "proxy_contrastive_loss",

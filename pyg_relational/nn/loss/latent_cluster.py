@@ -1,0 +1,296 @@
+"""Misclustered samples pulled to correctly clustered ones of their class."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from pyg_relational.cluster.match_labels import match_labels
+from pyg_relational.ops import knn, safe_sqrt, unit_rows
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+
+
+class LatentClusterTargets(NamedTuple):
+    """Where misclustered samples are pulled to.
+
+    Attributes:
+        index: ``[m]`` int64, the samples to correct, in ascending order.
+        target: ``[m, d]``, their targets.
+        label: ``[k]`` int64, label of every cluster.
+        misclustered: ``[n]`` bool, all misclustered samples, correctible and chosen or not.
+    """
+
+    index: Tensor  # type: ignore[assignment]
+    target: Tensor
+    label: Tensor
+    misclustered: Tensor
+
+
+@torch.no_grad()
+def latent_cluster_targets(
+    z: Tensor,
+    y: Tensor,
+    clusters: Tensor,
+    *,
+    k: int = 5,
+    targets: str = "class",
+    method: str = "exact",
+    samples_per_cluster: int = 1,
+    classes: Tensor | None = None,
+    from_clusters: Tensor | None = None,
+    seed: int = 0,
+) -> LatentClusterTargets:
+    r"""Targets of latent cluster correction, constants.
+
+    Clusters are matched to labels by :func:`~pyg_relational.cluster.match_labels`. A labelled sample in a cluster of
+    its own label is correctly clustered, one in another is misclustered. The target of a misclustered sample is
+
+    - ``"exact"``, ``"class"``: the mean of the ``k`` nearest correctly clustered samples of its class;
+    - ``"exact"``, ``"cluster"``: for every cluster of its label, the mean of the ``k`` nearest correctly clustered
+      samples there; the nearest of these means;
+    - ``"approximate"``: ``samples_per_cluster`` correctly clustered samples are drawn from every cluster, all where
+      there are fewer; the nearest of those of its class.
+
+    Where there are fewer than ``k`` (or, approximately, no) such samples, it cannot be corrected and is left out.
+    Exact neighbours, class by class; :math:`O(n (k + d))` memory.
+
+    Args:
+        z: Latents, rows of samples. Half precision is computed in float32.
+        y: Classes; -1: unlabelled, takes no part.
+        clusters: Cluster of every sample; -1: in none, takes no part.
+        k: Number of neighbours of the exact method.
+        targets: ``"class"`` or ``"cluster"``; the approximate method has no such difference.
+        method: ``"exact"`` or ``"approximate"``.
+        samples_per_cluster: Of the approximate method, drawn without replacement.
+        classes: Correct the samples of these classes only.
+        from_clusters: Correct the samples in these clusters only.
+        seed: Of the draws.
+
+    Shapes:
+        ``z``: :math:`[n, d]`, ``y``: :math:`[n]`, ``clusters``: :math:`[n]`, ``classes`` and ``from_clusters``: any
+        number.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes disagree, a value is not finite or out of range, or an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import latent_cluster_targets
+        >>> z = torch.tensor([[0.0], [2.0], [4.0], [9.0], [9.5], [8.0]])
+        >>> y = torch.tensor([0, 0, 0, 1, 1, 0])  # the last is among the others
+        >>> found = latent_cluster_targets(z, y, torch.tensor([0, 0, 0, 1, 1, 1]), k=2)
+        >>> found.index.tolist(), found.target.tolist()
+        ([5], [[3.0]])
+    """
+    _check_inputs(z, y, clusters)
+    _check_count(k, "k")
+    _check_count(samples_per_cluster, "samples_per_cluster")
+    check_choice(targets, ("class", "cluster"), "targets")
+    check_choice(method, ("exact", "approximate"), "method")
+    z = _full(z)
+    label = match_labels(clusters, y)
+    of_cluster = torch.cat([label, label.new_tensor([-1])])[clusters]
+    takes_part = (y >= 0) & (clusters >= 0)
+    misclustered = takes_part & (of_cluster != y)
+    wrong = _only(
+        _only(misclustered, y, classes, "classes"), clusters, from_clusters, "from_clusters"
+    )
+    right = (takes_part & (of_cluster == y)).nonzero()[:, 0]
+    if method == "approximate":
+        right, k = _draw(right, clusters, samples_per_cluster, seed), 1
+    group = clusters if method == "exact" and targets == "cluster" else y
+    index = wrong.nonzero()[:, 0]
+    found, target = _nearest_means(z, y, index, right, group, k)
+    return LatentClusterTargets(index[found], target[found], label, misclustered)
+
+
+def latent_cluster_loss(
+    z: Tensor,
+    y: Tensor,
+    clusters: Tensor,
+    *,
+    k: int = 5,
+    targets: str = "class",
+    method: str = "exact",
+    samples_per_cluster: int = 1,
+    classes: Tensor | None = None,
+    from_clusters: Tensor | None = None,
+    seed: int = 0,
+    orthogonal_to: Tensor | None = None,
+) -> Tensor:
+    r"""Mean distance of misclustered samples to their targets.
+
+    From `Ho Thanh, "Improving Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_:
+
+    .. math::
+        \mathcal{L} = \frac{1}{\sqrt{d} \, N} \sum_i \lVert z_i - \bar z_i \rVert
+
+    over the :math:`N` samples that :func:`latent_cluster_targets` finds correctible, with its targets
+    :math:`\bar z_i` as constants. A sample on its target has gradient 0.
+
+    With ``orthogonal_to``, the gradient :math:`g_i` of the task's loss at :math:`z_i`, only the part of the pull that
+    is orthogonal to it remains:
+
+    .. math::
+        \mathcal{L}_\perp = \frac{1}{\sqrt{d} \, N} \sum_i \lVert r_i - \langle r_i, u_i \rangle u_i \rVert,
+        \qquad r_i = z_i - \bar z_i, \quad u_i = \frac{g_i}{\lVert g_i \rVert}
+
+    so that each row's gradient is orthogonal to the task's (:math:`g_i = 0`: the whole pull). This is a reading of the
+    paper's orthogonal correction (section V.C): the author's program has none to compare with.
+
+    Args:
+        z: Latents. Half precision is computed in float32.
+        y: Classes; -1: unlabelled, takes no part.
+        clusters: Cluster of every sample; -1: in none, takes no part.
+        k: See :func:`latent_cluster_targets`, also for what follows.
+        targets: ``"class"`` or ``"cluster"``.
+        method: ``"exact"`` or ``"approximate"``.
+        samples_per_cluster: Of the approximate method.
+        classes: Correct the samples of these classes only.
+        from_clusters: Correct the samples in these clusters only.
+        seed: Of the approximate method's draws.
+        orthogonal_to: Gradient of the task's loss in ``z``, a constant.
+
+    Shapes:
+        ``z``: :math:`[n, d]`, ``y``: :math:`[n]`, ``clusters``: :math:`[n]`, ``orthogonal_to``: :math:`[n, d]`,
+        output: scalar, at least float32.
+
+    Returns:
+        The loss, in units of ``z``; 0, with gradient 0, where there is nothing to correct.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes disagree, a value is not finite or out of range, or an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import latent_cluster_loss
+        >>> z = torch.tensor([[0.0], [2.0], [4.0], [9.0], [9.5], [8.0]], requires_grad=True)
+        >>> y = torch.tensor([0, 0, 0, 1, 1, 0])
+        >>> loss = latent_cluster_loss(z, y, torch.tensor([0, 0, 0, 1, 1, 1]), k=2)
+        >>> loss.backward()
+        >>> loss.item(), z.grad.flatten().tolist()
+        (5.0, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    """
+    found = latent_cluster_targets(
+        z,
+        y,
+        clusters,
+        k=k,
+        targets=targets,
+        method=method,
+        samples_per_cluster=samples_per_cluster,
+        classes=classes,
+        from_clusters=from_clusters,
+        seed=seed,
+    )
+    if orthogonal_to is not None:
+        check_direction(orthogonal_to, z, "orthogonal_to")
+        orthogonal_to = orthogonal_to[found.index]
+    length = pull_length(z[found.index], found.target, orthogonal_to)
+    return length.sum() / max(1, len(length))
+
+
+def pull_length(z: Tensor, target: Tensor, orthogonal_to: Tensor | None = None) -> Tensor:
+    r"""Length, over :math:`\sqrt d`, of each row's pull to its target, or of the part orthogonal to a direction.
+
+    Args:
+        z: Latents.
+        target: Their targets.
+        orthogonal_to: Directions; a zero row leaves the whole pull.
+
+    Shapes:
+        ``z``, ``target``, ``orthogonal_to``: :math:`[n, d]`, output: :math:`[n]`, at least float32.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn.loss.latent_cluster import pull_length
+        >>> z, g = torch.tensor([[3.0, 4.0, 0.0, 0.0]]), torch.tensor([[9.0, 0.0, 0.0, 0.0]])
+        >>> pull_length(z, torch.zeros(1, 4)), pull_length(z, torch.zeros(1, 4), g)
+        (tensor([2.5000]), tensor([2.]))
+    """
+    pull = _full(z) - target
+    square = pull.square().sum(1)
+    if orthogonal_to is not None:
+        direction = unit_rows(orthogonal_to.detach().to(pull.dtype))
+        for _ in range(2):  # the second time takes away what rounding left
+            pull = pull - (pull * direction).sum(1, keepdim=True) * direction
+        rounding = (8 * torch.finfo(pull.dtype).eps) ** 2 * square.detach()
+        square = pull.square().sum(1)
+        square = square.where(square > rounding, 0)
+    return safe_sqrt(square) / math.sqrt(max(1, z.shape[1]))
+
+
+def check_direction(orthogonal_to: Tensor, z: Tensor, name: str) -> None:
+    """Raise unless ``orthogonal_to`` is finite and of the shape of ``z``.
+
+    Args:
+        orthogonal_to: The argument to check.
+        z: The latents it goes with.
+        name: How the caller's signature names it.
+
+    Raises:
+        TypeError: If it is not a floating-point Tensor.
+        ValueError: If its shape is another, or a value is not finite.
+    """
+    check_features(orthogonal_to, name)
+    if orthogonal_to.shape != z.shape:
+        raise ValueError(f"{name} must have shape {list(z.shape)}, got {list(orthogonal_to.shape)}")
+
+
+def _check_inputs(z: Tensor, y: Tensor, clusters: Tensor) -> None:
+    check_features(z, "z")
+    check_labels(y, len(z))
+    check_labels(clusters, len(z), "clusters")
+
+
+def _check_count(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be >= 1, got {value}")
+
+
+def _full(z: Tensor) -> Tensor:
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
+def _only(rows: Tensor, values: Tensor, chosen: Tensor | None, name: str) -> Tensor:
+    if chosen is None:
+        return rows
+    check_labels(chosen, chosen.numel() if isinstance(chosen, Tensor) else 0, name)
+    return rows & torch.isin(values, chosen.to(values.device))
+
+
+def _draw(rows: Tensor, clusters: Tensor, count: int, seed: int) -> Tensor:
+    """Up to ``count`` of each cluster's rows."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(rows), generator=generator).to(rows.device)
+    order = order[clusters[rows[order]].argsort(stable=True)]
+    cluster = clusters[rows[order]]
+    place = torch.arange(len(order), device=rows.device) - torch.searchsorted(cluster, cluster)
+    return rows[order[place < count]]
+
+
+def _nearest_means(
+    z: Tensor, y: Tensor, index: Tensor, right: Tensor, group: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Nearest of the groups' means of ``k`` neighbours, for each of ``index``; which have one, and the means."""
+    nearest = z.new_full((len(index),), torch.inf)
+    target = z.new_zeros((len(index), z.shape[1]))
+    wanted = y[index]
+    right = right[group[right].argsort(stable=True)]
+    sizes = group[right].unique_consecutive(return_counts=True)[1].tolist()
+    for members in right.split(sizes) if sizes else []:
+        rows = (wanted == y[members[0]]).nonzero()[:, 0]
+        if len(members) < k or not len(rows):
+            continue
+        points, queries = z[members], z[index[rows]]
+        mean = embedding_bag(knn(points, k, y=queries).index, points, mode="mean")
+        distance = torch.linalg.vector_norm(queries - mean, dim=1)
+        closer = distance < nearest[rows]
+        nearest[rows[closer]], target[rows[closer]] = distance[closer], mean[closer]
+    return nearest < torch.inf, target

@@ -1,0 +1,373 @@
+"""Latent cluster correction in a training loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyg_relational.cluster.leiden import leiden
+from pyg_relational.distributed import gather
+from pyg_relational.nn.loss.latent_cluster import (
+    check_direction,
+    latent_cluster_targets,
+    pull_length,
+)
+from pyg_relational.ops import modularity
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.transforms.knn_graph import knn_graph
+
+Clustering = Callable[[Tensor, Tensor, int], Tensor]
+
+
+class LatentClusterInfo(NamedTuple):
+    """What an update found in one layer.
+
+    Attributes:
+        num_samples: Samples in the graph.
+        num_clusters: Number of clusters.
+        num_misclustered: Labelled samples in a cluster of another label.
+        num_correctible: Those of them that have a target.
+        modularity: Of the clusters on the graph.
+    """
+
+    num_samples: int
+    num_clusters: int
+    num_misclustered: int
+    num_correctible: int
+    modularity: float
+
+
+@dataclass
+class _Layer:
+    """Latents and targets, by sample; ``position`` is the row in ``target``, whose row 0 is nobody's."""
+
+    recorded: Tensor
+    position: Tensor
+    clusters: Tensor
+    latents: Tensor | None = None
+    target: Tensor | None = None
+    info: LatentClusterInfo | None = None
+
+    def to(self, device: torch.device) -> None:
+        if self.recorded.device != device:
+            for name, value in vars(self).items():
+                if isinstance(value, Tensor):
+                    setattr(self, name, value.to(device))
+
+
+class LatentClusterCorrection(nn.Module):
+    r"""Latent cluster correction: latents are clustered between epochs, misclustered samples are pulled in batches.
+
+    From `Ho Thanh, "Improving Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_. An
+    update takes each layer's recorded latents to a kNN graph (binary, union), the graph to clusters, the clusters to
+    labels and targets (:func:`latent_cluster_targets`). From then on, a batch's loss is that of
+    :func:`latent_cluster_loss` with the targets of the last update, by the samples' indices, summed over layers:
+
+    .. math::
+        \mathcal{L} = \sum_l \frac{1}{\sqrt{d_l} \, N_l} \sum_i \lVert z_i^{(l)} - \bar z_i^{(l)} \rVert
+
+    over the :math:`N_l` samples of the batch that have a target. It is 0 before the first update.
+
+    Latents are kept by sample index, so the order of samples doesn't matter. With ``memory="running"``, each training
+    batch's latents are recorded as they pass by: no extra pass over the data, but they are as old as up to an epoch,
+    and samples that never passed by take no part. With ``memory="fresh"``, you :meth:`record` all of them by a pass of
+    your own (where :attr:`due`) before :meth:`step`, which then forgets them.
+
+    Each layer takes :math:`O(N d)` memory on the device of its features, an update :math:`O(N (k + d))`. Leiden
+    runs on the CPU. In several processes, batches are gathered: every process records all rows, and the loss is that
+    of the global batch; all must call alike.
+
+    Args:
+        y: Classes of all samples; -1: unlabelled, takes part in the graph only.
+        layers: Number of layers.
+        k: Neighbours in the graph and in the exact targets.
+        clustering: ``"leiden"``, ``"peer_pressure"``, or a function from ``edge_index``, ``edge_weight`` and the
+            number of nodes to the cluster of every node.
+        targets: ``"class"`` or ``"cluster"``, see :func:`latent_cluster_targets`.
+        method: ``"exact"`` or ``"approximate"``.
+        samples_per_cluster: Of the approximate method.
+        classes: Correct the samples of these classes only.
+        warmup: Number of epochs before the first update; for one before the first epoch, take 0 and call
+            :meth:`update` after recording.
+        interval: Epochs from one update to the next; targets stay in between.
+        memory: ``"running"`` or ``"fresh"``.
+        seed: Of clustering and draws; those of the draws differ from epoch to epoch.
+
+    Attributes:
+        epoch: Number of finished epochs.
+        clusters: For each layer, the cluster of every sample at the last update, -1 where it was not recorded.
+        info: For each layer, the :class:`LatentClusterInfo` of the last update, ``None`` before the first.
+
+    Shapes:
+        ``y``: :math:`[N]`, ``features``: :math:`[B, *]` each, flattened, ``index``: :math:`[B]`, output: scalar.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If an argument is out of range or unknown.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import LatentClusterCorrection
+        >>> x = torch.tensor([[0.0], [2.0], [4.0], [9.0], [9.5], [8.0]], requires_grad=True)
+        >>> y = torch.tensor([0, 0, 0, 1, 1, 0])
+        >>> correction = LatentClusterCorrection(y, k=2)
+        >>> for epoch in range(2):
+        ...     for index in torch.arange(6).split(3):
+        ...         loss = correction(x[index], index)
+        ...     correction.step()
+        >>> correction.info[0].num_misclustered, loss.item()
+        (1, 5.0)
+    """
+
+    def __init__(
+        self,
+        y: Tensor,
+        *,
+        layers: int = 1,
+        k: int = 5,
+        clustering: str | Clustering = "leiden",
+        targets: str = "class",
+        method: str = "exact",
+        samples_per_cluster: int = 1,
+        classes: Tensor | None = None,
+        warmup: int = 1,
+        interval: int = 1,
+        memory: str = "running",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_labels(y, y.numel() if isinstance(y, Tensor) else 0)
+        check_choice(targets, ("class", "cluster"), "targets")
+        check_choice(method, ("exact", "approximate"), "method")
+        check_choice(memory, ("running", "fresh"), "memory")
+        if not callable(clustering):
+            check_choice(clustering, ("leiden", "peer_pressure"), "clustering")
+        least = {"layers": 1, "k": 1, "samples_per_cluster": 1, "warmup": 0, "interval": 1}
+        for name, low in least.items():
+            if not isinstance(value := locals()[name], int) or value < low:
+                raise ValueError(f"{name} must be an int >= {low}, got {value!r}")
+        self.y = y
+        self.k = k
+        self.clustering = clustering
+        self.options: dict[str, Any] = {
+            "targets": targets,
+            "method": method,
+            "samples_per_cluster": samples_per_cluster,
+            "classes": classes,
+        }
+        self.warmup = warmup
+        self.interval = interval
+        self.memory = memory
+        self.seed = seed
+        self.epoch = 0
+        none = torch.full((len(y),), -1)
+        self._layers = [_Layer(none >= 0, none + 1, none.clone()) for _ in range(layers)]
+
+    @property
+    def clusters(self) -> list[Tensor]:
+        """Cluster of every sample, layer by layer; -1 where it was not recorded."""
+        return [layer.clusters for layer in self._layers]
+
+    @property
+    def info(self) -> list[LatentClusterInfo | None]:
+        """What the last update found, layer by layer."""
+        return [layer.info for layer in self._layers]
+
+    @property
+    def due(self) -> bool:
+        """Whether the next :meth:`step` updates."""
+        since = self.epoch + 1 - self.warmup
+        return since >= 0 and since % self.interval == 0
+
+    def forward(
+        self,
+        features: Tensor | Sequence[Tensor],
+        index: Tensor,
+        orthogonal_to: Tensor | Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Loss of a batch. In training with ``memory="running"``, its latents are recorded.
+
+        Args:
+            features: Latents of each layer.
+            index: Samples that the rows are of.
+            orthogonal_to: Gradient of the task's loss in each of the features, see :func:`latent_cluster_loss`.
+        """
+        zs = self._checked(features, index)
+        gs = _tensors(zs if orthogonal_to is None else orthogonal_to)
+        if len(gs) != len(zs):
+            raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(gs)}")
+        losses = []
+        for number, (layer, z, g) in enumerate(zip(self._layers, zs, gs, strict=True)):
+            if g is not z:
+                check_direction(g.flatten(1), z, f"orthogonal_to[{number}]")
+            rows = gather(index.to(z.device))
+            every = gather(z)
+            if self.training and self.memory == "running":
+                _store(layer, every, rows, number)
+            direction = None if g is z else gather(g.flatten(1))
+            losses.append(_batch_loss(layer, every, rows, direction))
+        return torch.stack([loss.to(losses[0].device) for loss in losses]).sum()
+
+    @torch.no_grad()
+    def record(self, features: Tensor | Sequence[Tensor], index: Tensor) -> None:
+        """Keep the latents of samples for the next update.
+
+        Args:
+            features: Latents of each layer.
+            index: Samples that the rows are of.
+        """
+        zs = self._checked(features, index)
+        for number, (layer, z) in enumerate(zip(self._layers, zs, strict=True)):
+            _store(layer, gather(z), gather(index.to(z.device)), number)
+
+    def step(self) -> None:
+        """End an epoch, with :meth:`update` where it is due."""
+        due = self.due
+        self.epoch += 1
+        if due:
+            self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Cluster the recorded latents, and take new targets from them.
+
+        Raises:
+            RuntimeError: If no latents were recorded.
+            ValueError: If there are not more than ``k`` of them, or a value is not finite.
+        """
+        for number, layer in enumerate(self._layers):
+            if layer.latents is None:
+                how = "forward() in training mode" if self.memory == "running" else "record()"
+                raise RuntimeError(f"an update needs latents, got none: call {how} first")
+            self._update(layer, layer.latents, f"features[{number}]")
+            if self.memory == "fresh":
+                layer.latents, layer.recorded = None, torch.zeros_like(layer.recorded)
+
+    def _update(self, layer: _Layer, latents: Tensor, name: str) -> None:
+        rows = layer.recorded.nonzero()[:, 0]
+        z = latents if len(rows) == len(latents) else latents[rows]
+        z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+        check_features(z, name)
+        n = len(z)
+        edge_index, edge_weight = knn_graph(z, self.k, kernel="binary")
+        clusters = self._cluster(edge_index, edge_weight, n).to(z.device)
+        y = self.y.to(z.device)[rows]
+        found = latent_cluster_targets(
+            z, y, clusters, k=self.k, seed=self.seed + self.epoch, **self.options
+        )
+        layer.clusters = torch.full_like(layer.clusters, -1).index_copy(0, rows, clusters)
+        layer.target = torch.cat([z.new_zeros(1, z.shape[1]), found.target])
+        place = torch.arange(1, len(layer.target), device=z.device)
+        layer.position = torch.zeros_like(layer.position).index_copy(0, rows[found.index], place)
+        layer.info = LatentClusterInfo(
+            num_samples=n,
+            num_clusters=len(clusters.unique()),
+            num_misclustered=int(found.misclustered.sum()),
+            num_correctible=len(place),
+            modularity=modularity(edge_index, edge_weight, clusters).item(),
+        )
+
+    def _cluster(self, edge_index: Tensor, edge_weight: Tensor, n: int) -> Tensor:
+        if self.clustering == "leiden":
+            return leiden(edge_index, edge_weight, n, seed=self.seed)
+        if self.clustering == "peer_pressure":
+            from pyg_relational.cluster.peer_pressure import peer_pressure
+
+            found: Tensor = peer_pressure(edge_index, edge_weight, n, seed=self.seed)
+            return found
+        assert callable(self.clustering)
+        clusters = self.clustering(edge_index, edge_weight, n)
+        check_labels(clusters, n, "clusters")
+        return clusters
+
+    def _checked(self, features: Tensor | Sequence[Tensor], index: Tensor) -> list[Tensor]:
+        """The layers' features as matrices."""
+        zs = _tensors(features)
+        if len(zs) != len(self._layers):
+            raise ValueError(f"features must hold {len(self._layers)} layers, got {len(zs)}")
+        for number, z in enumerate(zs):
+            if not isinstance(z, Tensor) or not z.is_floating_point():
+                got = z.dtype if isinstance(z, Tensor) else type(z).__name__
+                raise TypeError(f"features[{number}] must be a floating-point Tensor, got {got}")
+            if z.dim() < 2:
+                raise ValueError(
+                    f"features[{number}] must have shape [B, ...], got {list(z.shape)}"
+                )
+            check_labels(index, len(z), "index")
+        n = len(self.y)
+        if index.device.type == "cpu" and len(index):  # elsewhere, looking would wait
+            low, high = int(index.min()), int(index.max())
+            if low < 0 or high >= n:
+                raise ValueError(
+                    f"index must be in 0..{n - 1} for {n} samples, got {low if low < 0 else high}"
+                )
+        return [z.flatten(1) for z in zs]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """State for ``state_dict``: tensors and numbers."""
+        layers = [
+            {**vars(layer), "info": layer.info and tuple(layer.info)} for layer in self._layers
+        ]
+        return {"epoch": self.epoch, "layers": layers}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take the state of :meth:`get_extra_state`; it comes to the features' device at the next call."""
+        layers = [_Layer(**values) for values in state["layers"]]
+        if len(layers) != len(self._layers):
+            raise ValueError(f"state must hold {len(self._layers)} layers, got {len(layers)}")
+        for layer in layers:
+            if len(layer.recorded) != len(self.y):
+                raise ValueError(
+                    f"state must hold {len(self.y)} samples, got {len(layer.recorded)}"
+                )
+            for name, value in vars(layer).items():
+                if isinstance(value, Tensor):
+                    setattr(layer, name, value.clone())
+            layer.info = layer.info and LatentClusterInfo(*layer.info)
+        self.epoch, self._layers = state["epoch"], layers
+
+    def extra_repr(self) -> str:
+        """Options shown by ``print``."""
+        options = {
+            "layers": len(self._layers),
+            "k": self.k,
+            "clustering": self.clustering,
+            **self.options,
+            "warmup": self.warmup,
+            "interval": self.interval,
+            "memory": self.memory,
+            "seed": self.seed,
+        }
+        return f"{len(self.y)}, " + ", ".join(
+            f"{name}={value!r}" for name, value in options.items()
+        )
+
+
+def _tensors(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [features] if isinstance(features, Tensor) else list(features)
+
+
+@torch.no_grad()
+def _store(layer: _Layer, z: Tensor, index: Tensor, number: int) -> None:
+    layer.to(z.device)
+    if layer.latents is None:
+        layer.latents = z.new_zeros((len(layer.recorded), z.shape[1]))
+    if z.shape[1] != layer.latents.shape[1]:
+        raise ValueError(
+            f"features[{number}] must have {layer.latents.shape[1]} channels as before, got {z.shape[1]}"
+        )
+    layer.latents[index] = z.to(layer.latents.dtype)
+    layer.recorded[index] = True
+
+
+def _batch_loss(layer: _Layer, z: Tensor, index: Tensor, direction: Tensor | None) -> Tensor:
+    """Mean over the rows with a target; nothing here waits for a GPU."""
+    if layer.target is None:
+        return (z[:0].float() if z.dtype in (torch.float16, torch.bfloat16) else z[:0]).sum()
+    layer.to(z.device)
+    position = layer.position.index_select(0, index)
+    length = pull_length(z, layer.target.index_select(0, position), direction)
+    pulled = position > 0
+    return length.where(pulled, 0).sum() / pulled.sum().clamp(min=1)
