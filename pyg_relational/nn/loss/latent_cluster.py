@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from pyg_relational.cluster.match_labels import match_labels
-from pyg_relational.ops import knn, safe_sqrt, unit_rows
+from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import check_choice, check_features, check_labels
 
 
@@ -85,12 +85,14 @@ def latent_cluster_targets(
         >>> found.index.tolist(), found.target.tolist()
         ([5], [[3.0]])
     """
-    _check_inputs(z, y, clusters)
-    _check_count(k, "k")
-    _check_count(samples_per_cluster, "samples_per_cluster")
+    check_features(z, "z")
+    check_labels(y, len(z))
+    check_labels(clusters, len(z), "clusters")
+    check_count(k, "k")
+    check_count(samples_per_cluster, "samples_per_cluster")
     check_choice(targets, ("class", "cluster"), "targets")
     check_choice(method, ("exact", "approximate"), "method")
-    z = _full(z)
+    z = full(z)
     label = match_labels(clusters, y)
     of_cluster = torch.cat([label, label.new_tensor([-1])])[clusters]
     takes_part = (y >= 0) & (clusters >= 0)
@@ -188,7 +190,11 @@ def latent_cluster_loss(
         seed=seed,
     )
     if orthogonal_to is not None:
-        check_direction(orthogonal_to, z, "orthogonal_to")
+        check_features(orthogonal_to, "orthogonal_to")
+        if orthogonal_to.shape != z.shape:
+            raise ValueError(
+                f"orthogonal_to must have shape {list(z.shape)}, got {list(orthogonal_to.shape)}"
+            )
         orthogonal_to = orthogonal_to[found.index]
     length = pull_length(z[found.index], found.target, orthogonal_to)
     return length.sum() / max(1, len(length))
@@ -212,49 +218,28 @@ def pull_length(z: Tensor, target: Tensor, orthogonal_to: Tensor | None = None) 
         >>> pull_length(z, torch.zeros(1, 4)), pull_length(z, torch.zeros(1, 4), g)
         (tensor([2.5000]), tensor([2.]))
     """
-    pull = _full(z) - target
-    square = pull.square().sum(1)
+    pull = full(z) - target
+    length: Tensor = torch.linalg.vector_norm(pull, dim=1)
     if orthogonal_to is not None:
+        rounding = 8 * torch.finfo(pull.dtype).eps * length.detach()
         direction = unit_rows(orthogonal_to.detach().to(pull.dtype))
         for _ in range(2):  # the second time takes away what rounding left
             pull = pull - (pull * direction).sum(1, keepdim=True) * direction
-        rounding = (8 * torch.finfo(pull.dtype).eps) ** 2 * square.detach()
-        square = pull.square().sum(1)
-        square = square.where(square > rounding, 0)
-    return safe_sqrt(square) / math.sqrt(max(1, z.shape[1]))
+        length = torch.linalg.vector_norm(pull, dim=1)
+        length = length.where(~(length <= rounding), 0)  # NaN stays
+    return length / math.sqrt(max(1, z.shape[1]))
 
 
-def check_direction(orthogonal_to: Tensor, z: Tensor, name: str) -> None:
-    """Raise unless ``orthogonal_to`` is finite and of the shape of ``z``.
-
-    Args:
-        orthogonal_to: The argument to check.
-        z: The latents it goes with.
-        name: How the caller's signature names it.
-
-    Raises:
-        TypeError: If it is not a floating-point Tensor.
-        ValueError: If its shape is another, or a value is not finite.
-    """
-    check_features(orthogonal_to, name)
-    if orthogonal_to.shape != z.shape:
-        raise ValueError(f"{name} must have shape {list(z.shape)}, got {list(orthogonal_to.shape)}")
-
-
-def _check_inputs(z: Tensor, y: Tensor, clusters: Tensor) -> None:
-    check_features(z, "z")
-    check_labels(y, len(z))
-    check_labels(clusters, len(z), "clusters")
-
-
-def _check_count(value: int, name: str) -> None:
+def check_count(value: int, name: str, least: int = 1) -> None:
+    """Raise unless ``value`` is an int and at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be >= 1, got {value}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
 
 
-def _full(z: Tensor) -> Tensor:
+def full(z: Tensor) -> Tensor:
+    """At least float32."""
     return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.distributed import gather
 from pyg_relational.nn.loss.latent_cluster import (
-    check_direction,
+    check_count,
+    full,
     latent_cluster_targets,
     pull_length,
 )
@@ -144,10 +145,13 @@ class LatentClusterCorrection(nn.Module):
         check_choice(memory, ("running", "fresh"), "memory")
         if not callable(clustering):
             check_choice(clustering, ("leiden", "peer_pressure"), "clustering")
-        least = {"layers": 1, "k": 1, "samples_per_cluster": 1, "warmup": 0, "interval": 1}
-        for name, low in least.items():
-            if not isinstance(value := locals()[name], int) or value < low:
-                raise ValueError(f"{name} must be an int >= {low}, got {value!r}")
+        check_count(layers, "layers")
+        check_count(k, "k")
+        check_count(samples_per_cluster, "samples_per_cluster")
+        check_count(warmup, "warmup", 0)
+        check_count(interval, "interval")
+        if classes is not None:
+            check_labels(classes, classes.numel() if isinstance(classes, Tensor) else 0, "classes")
         self.y = y
         self.k = k
         self.clustering = clustering
@@ -195,20 +199,15 @@ class LatentClusterCorrection(nn.Module):
             orthogonal_to: Gradient of the task's loss in each of the features, see :func:`latent_cluster_loss`.
         """
         zs = self._checked(features, index)
-        gs = _tensors(zs if orthogonal_to is None else orthogonal_to)
-        if len(gs) != len(zs):
-            raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(gs)}")
-        losses = []
-        for number, (layer, z, g) in enumerate(zip(self._layers, zs, gs, strict=True)):
-            if g is not z:
-                check_direction(g.flatten(1), z, f"orthogonal_to[{number}]")
-            rows = gather(index.to(z.device))
-            every = gather(z)
-            if self.training and self.memory == "running":
-                _store(layer, every, rows, number)
-            direction = None if g is z else gather(g.flatten(1))
-            losses.append(_batch_loss(layer, every, rows, direction))
-        return torch.stack([loss.to(losses[0].device) for loss in losses]).sum()
+        gs = [None] * len(zs) if orthogonal_to is None else _directions(orthogonal_to, zs)
+        zs, index = _gathered(zs, index)
+        if self.training and self.memory == "running":
+            self._store(zs, index)
+        losses = [
+            _batch_loss(layer, z, index.to(z.device), g)
+            for layer, z, g in zip(self._layers, zs, gs, strict=True)
+        ]
+        return torch.stack([loss.to(losses[0]) for loss in losses]).sum()
 
     @torch.no_grad()
     def record(self, features: Tensor | Sequence[Tensor], index: Tensor) -> None:
@@ -218,9 +217,16 @@ class LatentClusterCorrection(nn.Module):
             features: Latents of each layer.
             index: Samples that the rows are of.
         """
-        zs = self._checked(features, index)
-        for number, (layer, z) in enumerate(zip(self._layers, zs, strict=True)):
-            _store(layer, gather(z), gather(index.to(z.device)), number)
+        self._store(*_gathered(self._checked(features, index), index))
+
+    @torch.no_grad()
+    def _store(self, zs: list[Tensor], index: Tensor) -> None:
+        for layer, z in zip(self._layers, zs, strict=True):
+            layer.to(z.device)
+            if layer.latents is None:
+                layer.latents = z.new_zeros((len(self.y), z.shape[1]))
+            layer.latents[index.to(z.device)] = z.to(layer.latents.dtype)
+            layer.recorded[index.to(z.device)] = True
 
     def step(self) -> None:
         """End an epoch, with :meth:`update` where it is due."""
@@ -248,7 +254,7 @@ class LatentClusterCorrection(nn.Module):
     def _update(self, layer: _Layer, latents: Tensor, name: str) -> None:
         rows = layer.recorded.nonzero()[:, 0]
         z = latents if len(rows) == len(latents) else latents[rows]
-        z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+        z = full(z)
         check_features(z, name)
         n = len(z)
         edge_index, edge_weight = knn_graph(z, self.k, kernel="binary")
@@ -287,14 +293,8 @@ class LatentClusterCorrection(nn.Module):
         zs = _tensors(features)
         if len(zs) != len(self._layers):
             raise ValueError(f"features must hold {len(self._layers)} layers, got {len(zs)}")
-        for number, z in enumerate(zs):
-            if not isinstance(z, Tensor) or not z.is_floating_point():
-                got = z.dtype if isinstance(z, Tensor) else type(z).__name__
-                raise TypeError(f"features[{number}] must be a floating-point Tensor, got {got}")
-            if z.dim() < 2:
-                raise ValueError(
-                    f"features[{number}] must have shape [B, ...], got {list(z.shape)}"
-                )
+        for number, (layer, z) in enumerate(zip(self._layers, zs, strict=True)):
+            _check_layer(layer, z, f"features[{number}]")
             check_labels(index, len(z), "index")
         n = len(self.y)
         if index.device.type == "cpu" and len(index):  # elsewhere, looking would wait
@@ -349,23 +349,40 @@ def _tensors(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [features] if isinstance(features, Tensor) else list(features)
 
 
-@torch.no_grad()
-def _store(layer: _Layer, z: Tensor, index: Tensor, number: int) -> None:
-    layer.to(z.device)
-    if layer.latents is None:
-        layer.latents = z.new_zeros((len(layer.recorded), z.shape[1]))
-    if z.shape[1] != layer.latents.shape[1]:
-        raise ValueError(
-            f"features[{number}] must have {layer.latents.shape[1]} channels as before, got {z.shape[1]}"
-        )
-    layer.latents[index] = z.to(layer.latents.dtype)
-    layer.recorded[index] = True
+def _check_layer(layer: _Layer, z: Any, name: str) -> None:
+    if not isinstance(z, Tensor) or not z.is_floating_point():
+        got = z.dtype if isinstance(z, Tensor) else type(z).__name__
+        raise TypeError(f"{name} must be a floating-point Tensor, got {got}")
+    if z.dim() < 2:
+        raise ValueError(f"{name} must have shape [B, ...], got {list(z.shape)}")
+    d = z.shape[1:].numel()
+    known = layer.target if layer.latents is None else layer.latents
+    if known is not None and known.shape[1] != d:
+        raise ValueError(f"{name} must have {known.shape[1]} values a row as before, got {d}")
+
+
+def _directions(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor | None]:
+    gs = _tensors(orthogonal_to)
+    if len(gs) != len(zs):
+        raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(gs)}")
+    for number, (g, z) in enumerate(zip(gs, zs, strict=True)):
+        if g.shape[:1] != z.shape[:1] or g.numel() != z.numel():
+            raise ValueError(
+                f"orthogonal_to[{number}] must have the shape of features[{number}], "
+                f"flattened {list(z.shape)}, got {list(g.shape)}"
+            )
+    return [gather(g.flatten(1)) for g in gs]
+
+
+def _gathered(zs: list[Tensor], index: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The global batch."""
+    return [gather(z) for z in zs], gather(index.to(zs[0].device))
 
 
 def _batch_loss(layer: _Layer, z: Tensor, index: Tensor, direction: Tensor | None) -> Tensor:
     """Mean over the rows with a target; nothing here waits for a GPU."""
     if layer.target is None:
-        return (z[:0].float() if z.dtype in (torch.float16, torch.bfloat16) else z[:0]).sum()
+        return full(z[:0]).sum()
     layer.to(z.device)
     position = layer.position.index_select(0, index)
     length = pull_length(z, layer.target.index_select(0, position), direction)
