@@ -488,3 +488,44 @@ def pruning_loss(
         wanted = min(min_degree, int(joined[i].sum()))
         loss = loss + hinge / len(a) * (wanted - g[i][joined[i]].sum()).clamp(min=0)
     return loss
+
+
+def matched_label(clusters: list[int], y: list[int], cluster: int) -> int:
+    """The label that most of a cluster's labelled samples have, the lowest of several."""
+    inside = [label for c, label in zip(clusters, y, strict=True) if c == cluster and label >= 0]
+    return min(set(inside), key=lambda label: (-inside.count(label), label), default=-1)
+
+
+def latent_cluster_targets(
+    z: Tensor, y: list[int], clusters: list[int], k: int, targets: str
+) -> dict[int, Tensor]:
+    """Eq. 7 of LCC, and appendix B, sample by sample: the target of every correctible one."""
+    n, found = len(y), {}
+    label = {c: matched_label(clusters, y, c) for c in set(clusters)}
+    right = [i for i in range(n) if y[i] >= 0 and label[clusters[i]] == y[i]]
+    for i in range(n):
+        if y[i] < 0 or i in right:
+            continue
+        own = [j for j in right if y[j] == y[i]]
+        pools = [own]
+        if targets == "cluster":
+            pools = [[j for j in own if clusters[j] == c] for c in sorted(label)]
+        means = []
+        for pool in pools:
+            near = sorted(pool, key=lambda j: float((z[i] - z[j]).square().sum()))[:k]
+            if len(near) == k:
+                means.append(torch.stack([z[j] for j in near]).mean(0))
+        if means:
+            found[i] = min(means, key=lambda mean: float((z[i] - mean).square().sum()))
+    return found
+
+
+def latent_cluster(z: Tensor, found: dict[int, Tensor], g: Tensor | None = None) -> Tensor:
+    """1/(sqrt(d) N) sum ||z_i - target_i||; with g, of (I - g g^T / <g, g>) (z_i - target_i)."""
+    total = z.new_zeros(())
+    for i, target in found.items():
+        r = z[i] - target
+        if g is not None:
+            r = (torch.eye(len(r), dtype=r.dtype) - torch.outer(g[i], g[i]) / (g[i] @ g[i])) @ r
+        total = total + r.norm()
+    return total / max(len(found), 1) / math.sqrt(z.shape[1])

@@ -225,8 +225,9 @@ class LatentClusterCorrection(nn.Module):
             layer.to(z.device)
             if layer.latents is None:
                 layer.latents = z.new_zeros((len(self.y), z.shape[1]))
-            layer.latents[index.to(z.device)] = z.to(layer.latents.dtype)
-            layer.recorded[index.to(z.device)] = True
+            rows = index.to(z.device)
+            layer.latents.index_copy_(0, rows, z.to(layer.latents.dtype))
+            layer.recorded.index_fill_(0, rows, True)
 
     def step(self) -> None:
         """End an epoch, with :meth:`update` where it is due."""
