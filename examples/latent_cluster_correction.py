@@ -30,6 +30,6 @@ for epoch in range(5):
     accuracy = (model(x_test).argmax(1) == y_test).float().mean()
     info = correction.info[0]
     print(
-        f"epoch {epoch + 1}: loss {loss.item():.3f}, test accuracy {accuracy.item():.3f}, {info.num_clusters} clusters, "
-        f"modularity {info.modularity:.3f}, {info.num_misclustered} misclustered"
+        f"epoch {epoch + 1}: loss {loss.item():.3f}, test accuracy {accuracy.item():.3f}, "
+        f"{info.num_clusters} clusters, modularity {info.modularity:.3f}, {info.num_misclustered} misclustered"
     )
