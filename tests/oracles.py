@@ -529,3 +529,52 @@ def latent_cluster(z: Tensor, found: dict[int, Tensor], g: Tensor | None = None)
             r = (torch.eye(len(r), dtype=r.dtype) - torch.outer(g[i], g[i]) / (g[i] @ g[i])) @ r
         total = total + r.norm()
     return total / max(len(found), 1) / math.sqrt(z.shape[1])
+
+
+def conductance_and_modularity(a: Tensor, c: list[int]) -> tuple[float, float]:
+    """Phi and Q of a partition, cluster by cluster; a self-loop is twice in a volume."""
+    d = (a.sum(1) + a.diagonal()).tolist()
+    total = sum(d)
+    phi, q = 0.0, 1.0
+    for name in set(c):
+        inside = torch.tensor([x == name for x in c])
+        volume = sum(x for x, here in zip(d, inside, strict=True) if here)
+        cut = float(a[inside][:, ~inside].sum())
+        rest = min(volume, total - volume)
+        phi += volume / total * (cut / rest if cut > 0 else 1)
+        q -= cut / total + (volume / total) ** 2
+    return phi, q
+
+
+def pressed(ballots: Tensor, c: list[int]) -> list[set[int]]:
+    """Clusters with most votes for each node, its own where nobody votes."""
+    n = len(c)
+    votes = ballots @ torch.eye(n, dtype=ballots.dtype)[c]
+    return [
+        {j for j in range(n) if v[j] >= v.max() * (1 - 1e-6)} if v.max() > 0 else {c[i]}
+        for i, v in enumerate(votes)
+    ]
+
+
+def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> list[int] | None:
+    """Clusters of a connected graph, by votes = A D^-1 B; None where some votes tie."""
+    n = len(a)
+    ballots = a / a.sum(0) if normalize else a
+    c = before = best = list(range(n))
+    phi, q = conductance_and_modularity(a, c)
+    stale = 0
+    for _ in range(max_iter):
+        moves = pressed(ballots, c)
+        if any(len(m) > 1 for m in moves):
+            return None
+        wanted = [m.pop() for m in moves]
+        back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
+        before, c = c, [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)]
+        now = conductance_and_modularity(a, c)
+        if now[0] < phi and now[1] > q:
+            best, (phi, q), stale = c, now, 0
+        else:
+            stale += 1
+        if stale == patience:
+            break
+    return best if q > 0 else [0] * n

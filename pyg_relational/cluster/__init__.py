@@ -4,6 +4,7 @@ from pyg_relational.cluster.absorb import absorb_small
 from pyg_relational.cluster.consensus import edge_consensus, leiden_partitions
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.cluster.match_labels import match_labels
+from pyg_relational.cluster.peer_pressure import peer_pressure
 from pyg_relational.cluster.spectral import spectral
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "leiden",
     "leiden_partitions",
     "match_labels",
+    "peer_pressure",
     "spectral",
 ]
