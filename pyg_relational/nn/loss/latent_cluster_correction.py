@@ -76,9 +76,14 @@ class LatentClusterCorrection(nn.Module):
     and samples that never passed by take no part. With ``memory="fresh"``, you :meth:`record` all of them by a pass of
     your own (where :attr:`due`) before :meth:`step`, which then forgets them.
 
-    Each layer takes :math:`O(N d)` memory on the device of its features, an update :math:`O(N (k + d))`. Leiden
-    runs on the CPU. In several processes, batches are gathered: every process records all rows, and the loss is that
-    of the global batch; all must call alike.
+    Each layer takes :math:`O(N d)` memory on the device of its features, an update :math:`O(N (k + d))`. Clustering
+    runs on the CPU. ``state_dict`` holds epoch, latents and targets, so that a resumed run goes on as if it had not
+    stopped. In several processes, batches are gathered: every process records all rows, and the loss is that of the
+    global batch; all must call alike.
+
+    What differs from `the author's program <https://github.com/altaris/lcc>`_: a sample's target stays till the next
+    update, where the program searches anew for each batch, among the latents of the last update; with an interval,
+    correction goes on between updates; layers are summed, not averaged.
 
     Args:
         y: Classes of all samples; -1: unlabelled, takes part in the graph only.
