@@ -578,3 +578,42 @@ def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> l
         if stale == patience:
             break
     return best if q > 0 else [0] * n
+
+
+def generalized_discrimination_value(z: Tensor, y: list[int]) -> float:
+    """1/sqrt(d) (mean_l d(C_l) - mean_{l<m} d(C_l, C_m)) of z-scores / 2, pair by pair; rows of y = -1 left out."""
+    rows = [i for i, label in enumerate(y) if label >= 0]
+    z = z[rows].double()
+    columns = [c for c in z.T if len(c.unique()) > 1]
+    if not columns:
+        return 0.0
+    s = torch.stack([(c - c.mean()) / c.var(correction=0).sqrt() / 2 for c in columns], dim=1)
+    members = {a: [j for j, i in enumerate(rows) if y[i] == a] for a in {y[i] for i in rows}}
+    intra, inter = [], []
+    for a in members:
+        d = [(s[i] - s[j]).norm().item() for i in members[a] for j in members[a] if i < j]
+        intra.append(sum(d) / len(d))
+        for b in members:
+            if a < b:
+                d = [(s[i] - s[j]).norm().item() for i in members[a] for j in members[b]]
+                inter.append(sum(d) / len(d))
+    return (sum(intra) / len(intra) - sum(inter) / len(inter)) / math.sqrt(len(columns))
+
+
+def clustered_scores(
+    logits: Tensor, y: list[int], clusters: list[int]
+) -> list[tuple[int, float | None, float | None]]:
+    """Count, accuracy and cross-entropy of samples in a cluster whose majority is theirs, and of the others."""
+    rows = [i for i in range(len(y)) if y[i] >= 0 and clusters[i] >= 0]
+    label = {}
+    for c in {clusters[i] for i in rows}:
+        inside = [y[i] for i in rows if clusters[i] == c]
+        label[c] = min(set(inside), key=lambda a: (-inside.count(a), a))
+    scores = []
+    for wanted in (True, False):
+        group = [i for i in rows if (label[clusters[i]] == y[i]) == wanted]
+        hits = [float(logits[i].argmax() == y[i]) for i in group]
+        losses = [-float(logits[i].double().log_softmax(0)[y[i]]) for i in group]
+        means = [sum(x) / len(group) if group else None for x in (hits, losses)]
+        scores.append((len(group), *means))
+    return scores

@@ -4,7 +4,9 @@ from pyg_relational.metrics.attention import attention_entropy, class_attention
 from pyg_relational.metrics.class_similarity import class_similarity, inter_class_similarity
 from pyg_relational.metrics.clustering import ari, clustering_accuracy, nmi
 from pyg_relational.metrics.conductance import conductance
+from pyg_relational.metrics.correctly_clustered import clustered_scores
 from pyg_relational.metrics.effective_rank import effective_rank
+from pyg_relational.metrics.gdv import generalized_discrimination_value
 from pyg_relational.metrics.homophily import homophily
 
 __all__ = [
@@ -12,9 +14,11 @@ __all__ = [
     "attention_entropy",
     "class_attention",
     "class_similarity",
+    "clustered_scores",
     "clustering_accuracy",
     "conductance",
     "effective_rank",
+    "generalized_discrimination_value",
     "homophily",
     "inter_class_similarity",
     "nmi",
