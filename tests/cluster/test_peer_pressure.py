@@ -38,15 +38,19 @@ def csr(graph, n):
 
 
 @settings(deadline=None, max_examples=100)
-@given(graphs(16), st.booleans(), st.integers(1, 12), st.integers(1, 4))
-def test_equals_the_literal_form_where_nothing_ties(graph, normalize, max_iter, patience):
+@given(graphs(16), st.booleans(), st.booleans(), st.integers(1, 12), st.integers(1, 4))
+def test_equals_the_literal_form_where_nothing_ties(graph, loops, normalize, max_iter, patience):
     n = len(graph.y)
-    a = dense_weights(graph.edge_index, graph.edge_weight, n)
+    edge_index, weight = graph.edge_index, graph.edge_weight
+    if loops:
+        node = torch.arange(n)
+        edge_index = torch.cat([edge_index, torch.stack([node, node])], dim=1)
+        weight = torch.cat([weight, (0.3 * node).sin().abs() + 0.01])
+    a = torch.zeros(n, n, dtype=weight.dtype).index_put(tuple(edge_index), weight)
     expected = [0] if n == 1 else oracle(a, normalize, max_iter, patience)
     assume(expected is not None)
     options = {"normalize": normalize, "max_iter": max_iter, "patience": patience}
-    cluster = peer_pressure(graph.edge_index, graph.edge_weight, n, **options)
-    assert cluster.tolist() == counted(expected)
+    assert peer_pressure(edge_index, weight, n, **options).tolist() == counted(expected)
 
 
 @settings(deadline=None, max_examples=60)
@@ -69,7 +73,7 @@ def test_each_step_takes_one_of_the_most_voted_clusters(a, b, weighted, seed):
 
 def test_ties_are_drawn_alike():
     star = both_directions(torch.stack([torch.zeros(4).long(), torch.arange(1, 5)]), 5)[0]
-    noise = 1 + 1e-8 * torch.arange(4)  # rounding
+    noise = 1 + 1e-8 * torch.arange(4).double()  # rounding
     weight = torch.cat([noise, noise]).numpy()
     ballots = scipy.sparse.csr_array((weight, tuple(star.numpy())), shape=(5, 5))
     rng = np.random.default_rng(0)
@@ -92,7 +96,7 @@ def test_scores_are_conductance_and_modularity(graph, seed, loops):
     cluster = np.random.default_rng(seed).integers(0, n, n)
     phi, q = _scores(cluster, a, a.sum(1) + a.diagonal(), np.zeros(n, dtype=np.int32))
     number = torch.from_numpy(cluster).unique(return_inverse=True)[1]
-    assert 0 <= phi[0] <= 1
+    assert 0 <= phi[0] <= 1 + 1e-12  # rounding
     assert phi[0] == pytest.approx(conductance(edge_index, weight, number)[1].item())
     assert q[0] == pytest.approx(modularity(edge_index, weight, number).item())
     dense = torch.from_numpy(a.toarray())
@@ -110,7 +114,7 @@ def test_no_worse_than_the_first_step_or_one_cluster(graph, weighted, normalize,
     assert cluster.tolist() == counted(cluster.tolist())
     phi, mean = conductance(edge_index, weight, cluster)
     assert ((phi >= 0) & (phi <= 1)).all()
-    assert 0 <= mean <= 1
+    assert 0 <= mean <= 1 + 1e-12
     if n > 1:
         found, start = (modularity(edge_index, weight, c) for c in (cluster, first))
         assert found >= max(start, 0) - 1e-6
@@ -119,15 +123,15 @@ def test_no_worse_than_the_first_step_or_one_cluster(graph, weighted, normalize,
 
 
 @settings(deadline=None, max_examples=60)
-@given(graphs(16), graphs(16), st.booleans())
-def test_a_union_gives_what_each_graph_gives(a, b, normalize):
+@given(graphs(16), graphs(16), st.booleans(), st.integers(1, 3))
+def test_a_union_gives_what_each_graph_gives(a, b, normalize, patience):
     for graph in (a, b):
         n = len(graph.y)
         w = dense_weights(graph.edge_index, graph.edge_weight, n)
         assume(n == 1 or oracle(w, normalize, 100, 10) is not None)
     both, _ = union(a, b)
     cluster, one, other = (
-        peer_pressure(g.edge_index, g.edge_weight, len(g.y), normalize=normalize)
+        peer_pressure(g.edge_index, g.edge_weight, len(g.y), normalize=normalize, patience=patience)
         for g in (both, a, b)
     )
     assert cluster.equal(torch.cat([one, other + one.max() + 1]))
@@ -182,7 +186,7 @@ def test_weak_edges():
         cluster = peer_pressure(path, torch.tensor(w, dtype=torch.float64)[pair])
         phi, mean = conductance(path, torch.tensor(w, dtype=torch.float64)[pair], cluster)
         assert ((phi >= 0) & (phi <= 1)).all()
-        assert 0 <= mean <= 1
+        assert 0 <= mean <= 1 + 1e-12
 
 
 def test_weights_count():
