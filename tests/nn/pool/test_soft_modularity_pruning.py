@@ -4,22 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.autograd import gradcheck, gradgradcheck
-from torch.nn.functional import one_hot
+from torch.autograd import gradcheck
 
 from pyg_relational.nn import SoftModularityPruning, laplace_propagation
 from pyg_relational.nn.pool.modularity_pruning import between_farthest
-from pyg_relational.nn.pool.soft_modularity_pruning import (
-    farthest_gate,
-    gated_modularity,
-    hard_concrete,
-    pruning_loss,
-    soft_assignment,
-)
 from pyg_relational.ops import both_directions, unit_rows
 from pyg_relational.transforms import knn_graph
-from tests import oracles
-from tests.graphs import graphs, random_graph
+from tests.graphs import graphs, random_graph, union
 
 NONE = torch.empty(2, 0, dtype=torch.int64)
 GATES = ["farthest", "hard_concrete"]
@@ -53,38 +44,6 @@ def dense(edges, values, n):
     return torch.zeros(n, n, dtype=torch.float64).index_put((edges[0], edges[1]), values)
 
 
-def test_soft_assignment_is_its_formula_and_keeps_its_digits_far_from_the_origin():
-    x, mu = features(7), features(4, seed=1)
-    expected = (-torch.cdist(x, mu).square() / 0.3).softmax(1)
-    torch.testing.assert_close(soft_assignment(x, mu, 0.3), expected)
-    far = soft_assignment((x + 512).float(), (mu + 512).float(), 0.3)
-    torch.testing.assert_close(far, expected.float(), atol=2e-3, rtol=0)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(2, 9), st.integers(1, 5), st.booleans(), st.integers(0, 9999))
-def test_farthest_gate_equals_the_oracle(n, k, empty, seed):
-    x, c = features(n, seed=seed), soft(n, k, seed)
-    if empty and k > 1:
-        c = torch.cat([c[:, 1:] / c[:, 1:].sum(1, keepdim=True), 0 * c[:, :1]], 1)
-    edges = torch.randint(n, (2, 15))
-    expected = oracles.farthest_gates(x, c, 0.7)
-    expected = torch.as_tensor(expected, dtype=torch.float64).expand(n, n)
-    gate = farthest_gate(x, c, edges, 0.7)
-    torch.testing.assert_close(gate, expected[edges[0], edges[1]])
-    assert torch.all((gate >= 0) & (gate <= 1))
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(2, 12), st.integers(1, 5), st.integers(0, 9999))
-def test_at_temperature_0_the_gate_is_that_of_the_hard_algorithm(n, k, seed):
-    x = features(n, seed=seed)
-    clusters = torch.randint(k, (n,), generator=torch.Generator().manual_seed(seed))
-    edges = torch.randint(n, (2, 20), generator=torch.Generator().manual_seed(seed))
-    gate = farthest_gate(x, one_hot(clusters, k).double(), edges, 1e-9)
-    torch.testing.assert_close(gate, (~between_farthest(x, edges, clusters)).double())
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_at_temperature_0_what_is_left_is_what_the_hard_algorithm_leaves(training):
     x = features(60, 2)
@@ -101,72 +60,6 @@ def test_at_temperature_0_what_is_left_is_what_the_hard_algorithm_leaves(trainin
     left = out.edge_weight > 0
     assert torch.equal(out.edge_index[:, left], edges[:, ~apart])
     torch.testing.assert_close(out.edge_weight[left], weight[~apart])
-
-
-def test_hard_concrete_has_the_distribution_of_the_paper():
-    logits = torch.full((100_000,), 1.0, dtype=torch.float64)
-    gate = hard_concrete(logits, generator=torch.Generator().manual_seed(0))
-    # P(gate = 0) = sigma(beta log(-gamma/zeta) - log alpha), eq. 12; P(gate = 1) by symmetry
-    zero = torch.sigmoid(2 / 3 * torch.tensor(0.1 / 1.1).log() - 1)
-    one = torch.sigmoid(2 / 3 * torch.tensor(0.1 / 1.1).log() + 1)
-    assert (gate == 0).double().mean().item() == pytest.approx(zero.item(), abs=0.005)
-    assert (gate == 1).double().mean().item() == pytest.approx(one.item(), abs=0.005)
-    logits = torch.linspace(-5, 5, 11)
-    expected = (torch.sigmoid(logits) * 1.2 - 0.1).clip(0, 1)
-    torch.testing.assert_close(hard_concrete(logits, noise=False), expected)
-
-
-@settings(deadline=None, max_examples=30)
-@given(graphs(), st.integers(1, 4), st.booleans(), st.integers(0, 9999))
-def test_objective_equals_the_oracle(graph, k, loop, seed):
-    n, c = len(graph.y), soft(len(graph.y), k, seed)
-    edges, weights, pair = (
-        with_loop(graph) if loop else (graph.edge_index, graph.weight, graph.pair)
-    )
-    weight, gate = weights[pair], torch.rand(len(weights), dtype=torch.float64)[pair]
-    a, g = dense(edges, weight, n), dense(edges, gate, n)
-    torch.testing.assert_close(
-        gated_modularity(edges, weight, gate, c, 1.3), oracles.gated_modularity(a, g, c, 1.3)
-    )
-    options = {"keep": 0.8, "min_degree": 2, "resolution": 1.3, "budget": 3.0, "hinge": 2.0}
-    torch.testing.assert_close(
-        pruning_loss(edges, weight, gate, c, collapse=0.5, **options),
-        oracles.pruning_loss(a, g, c, collapse_weight=0.5, **options),
-    )
-
-
-def test_closing_a_gate_never_raises_the_gated_modularity():
-    graph, c = random_graph(8), torch.eye(2, dtype=torch.float64)[[0, 0, 0, 0, 1, 1, 1, 1]]
-    gate = torch.ones_like(graph.weight, requires_grad=True)
-    gated_modularity(graph.edge_index, graph.edge_weight, gate[graph.pair], c).backward()
-    row, col = graph.edge_index
-    inside = torch.zeros_like(graph.weight).bool()
-    inside[graph.pair] = c.argmax(1)[row] == c.argmax(1)[col]
-    assert torch.all(gate.grad[inside] > 0)
-    assert torch.all(gate.grad[~inside] == 0)
-
-
-def test_gradcheck_of_the_parts():
-    graph = random_graph(6, 0.2)
-    x, c = features(6).requires_grad_(), soft(6, 3).requires_grad_()
-    mu = features(3, seed=5).requires_grad_()
-    gate = torch.rand(len(graph.weight), dtype=torch.float64, requires_grad=True)
-    weight = graph.weight.clone().requires_grad_()
-
-    def gates(x, c):
-        return farthest_gate(x, c, graph.edge_index, 0.5)
-
-    def loss(weight, gate, c):
-        edges = graph.edge_index, weight[graph.pair], gate[graph.pair], c
-        return pruning_loss(*edges, keep=0.4, min_degree=2)
-
-    for f, inputs in (
-        (lambda x, mu: soft_assignment(x, mu, 0.8), (x, mu)),
-        (gates, (x, c)),
-        (loss, (weight, gate, c)),
-    ):
-        assert gradcheck(f, inputs)
-        assert gradgradcheck(f, inputs)
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -404,6 +297,37 @@ def test_bad_input(change, message):
         SoftModularityPruning(2, 2)(**(arguments | change))
 
 
-def test_a_gate_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"gate must have shape \[2\], got \[1\]"):
-        gated_modularity(torch.tensor([[0, 1], [1, 0]]), None, torch.ones(1), torch.eye(2))
+@pytest.mark.parametrize("name", GATES)
+def test_a_union_is_pruned_as_each_graph_is(name):
+    a, b = random_graph(9), random_graph(7, seed=1)
+    both, batch = union(a, b)
+    module = SoftModularityPruning(
+        3, 3, name, temperature=2.0, farthest_temperature=0.01, min_degree=2
+    )
+    module = module.double().eval()
+    if name == "hard_concrete":
+        module.affine.data = torch.tensor([1.0, -0.2, 0], dtype=torch.float64)
+    x = features(16)
+    each = [
+        module(part, g.edge_index, g.edge_weight)
+        for g, part in zip((a, b), x.split([9, 7]), strict=True)
+    ]
+    out = module(x, both.edge_index, both.edge_weight, batch=batch)
+    assert torch.equal(out.gate, torch.cat([e.gate for e in each]))
+    assert 0 < out.gate.mean() < 1
+    torch.testing.assert_close(out.loss, torch.stack([e.loss for e in each]).mean())
+
+
+def test_gates_of_several_partitions_follow_their_mean():
+    graph, x = random_graph(9), features(9)
+    module = (
+        SoftModularityPruning(3, 3, "hard_concrete", partitions=4, min_degree=0).double().eval()
+    )
+    module.reset_parameters(x)
+    module.affine.data = torch.tensor([-0.6, 0.0, 1.0], dtype=torch.float64)
+    out = module(x, graph.edge_index)
+    u, v = (out.assignment[end] for end in graph.edge_index)
+    together = (u * v).sum(2).mean(1)
+    expected = together > 0.6
+    assert 0 < expected.sum() < len(expected)
+    torch.testing.assert_close(out.gate > 0, expected)
