@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_choice, check_features, check_labels
 from pyg_relational.ops.knn_candidates import candidates, candidates_both_ways, prepare
+from pyg_relational.ops.knn_projection import candidates_projected, project
 from pyg_relational.ops.knn_rank import rank
 
 
@@ -38,9 +39,10 @@ def knn(
         d_{ij} = 1 - \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \lVert x_j \rVert}
 
     The tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle` only nominates
-    candidates, with a bound on its rounding error; the candidates are ranked by their direct differences,
-    in float64 where float32 cannot tell the :math:`k`-th from the next. Ties go to the lower index. A row
-    is not its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
+    candidates, with a bound on its rounding error; the candidates are ranked by their direct
+    differences, in float64 where float32 cannot tell the :math:`k`-th from the next. Where few principal
+    directions leave few candidates, the product of a large float32 set on a CPU is taken in these only: it
+    bounds the distance from below. Ties go to the lower index. A row is not its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
 
     Args:
         x: Features.
@@ -117,8 +119,12 @@ def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
     points = prepare(x, y, cosine)
     n, d = points.x.shape
     twice = points.own and d >= 128 and n >= 4096 and k <= 64 and x.device.type == "cpu"
-    nominate = candidates_both_ways if twice else candidates
-    found = [rank(points, k, row, col) for row, col in nominate(points, k)]
+    low = project(points, k)
+    if low is not None:
+        pairs = candidates_projected(points, low, k)
+    else:
+        pairs = (candidates_both_ways if twice else candidates)(points, k)
+    found = [rank(points, k, row, col) for row, col in pairs]
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return KNN(index, distance.to(x.dtype))
 

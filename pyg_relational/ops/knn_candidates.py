@@ -10,7 +10,8 @@ from torch import Tensor
 from pyg_relational.ops.kernels import unit_rows
 
 _CACHE = 2**20  # elements of a tile that selection works on; it should stay in the L2 cache
-_GEMM = 2**22  # elements of a tile that one matrix product fills
+_GEMM = 2**24  # elements, at most, that one matrix product fills
+_ROWS = 256  # rows, at most, of such a product
 _CUDA = 2**26  # elements of a tile on a GPU
 _PAIRS = 2**15  # candidate pairs to hand on at once
 _HELD = 8  # candidates held per neighbour wanted, before columns are no longer used twice
@@ -58,34 +59,56 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
     The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
     group whose minimum is above it (plus twice the rounding error) holds no neighbour.
     """
-    (n, d), m = points.x.shape, points.q.shape[0]
+    norm = points.q.norm(dim=1)
+
+    def found() -> Iterator[tuple[Tensor, Tensor]]:
+        for start, tile, fine, bound in tiles(points, k, first):
+            length = norm[start : start + len(tile)]
+            limit = bound + slack(length, length.square() + bound, points.x.shape[1])
+            row, col = within(tile, fine, limit)
+            yield row + start, col
+
+    return merged(found())
+
+
+def tiles(points: Points, k: int, first: int = 0) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """First row, ``||x_j||^2 - 2 <q_i, x_j>``, minima of groups of columns and a bound on the ``k``-th smallest."""
+    n, m = points.x.shape[0], points.q.shape[0]
     size = max(1, int(0.5 * math.sqrt(n / k)))
     per = max(1, n // size // (3 * k))  # groups of columns in a group of groups
     width = math.ceil(n / size / per) * per * size
     step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
-    rows = min(m, max(step, _GEMM // width // step * step)) if d >= 128 else min(m, step)
+    many = step < 32 or points.x.shape[1] >= 128
+    rows = min(m, max(step, min(_ROWS, _GEMM // width) // step * step if many else 0))
     buffer = points.x.new_empty((rows, width))
     buffer[:, n:] = math.inf
-    norm = points.q.norm(dim=1)
-    parts: list[tuple[Tensor, Tensor]] = []
     for begin in range(first, m, rows):
         q = points.q[begin : begin + rows]
         block = buffer[: q.shape[0], :n]
         torch.addmm(points.bias, q, points.x.T, alpha=-2, out=block)
         if points.own:
             block.diagonal(begin).fill_(math.inf)
-        for start in range(begin, begin + q.shape[0], step):
-            tile = buffer[start - begin : min(start - begin + step, q.shape[0])]
-            length = norm[start : start + tile.shape[0]]
+        for start in range(0, q.shape[0], step):
+            tile = buffer[start : min(start + step, q.shape[0])]
             fine = _minima(tile, size)
-            bound = _kth_smallest(_minima(fine, per), k)
-            bound = bound + _slack(length, length.square() + bound, d)
-            row, col = _within(tile, fine, bound)
-            parts.append((row + start, col))
-            if sum(len(part[0]) for part in parts) > _PAIRS or start + tile.shape[0] == m:
-                rows_found, cols_found = zip(*parts, strict=True)
-                yield torch.cat(rows_found), torch.cat(cols_found)
-                parts = []
+            yield begin + start, tile, fine, _kth_smallest(_minima(fine, per), k)
+
+
+def merged(found: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same pairs, many at once."""
+    parts: list[tuple[Tensor, Tensor]] = []
+    for part in found:
+        parts.append(part)
+        if sum(len(row) for row, _ in parts) > _PAIRS:
+            yield _join(parts)
+            parts = []
+    if parts:
+        yield _join(parts)
+
+
+def _join(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    row, col = (torch.cat(part) for part in zip(*parts, strict=True))
+    return row, col
 
 
 def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -96,7 +119,7 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
     would wait, the rest goes one way.
     """
     n, d = points.x.shape
-    rows = min(1024, max(256, 2 * _GEMM // n // 64 * 64))
+    rows = min(1024, max(256, _GEMM // (2 * n) // 64 * 64))
     size = max(1, int(0.5 * math.sqrt(n / k)))
     buffer = points.x.new_empty(rows * (n + size))
     best = points.x.new_full((n, k), math.inf)
@@ -145,8 +168,8 @@ def _meet(
     coarse = fine[:, :whole].unflatten(1, (-1, per)).amin(2)
     best.copy_(torch.cat([best, coarse], 1).topk(best.shape[1], largest=False, sorted=False)[0])
     limit = best.amax(1)
-    limit = limit + _slack(norm, limit, d)
-    return limit, *_within(tile, fine, limit)
+    limit = limit + slack(norm, limit, d)
+    return limit, *within(tile, fine, limit)
 
 
 def _minima(tile: Tensor, size: int) -> Tensor:
@@ -163,7 +186,7 @@ def _kth_smallest(values: Tensor, k: int) -> Tensor:
     return smallest.amax(1)
 
 
-def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+def within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column, sorted by row, of everything within its row's limit."""
     row, group = (fine <= limit[:, None]).nonzero().unbind(1)
     groups = fine.shape[1]
@@ -176,11 +199,10 @@ def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
         value = memory.index_select(0, flat.view(-1)).view(flat.shape)
         e, m = (value <= limit.index_select(0, r)[:, None]).nonzero().unbind(1)
         parts.append((r.index_select(0, e), g.index_select(0, e) + m * groups))
-    rows, cols = (torch.cat(part) for part in zip(*parts, strict=True))
-    return rows, cols
+    return _join(parts)
 
 
-def _slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
+def slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
     """Twice a bound on the error of every squared distance that is at most ``square``."""
     reach = 2 * norm + square.clamp(min=0).sqrt()
     tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32

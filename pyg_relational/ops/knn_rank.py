@@ -17,7 +17,7 @@ def rank(points: Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tens
 
     Candidates come sorted by row, at least ``k`` for each of successive rows.
     """
-    index, value = _nearest(points, k, row, col)
+    index, value = nearest(points, k, row, col)
     last, following = value[:, k - 1], value[:, k]
     unsure = (value[:, 1:] == value[:, :-1]).any(1)
     unsure |= following - last <= _CLOSE * last + _blur(points, last)
@@ -25,12 +25,12 @@ def rank(points: Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tens
     if len(some):  # float32 may have swapped two
         n = len(points.x)
         pair = (row[some] * n + col[some]).sort().values
-        again = _nearest(points, k, pair // n, pair % n, torch.float64)
+        again = nearest(points, k, pair // n, pair % n, torch.float64)
         index[unsure], value[unsure] = again[0], again[1].to(value.dtype)
     return index, value[:, :k]
 
 
-def _nearest(
+def nearest(
     points: Points, k: int, row: Tensor, col: Tensor, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` nearest candidates of each row, and ``k + 1`` distances, infinite where there are no more."""
