@@ -42,7 +42,8 @@ def knn(
     candidates, with a bound on its rounding error; the candidates are ranked by their direct
     differences, in float64 where float32 cannot tell the :math:`k`-th from the next. Where few principal
     directions leave few candidates, the product of a large float32 set on a CPU is taken in these only: it
-    bounds the distance from below. Ties go to the lower index. A row is not its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
+    bounds the distance from below. Ties go to the lower index. A row is not its own neighbour, but a
+    duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
 
     Args:
         x: Features.
