@@ -10,6 +10,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from benchmarks.clustering.soft_pruning import soft_pruned
 from pyg_relational.cluster import edge_consensus, leiden_partitions
 from pyg_relational.nn import ModularityPruning
 from pyg_relational.ops import CG, both_directions, edge_diff_dot, knn, neighbor_pairs
@@ -26,16 +27,17 @@ class Graph(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a graph is made with: neighbours, clusters, seed."""
+    """What a graph is made with: neighbours, clusters, seed, and the kNN graph where it is known."""
 
     k: int
     clusters: int
     seed: int
+    given: Graph | None = None
 
 
 def nearest(x: Tensor, recipe: Recipe) -> Graph:
     """The union kNN graph with self-tuning Gaussian weights."""
-    return Graph(*knn_graph(x, recipe.k))
+    return recipe.given or Graph(*knn_graph(x, recipe.k))
 
 
 def consensus_knn(x: Tensor, recipe: Recipe) -> Graph:
@@ -174,6 +176,12 @@ def pruned_consensus(x: Tensor, recipe: Recipe) -> Graph:
     return Graph(*pruning(x, *nearest(x, recipe))[:2])
 
 
+def pruned_soft(x: Tensor, recipe: Recipe) -> Graph:
+    """Soft pruning, trained on the graph itself."""
+    pruned = soft_pruned(x, *nearest(x, recipe), recipe.clusters, recipe.seed)
+    return Graph(pruned.edge_index, pruned.edge_weight)
+
+
 def random_partitions(x: Tensor, recipe: Recipe) -> Graph:
     """Control: the same consensus, of partitions that have the sizes of Leiden's and random members."""
     graph, partitions, generator = _partitions(x, recipe)
@@ -199,6 +207,7 @@ GRAPHS: dict[str, Callable[[Tensor, Recipe], Graph]] = {
     "shuffled_consensus": shuffled_consensus,
     "pruned_farthest": pruned_farthest,
     "pruned_consensus": pruned_consensus,
+    "pruned_soft": pruned_soft,
 }
 WITHOUT_CHANCE = {"knn", "consensus_knn", "lgss"}
 

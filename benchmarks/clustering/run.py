@@ -48,12 +48,13 @@ class Study:
 
 
 class Problem(NamedTuple):
-    """Samples, their classes, and the kNN graph."""
+    """Samples, their classes, and the kNN graph, with the CPU seconds it took."""
 
     x: Tensor
     y: Tensor
     clusters: int
     given: Graph
+    seconds: float
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -97,8 +98,9 @@ def _run_graph(study: Study, data: str, name: str, store: Store, bar: Any) -> No
             continue
         problem = problem or load(data, study.neighbours)
         if made is None or name not in WITHOUT_CHANCE:
-            recipe = Recipe(study.neighbours, problem.clusters, seed)
-            made = timed(GRAPHS[name], problem.x, recipe)
+            recipe = Recipe(study.neighbours, problem.clusters, seed, problem.given)
+            graph, seconds = timed(GRAPHS[name], problem.x, recipe)
+            made = graph, problem.seconds + seconds
         for config in missing:
             store.append(_row(config, problem, *made))
             bar.update()
@@ -114,7 +116,7 @@ def load(name: str, neighbours: int) -> Problem:
     dataset = getattr(datasets, name)(root=ROOT)
     x, y = dataset.split("train") if name in TRAINING_ROWS else (dataset[0].x, dataset[0].y)
     x, k = x.flatten(1), dataset.num_classes
-    return Problem(x, y, k, GRAPHS["knn"](x, Recipe(neighbours, k, 0)))
+    return Problem(x, y, k, *timed(GRAPHS["knn"], x, Recipe(neighbours, k, 0)))
 
 
 def _row(config: dict[str, Any], problem: Problem, graph: Graph, seconds: float) -> Row:

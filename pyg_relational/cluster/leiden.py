@@ -87,7 +87,7 @@ def leiden(
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """igraph makes Python objects of all edges: full collections would take most of the time."""
+    """For igraph, which makes Python objects of all edges: collections would take most of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -114,7 +114,7 @@ def test_leiden_with_k_finds_k_of_one_cloud():
 
 def test_run_is_resumed_and_paired(tmp_path, monkeypatch, blobs):
     x, y = blobs
-    problem = run.Problem(x, y, 3, GRAPHS["knn"](x, Recipe(8, 3, 0)))
+    problem = run.Problem(x, y, 3, GRAPHS["knn"](x, Recipe(8, 3, 0)), 0.0)
     loaded = []
     monkeypatch.setattr(run, "load", lambda *a: loaded.append(a) or problem)
     study = run.Study(["COIL20"], ["knn", "random_partitions"], ["spectral"], [0, 1], 8)

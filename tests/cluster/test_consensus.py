@@ -26,8 +26,14 @@ def test_partitions_are_leiden_s(weighted):
     x, _ = blobs()
     edges, weight = knn_graph(x, 5)
     forms = [weight, None] if weighted else [None]
-    found = leiden_partitions(edges, weight if weighted else None, len(x), resolutions=[0.5, 1.0])
-    expected = [leiden(edges, w, len(x), resolution=r) for r in (0.5, 1.0) for w in forms]
+    given = weight if weighted else None
+    found = leiden_partitions(edges, given, len(x), resolutions=[0.5, 1.0], runs=2, seed=3)
+    expected = [
+        leiden(edges, w, len(x), resolution=r, seed=seed)
+        for seed in (6, 7)
+        for r in (0.5, 1.0)
+        for w in forms
+    ]
     assert len(found) == len(expected)
     assert all(map(torch.equal, found, expected))
 
@@ -39,7 +45,26 @@ def test_small_clusters_are_absorbed():
     assert min(sizes) >= 20
 
 
+def test_groups_of_a_large_graph_stay_together():
+    x, y = blobs(3000, 12.0)
+    edges, weight = knn_graph(x, 10)
+    kept = (edges != 2999).all(0)
+    found = leiden_partitions(edges[:, kept], weight[kept], 3001, runs=2)
+    assert len(found) == 16
+    assert all(c.shape == (3001,) for c in found)
+    groups = torch.stack(found).unique(dim=1).shape[1]
+    assert 3 <= groups < 1000
+    for clusters in found:  # no cluster mixes classes, isolated nodes are clusters of their own
+        table = torch.zeros(int(clusters.max()) + 1, 3).index_put(
+            (clusters[:3000], y), torch.ones(1)
+        )
+        assert (table.sum(1) <= 1).all()
+        assert (clusters == clusters[2999]).sum() == (clusters == clusters[3000]).sum() == 1
+
+
 def test_errors():
+    with pytest.raises(ValueError, match="runs must be >= 1, got 0"):
+        leiden_partitions(torch.tensor([[0, 1], [1, 0]]), None, 2, runs=0)
     edges = torch.tensor([[0, 1], [1, 0]])
     with pytest.raises(ValueError, match="partitions must not be empty"):
         edge_consensus(edges, [])
