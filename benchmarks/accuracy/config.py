@@ -56,14 +56,26 @@ class Attack:
 
 
 @dataclass(frozen=True)
+class Latents:
+    """Every layer of ``samples`` test samples is clustered after every epoch, by ``k`` neighbours."""
+
+    samples: int = 1000
+    k: int = 20
+
+
+@dataclass(frozen=True)
 class Task:
-    """A data set, a model, how it is trained and attacked. ``label`` names it in tables."""
+    """A data set, a model, how it is trained, attacked and looked into. ``label`` names it in tables.
+
+    ``latents`` is of the methods that have theirs set.
+    """
 
     data: data.Source
     model: Model
     train: Train = field(default_factory=Train)
     attack: Attack | None = None
     label: str = ""
+    latents: Latents | None = None
 
 
 @dataclass(frozen=True)
@@ -71,13 +83,14 @@ class Method:
     """A method, its options, and the settings that are tuned.
 
     A key of ``grid`` is an option of the method or a field of ``Train``; its settings are the
-    products of the lists.
+    products of the lists. ``latents``: whether its latents are looked into, as the task says.
     """
 
     name: str
     options: dict[str, Value] = field(default_factory=dict)
     grid: dict[str, list[Value]] = field(default_factory=dict)
     label: str = ""
+    latents: bool = False
 
     @property
     def trials(self) -> int:
@@ -110,6 +123,11 @@ class Run:
     seed: int
 
     @property
+    def latents(self) -> Latents | None:
+        """How its latents are looked into; None where they are not."""
+        return self.task.latents if self.stage == "test" and self.method.latents else None
+
+    @property
     def config(self) -> dict[str, Any]:
         """All that the result depends on; options left out are filled in."""
         task, method = self.task, self.method
@@ -121,6 +139,7 @@ class Run:
             "train": _used(task.train),
             "method": _component(method.name, methods.register, method.options),
             **({"attack": asdict(task.attack)} if attacked else {}),
+            **({"latents": asdict(self.latents)} if self.latents else {}),
             "seed": self.seed,
         }
 
@@ -175,6 +194,8 @@ def _check(study: Study) -> None:
             raise ValueError(f"labels_per_class leaves no labels to tune with, got grids {trials}")
         if task.attack is not None and task.data.standardise:
             raise ValueError("attack needs inputs in [0, 1]: standardise must be false, got true")
+        if task.latents is not None and task.latents.samples <= task.latents.k:
+            raise ValueError(f"latents must have more samples than k, got {task.latents}")
     for task, method in product(study.tasks, study.methods):
         for run in settings("test", task, method, study.seeds[0]):
             _ = run.config

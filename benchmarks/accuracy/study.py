@@ -14,6 +14,7 @@ from tqdm import tqdm
 from benchmarks.accuracy import config, data, machine, methods, models
 from benchmarks.accuracy.attention import Relating
 from benchmarks.accuracy.config import Run, Study, settings
+from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Method
 from benchmarks.accuracy.robustness import robustness
 from benchmarks.accuracy.store import Row, Store
@@ -89,7 +90,15 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
     related = _probe_rows(problem, RELATED)
     relating = Relating(method, problem, related, PROBE)
     relating.look("start")
-    fitted = fit(method, problem, run.task.train, run.seed, lambda: relating.look("middle"))
+    history = _history(run, method, problem)
+    fitted = fit(
+        method,
+        problem,
+        run.task.train,
+        run.seed,
+        halfway=lambda: relating.look("middle"),
+        each=history.look if history else lambda: None,
+    )
     relating.look("end")
     memory = machine.peak_memory(device)
     if probes is not None:
@@ -106,6 +115,7 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         "scored_samples": len(problem.test.y),
         **score(method, problem),
         **relating.row,
+        **({"latents": history.row} if history else {}),
         **_attacked(run, method, problem, device),
         "train_seconds": fitted.wall,
         "train_cpu_seconds": fitted.cpu,
@@ -129,6 +139,16 @@ def build(run: Run, problem: data.Problem, device: str) -> Method:
     )
     torch.manual_seed(run.seed)
     return method
+
+
+def _history(run: Run, method: Method, problem: data.Problem) -> LatentHistory | None:
+    """What the run's latents are told by, after a look at the fresh network; None where nobody asks."""
+    if run.latents is None:
+        return None
+    rows = _probe_rows(problem, run.latents.samples)
+    history = LatentHistory(method.module, problem, rows, run.latents.k)
+    history.look()
+    return history
 
 
 def _attacked(run: Run, method: Method, problem: data.Problem, device: str) -> dict[str, Any]:

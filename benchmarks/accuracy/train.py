@@ -49,11 +49,13 @@ def fit(
     train: Train,
     seed: int,
     halfway: Callable[[], None] = _nothing,
+    each: Callable[[], None] = _nothing,
 ) -> Fit:
     """Train a method on the labelled samples.
 
     Order and augmentation are drawn from ``seed`` alone, so that all methods see the same batches. The last batch
-    of an epoch is left out if it is not full. ``halfway`` is called in the middle, outside of the measured time.
+    of an epoch is left out if it is not full. ``halfway`` is called in the middle, ``each`` after each epoch, outside
+    of the measured time.
     """
     if method.loss is None:
         return Fit({}, 0.0, 0.0, 0)
@@ -95,6 +97,7 @@ def fit(
             logits, _ = predict(method, problem.test.x)
             hit = (logits.argmax(1) == problem.test.y).float()
             curve.setdefault("test_accuracy", []).append(hit.mean().item())
+        each()
     return Fit(curve, wall, cpu, steps)
 
 

@@ -8,6 +8,7 @@ from pyg_relational.metrics.correctly_clustered import clustered_scores
 from pyg_relational.metrics.effective_rank import effective_rank
 from pyg_relational.metrics.gdv import generalized_discrimination_value
 from pyg_relational.metrics.homophily import homophily
+from pyg_relational.metrics.latent_diagnostics import latent_diagnostics
 
 __all__ = [
     "ari",
@@ -21,5 +22,6 @@ __all__ = [
     "generalized_discrimination_value",
     "homophily",
     "inter_class_similarity",
+    "latent_diagnostics",
     "nmi",
 ]

@@ -1,0 +1,67 @@
+"""Latent cluster correction (arXiv 2501.11919) beside the cross-entropy."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from benchmarks.accuracy.methods import Batch, Method, Samples, register
+from benchmarks.accuracy.methods.baseline import baseline
+from benchmarks.accuracy.models import Backbone
+from pyg_relational.nn import LatentClusterCorrection
+
+
+@register("lcc")
+def lcc(
+    model: Backbone,
+    train: Samples,
+    *,
+    layer: str = "features",
+    k: int = 50,
+    loss_weight: float = 1e-2,
+    clustering: str = "leiden",
+    method: str = "exact",
+    warmup: int = 10,
+    interval: int = 1,
+) -> Method:
+    """Cross-entropy + ``loss_weight`` * latent cluster correction, after ``warmup`` epochs of cross-entropy alone.
+
+    ``layer`` is ``"features"``, those before the head, ``"head"``, the logits, or ``"both"``.
+    """
+    correction = LatentClusterCorrection(
+        train.y,
+        layers=1 + (layer == "both"),
+        k=k,
+        clustering=clustering,
+        method=method,
+        warmup=warmup,
+        interval=interval,
+        seed=torch.initial_seed(),
+    )
+    return corrected(model, train, correction, layer, loss_weight)
+
+
+def corrected(
+    model: Backbone,
+    train: Samples,
+    correction: LatentClusterCorrection,
+    layer: str,
+    loss_weight: float,
+) -> Method:
+    """The method with a correction of one's own."""
+    if layer not in ("features", "head", "both"):
+        raise ValueError(f"layer must be 'features', 'head' or 'both', got {layer!r}")
+
+    def loss(batch: Batch) -> tuple[Tensor, Tensor]:
+        features = model.embed(batch.x)
+        logits = model.head(features)
+        latents = {"features": [features], "head": [logits], "both": [features, logits]}[layer]
+        pull = correction(latents, batch.index)
+        return cross_entropy(logits, batch.y) + loss_weight * pull, logits
+
+    def end_epoch(epoch: int) -> None:
+        if epoch:
+            correction.step()
+
+    return replace(baseline(model, train), loss=loss, on_epoch=end_epoch)
