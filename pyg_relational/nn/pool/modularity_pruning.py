@@ -7,19 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from pyg_relational.cluster import edge_consensus, leiden_partitions, spectral
+from pyg_relational.metrics import clustering_accuracy
+from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
 from pyg_relational.ops import modularity
-from pyg_relational.ops.checks import check_choice, check_features
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
 from pyg_relational.ops.undirected import undirected_edges
 
 Clustering = Callable[[Tensor, Tensor], Tensor]
+Edges = tuple[Tensor, Tensor]
 
 
 class Step(NamedTuple):
-    """One clustering: how many undirected edges are left, and its modularity on the given and on the pruned graph."""
+    """One clustering: how many undirected edges are left, and its modularity on the given and on the pruned graph.
+
+    With labels its :func:`~pyg_relational.metrics.clustering_accuracy` as well.
+    """
 
     edges: int
     modularity: float
     pruned_modularity: float
+    accuracy: float | None = None
 
 
 class PrunedGraph(NamedTuple):
@@ -43,13 +50,15 @@ class ModularityPruning(nn.Module):
     clusters absorbed. With :math:`f_{ij}` the share of them that keep an edge inside of a cluster, weights become
     :math:`w_{ij} f_{ij}^p`, and edges that none of them keeps are dropped.
 
-    Modularity is that of the given graph: on the pruned graph it rises by construction. The choice of edges is a
-    constant; weights that are left carry gradient.
+    Modularity is that of the given graph: on the pruned graph it rises by construction. Nodes that would have fewer
+    than ``min_degree`` edges keep the strongest of them. The choice of edges is a constant; weights that are left carry
+    gradient.
 
     Args:
         k: Number of clusters.
         rule: ``"consensus"`` or ``"farthest"``. (default: ``"consensus"``)
         power: :math:`p` of the consensus. (default: 3)
+        min_degree: Neighbours to leave a node that has as many. (default: 1)
         clustering: From ``edge_index`` and ``edge_weight`` to clusters. (default:
             :func:`~pyg_relational.cluster.spectral` with ``k``, stray groups of less than a tenth of :math:`n / k` left
             out)
@@ -57,8 +66,8 @@ class ModularityPruning(nn.Module):
         seed: Of both clusterings. (default: 0)
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output:
-        :class:`PrunedGraph`.
+        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]`, output:
+        :class:`PrunedGraph`. Labels ``y`` are for the accuracy in its history alone.
 
     Raises:
         ImportError: If igraph is not installed.
@@ -81,56 +90,76 @@ class ModularityPruning(nn.Module):
         rule: str = "consensus",
         *,
         power: float = 3.0,
+        min_degree: int = 1,
         clustering: Clustering | None = None,
         max_iter: int = 10,
         seed: int = 0,
     ) -> None:
         super().__init__()
         check_choice(rule, ("consensus", "farthest"), "rule")
-        for name, value, least in (("k", k, 1), ("max_iter", max_iter, 1)):
+        for name, value, least in (
+            ("k", k, 1),
+            ("max_iter", max_iter, 1),
+            ("min_degree", min_degree, 0),
+        ):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer >= {least}, got {value}")
         if not power > 0:
             raise ValueError(f"power must be > 0, got {power}")
-        self.k, self.rule, self.power = k, rule, power
+        self.k, self.rule, self.power, self.min_degree = k, rule, power, min_degree
         self.clustering, self.max_iter, self.seed = clustering, max_iter, seed
 
     def forward(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        y: Tensor | None = None,
     ) -> PrunedGraph:
         """Return the pruned graph."""
         check_features(x)
+        if y is not None:
+            check_labels(y, len(x))
         edge_index, weight, _ = undirected_edges(edge_index, edge_weight, len(x))
+        if y is not None:
+            check_labels(y, len(x), "y")
+        given = edge_index, weight
         if self.rule == "farthest":
-            return self._farthest(x, edge_index, weight)
+            return self._farthest(x, given, y)
         partitions = leiden_partitions(
-            edge_index, weight, len(x), min_size=0.3 * len(x) / self.k, seed=self.seed
+            *given, len(x), min_size=0.3 * len(x) / self.k, seed=self.seed
         )
-        share = edge_consensus(edge_index, partitions)
-        keep = (share > 0).nonzero()[:, 0]
-        left = edge_index[:, keep]
-        left_weight = weight[keep] * share[keep].to(weight) ** self.power
-        clusters = self._clusters(left, left_weight, len(x))
-        step = _step(edge_index, weight, left, left_weight, clusters)
-        return PrunedGraph(left, left_weight, clusters, [step])
+        share = edge_consensus(edge_index, partitions).to(weight)
+        keep = self._kept(given, share > 0, len(x))
+        weaker = weight * share.clamp(min=0.5 / len(partitions)) ** self.power
+        return self._clustered(given, (edge_index[:, keep], weaker[keep]), len(x), y)
 
-    def _farthest(self, x: Tensor, edge_index: Tensor, weight: Tensor) -> PrunedGraph:
-        keep = torch.arange(len(weight), device=weight.device)
-        best: PrunedGraph | None = None
-        history: list[Step] = []
-        for _ in range(self.max_iter):
-            left, left_weight = edge_index[:, keep], weight[keep]
-            clusters = self._clusters(left, left_weight, len(x))
-            history.append(_step(edge_index, weight, left, left_weight, clusters))
-            if best is not None and history[-1].modularity <= history[-2].modularity:
+    def _farthest(self, x: Tensor, given: Edges, y: Tensor | None) -> PrunedGraph:
+        left = given
+        best = self._clustered(given, left, len(x), y)
+        for _ in range(1, self.max_iter):
+            keep = self._kept(left, ~between_farthest(x, left[0], best.clusters), len(x))
+            if len(keep) == len(left[1]):
                 break
-            best = PrunedGraph(left, left_weight, clusters, history)
-            apart = between_farthest(x, left, clusters)
-            if not bool(apart.any()):
-                break
-            keep = keep[~apart]
-        assert best is not None
+            left = left[0][:, keep], left[1][keep]
+            found = self._clustered(given, left, len(x), y)
+            history = best.history + found.history
+            if found.history[0].modularity <= best.history[-1].modularity:
+                return best._replace(history=history)
+            best = found._replace(history=history)
         return best
+
+    def _kept(self, edges: Edges, keep: Tensor, n: int) -> Tensor:
+        """Edges to keep, with ``min_degree`` at every node that has as many."""
+        pair = undirected_pairs(edges[0], n)[1]
+        return keep_strongest(*edges, keep, pair, self.min_degree, n).nonzero()[:, 0]
+
+    def _clustered(self, given: Edges, left: Edges, n: int, y: Tensor | None) -> PrunedGraph:
+        clusters = self._clusters(*left, n)
+        q = modularity(given[0], given[1].detach(), clusters).item()
+        pruned_q = modularity(left[0], left[1].detach(), clusters).item()
+        accuracy = None if y is None else clustering_accuracy(y, clusters)
+        return PrunedGraph(*left, clusters, [Step(len(left[1]) // 2, q, pruned_q, accuracy)])
 
     def _clusters(self, edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
         if self.clustering is not None:
@@ -169,11 +198,3 @@ def between_farthest(x: Tensor, edge_index: Tensor, clusters: Tensor) -> Tensor:
     a, b = number[edge_index]
     apart: Tensor = (a != b) & ((farthest[a] == b) | (farthest[b] == a))
     return apart
-
-
-def _step(
-    edge_index: Tensor, weight: Tensor, left: Tensor, left_weight: Tensor, clusters: Tensor
-) -> Step:
-    given = modularity(edge_index, weight.detach(), clusters)
-    pruned = modularity(left, left_weight.detach(), clusters)
-    return Step(left.shape[1] // 2, given.item(), pruned.item())

@@ -100,11 +100,39 @@ def test_one_cluster_drops_nothing_by_the_farthest_rule():
         ({"k": 2, "rule": "nearest"}, "rule must be one of"),
         ({"k": 2, "power": 0.0}, "power must be > 0, got 0.0"),
         ({"k": 2, "max_iter": 0}, "max_iter must be an integer >= 1"),
+        ({"k": 2, "min_degree": -1}, "min_degree must be an integer >= 0, got -1"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         ModularityPruning(**options)
+
+
+@pytest.mark.parametrize("rule", ["consensus", "farthest"])
+def test_history_has_the_accuracy_of_labels(rule):
+    x, y = blobs()
+    edges, weight = knn_graph(x, 10)
+    pruned = ModularityPruning(3, rule)(x, edges, weight, y)
+    assert pruned.history[-1].accuracy == clustering_accuracy(y, pruned.clusters)
+    assert ModularityPruning(3, rule)(x, edges, weight).history[-1].accuracy is None
+    with pytest.raises(ValueError, match=r"y must have shape \[120\], got \[3\]"):
+        ModularityPruning(3, rule)(x, edges, weight, y[:3])
+
+
+@pytest.mark.parametrize("min_degree", [0, 1, 2])
+def test_nodes_keep_their_strongest_edges(min_degree):
+    x = torch.tensor([[0.0, 0], [1, 0], [0, 1], [9, 9], [9, 8], [8, 9]])
+    pairs = torch.tensor([[0, 0, 0, 1, 3, 3, 4], [3, 4, 5, 2, 4, 5, 5]])
+    edges = torch.cat([pairs, pairs.flip(0)], 1)
+    weight = torch.tensor([3.0, 2, 1, 5, 5, 5, 5]).repeat(2)
+    seen = []
+
+    def clustering(edge_index, edge_weight):
+        seen.append(edge_index)
+        return torch.tensor([0, 1, 1, 2, 2, 2])  # all neighbours of node 0 are in its farthest
+
+    ModularityPruning(3, "farthest", clustering=clustering, min_degree=min_degree)(x, edges, weight)
+    assert seen[1][1][seen[1][0] == 0].tolist() == [3, 4, 5][:min_degree]
 
 
 def test_a_directed_graph_is_refused():
