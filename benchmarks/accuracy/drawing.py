@@ -15,6 +15,7 @@ from benchmarks.accuracy.tables import half_interval
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<"]  # more than colours: pairs differ
+INCHES_A_LETTER, INCHES_A_MARK = 0.08, 0.5  # of legends
 
 
 def style(number: int) -> dict[str, Any]:
@@ -39,10 +40,12 @@ def interval_line(
 
 
 def legend(figure: Figure, ax: Axes, title: str) -> None:
-    """Title, and a legend of ``ax`` below the figure."""
+    """Title, and a legend of ``ax`` below the figure, in as many lines as its width needs."""
     named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.suptitle(title)
     columns = len(named) if len(named) <= 4 else math.ceil(len(named) / 2)
+    widest = INCHES_A_LETTER * max(map(len, named), default=0) + INCHES_A_MARK
+    columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns)
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from benchmarks.accuracy import attention_plots
+from benchmarks.accuracy import attention_plots, latent_plots
 from benchmarks.accuracy.drawing import COLOURS, interval_line, legend, probe_path, style
 from benchmarks.accuracy.robustness import NORMS
 from benchmarks.accuracy.store import Row
@@ -48,6 +48,8 @@ def write(rows: Sequence[Row], folders: Sequence[Path], output: Path) -> list[Pa
         figures[f"relations-{name}"] = relations(of_task, folders)
         figures[f"embeddings-{name}"] = attention_plots.embeddings(of_task, folders)
         figures[f"attention-{name}"] = attention_plots.attention(of_task, folders)
+        figures[f"clustered-{name}"] = latent_plots.groups(of_task)
+        figures[f"latents-{name}"] = latent_plots.measures(of_task)
     rated = runs["task"].str.extract(RATE)
     for data, of_data in runs.groupby(rated["data"], sort=False):
         figures[f"labels-{_file_name(str(data))}"] = label_rates(of_data)
@@ -85,8 +87,10 @@ def accuracy(runs: pd.DataFrame) -> Figure:
         ax.grid(axis="x", alpha=0.3)
         for line in range(1, len(tasks)):
             ax.axhline(line - 0.5, color="0.85", linewidth=0.8)
-    seeds = runs["seed"].nunique()
-    legend(figure, left, f"Mean and 95 % Student-t interval over {seeds} seeds")
+    seeds = sorted(set(runs.groupby("task")["seed"].nunique()))
+    legend(
+        figure, left, f"Mean and 95 % Student-t interval over {' or '.join(map(str, seeds))} seeds"
+    )
     return figure
 
 

@@ -136,6 +136,22 @@ def relations(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def latents(rows: Sequence[Row]) -> pd.DataFrame:
+    """Correctly clustered samples (CC) beside misclustered ones (MC) after the last epoch, layer by layer."""
+    made: dict[tuple[str, str], list[Any]] = {}
+    for row in (row for row in rows if row["stage"] == "test" and "latents" in row):
+        made.setdefault((row["task"], row["method"]), []).append(row["latents"])
+    lines = []
+    for (task, method), runs in made.items():
+        names = sorted(set(runs[0]) - {"layers"})
+        value = {n: np.array([run[n] for run in runs], dtype=float) for n in names}
+        for at, layer in enumerate(runs[0]["layers"]):
+            of_layer = {name: values[:, :, at] for name, values in value.items()}
+            line = {"task": task, "method": method, "layer": layer, **_latent_line(of_layer)}
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
 def chosen(rows: Sequence[Row]) -> pd.DataFrame:
     """The setting that each method was run with, and what it scored on the held-out samples."""
     tuned = [row for row in rows if row["stage"] == "tune"]
@@ -176,6 +192,8 @@ def report(
         ]
     if len(related := relations(rows)):
         parts += [RELATIONS_NOTE, markdown(related)]
+    if len(clustered := latents(rows)):
+        parts += [LATENTS_NOTE, markdown(clustered)]
     parts += [f"Not run: {label}. {why}" for label, why in (skipped or {}).items()]
     return "\n\n".join(parts) + "\n"
 
@@ -191,6 +209,33 @@ RELATIONS_NOTE = (
     "start, in the middle and at the end of training, and of the mean over samples; attention to the own class. Of "
     "the set itself, cosine between classes and effective rank:"
 )
+
+LATENTS_NOTE = (
+    "Clusters of test samples in each layer after the last epoch, mean over seeds: share of misclustered samples (MC), "
+    "accuracy of the network on them and on the correctly clustered ones (CC), the difference with its 95 % Student-t "
+    "interval, in how many looks (after each epoch of each seed) CC is ahead of MC, and cross-entropy. GDV: low where "
+    "classes are apart."
+)
+
+
+def _latent_line(value: dict[str, Any]) -> dict[str, str]:
+    """``value`` of each measure ``[seeds, epochs]``; NaN of a group without samples."""
+    last = {name: values[:, -1] for name, values in value.items()}
+    ahead = value["cc_accuracy"][:, 1:] - value["mc_accuracy"][:, 1:]
+    last_ahead = 100 * ahead[np.isfinite(ahead[:, -1]), -1]
+    share = last["mc_samples"] / (last["mc_samples"] + last["cc_samples"])
+    return {
+        "MC %": f"{100 * share.mean():.1f}",
+        "CC accuracy %": _mean(100 * last["cc_accuracy"], 1),
+        "MC accuracy %": _mean(100 * last["mc_accuracy"], 1),
+        "CC - MC": _mean_and_half(last_ahead) if len(last_ahead) else "",
+        "CC > MC": f"{(ahead > 0).sum()}/{np.isfinite(ahead).sum()}",
+        "CC cross-entropy": _mean(last["cc_cross_entropy"], 3),
+        "MC cross-entropy": _mean(last["mc_cross_entropy"], 3),
+        "clusters": f"{last['clusters'].mean():.1f}",
+        "modularity": f"{last['modularity'].mean():.3f}",
+        "GDV": f"{last['gdv'].mean():.3f}",
+    }
 
 
 def _line(
@@ -214,7 +259,12 @@ def _line(
     return line
 
 
-def _mean_and_half(values: list[float]) -> str:
+def _mean(values: Any, digits: int) -> str:
+    known = values[np.isfinite(values)]
+    return f"{known.mean():.{digits}f}" if len(known) else ""
+
+
+def _mean_and_half(values: Sequence[float]) -> str:
     mean = f"{np.mean(values):.1f}"
     return f"{mean} ± {half_interval(values):.1f}" if len(values) > 1 else mean
 
