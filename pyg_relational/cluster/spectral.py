@@ -129,7 +129,7 @@ def _top_eigenvectors(s: Any, q: int, seed: int) -> tuple[Array, Array]:
         values, vectors = scipy.linalg.eigh(s.toarray(), subset_by_index=(n - q, n - 1))
     else:
         rng = np.random.default_rng(seed)
-        values, vectors = eigsh(s, q, which="LA", v0=rng.random(n), ncv=max(4 * q, 20), tol=1e-8)
+        values, vectors = eigsh(s, q, which="LA", v0=rng.random(n), ncv=max(4 * q, 96), tol=1e-8)
         while (missed := _next_eigenvector(s, values, vectors, rng))[0] > values.min() + 1e-6:
             lowest = values.argmin()
             values[lowest], vectors[:, lowest] = missed
