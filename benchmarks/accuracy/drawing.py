@@ -15,7 +15,7 @@ from benchmarks.accuracy.tables import half_interval
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<"]  # more than colours: pairs differ
-INCHES_A_LETTER, INCHES_A_MARK = 0.08, 0.5  # of legends
+INCHES_A_LETTER, INCHES_A_MARK = 0.085, 0.7  # of legends
 
 
 def style(number: int) -> dict[str, Any]:
