@@ -1,4 +1,4 @@
-"""Data set x graph x clustering x seed, to rows and a table."""
+"""Data set x graph x clustering x seed, to rows, a table and pictures."""
 
 import hashlib
 import json
@@ -17,6 +17,7 @@ from benchmarks.accuracy import machine
 from benchmarks.accuracy.store import Row, Store
 from benchmarks.clustering.graphs import GRAPHS, WITHOUT_CHANCE, Graph, Recipe
 from benchmarks.clustering.partitions import CLUSTERINGS
+from benchmarks.clustering.plots import write
 from benchmarks.clustering.table import report
 from pyg_relational import datasets
 from pyg_relational.metrics import ari, clustering_accuracy, homophily, nmi
@@ -58,7 +59,7 @@ class Problem(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run what is not in ``runs.jsonl`` yet, and write the table of all that is."""
+    """Run what is not in ``runs.jsonl`` yet, and write the table and the pictures of all that is."""
     parser = ArgumentParser(prog="python -m benchmarks cluster", description=__doc__)
     parser.add_argument("--config", action="config", help="YAML file of the options below")
     parser.add_argument("--output", type=Path, default=Path("results/clustering"))
@@ -71,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     run(Study(**given), store)
     text = report(list(store.rows.values()))
     (output / "table.md").write_text(text)
+    write(list(store.rows.values()), output)
     print(text)
 
 

@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize
 
 from benchmarks.accuracy.store import Store
-from benchmarks.clustering import run
+from benchmarks.clustering import plots, run
 from benchmarks.clustering.graphs import (
     GRAPHS,
     Graph,
@@ -127,6 +128,27 @@ def test_run_is_resumed_and_paired(tmp_path, monkeypatch, blobs):
     text = report(list(store.rows.values()))
     assert "| random_partitions | 100.00 (1.00) |" in text
     assert "+0.00 [+0.00, +0.00]" in text
+
+
+def test_pictures_show_means_of_the_rows(tmp_path):
+    rows = [
+        {"data": data, "graph": graph, "clustering": clustering, "seed": seed}
+        | {"accuracy": 0.5 + 0.1 * seed + 0.2 * (graph != "knn"), "homophily": 0.9 + 0.01 * seed}
+        for data in ("A", "B")
+        for graph in ("knn", "pruned")
+        for clustering in ("leiden", "spectral")
+        for seed in (0, 1)
+    ]
+    shown = plots.accuracy(pd.DataFrame(rows)).axes
+    assert [ax.get_title() for ax in shown] == ["A", "B"]
+    at = {round(line.get_xdata()[0], 6) for line in shown[0].lines if line.get_marker() in "os"}
+    assert at == {55.0, 75.0}
+    half = plots.homophily(pd.DataFrame(rows)).axes[0].containers[0].has_xerr
+    assert half
+    assert [file.name for file in plots.write(rows, tmp_path)] == ["accuracy.png", "homophily.png"]
+    assert all(
+        (tmp_path / name).stat().st_size > 5000 for name in ("accuracy.png", "homophily.png")
+    )
 
 
 def test_unknown_names_are_refused():
