@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -90,10 +89,8 @@ def _lines(
     line: NDArray[Any], values: NDArray[np.float64], label: str, number: int, dash: str
 ) -> None:
     """Mean over seeds in the panel of each layer, and a band from the least to the most."""
-    colour, width = (
-        COLOURS[number % len(COLOURS)],
-        max(1.2, 3 - 0.9 * number),
-    )  # later ones lie above
+    colour = COLOURS[number % len(COLOURS)]
+    width = max(1.2, 3 - 0.9 * number)  # so that the first shows under the others
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a group that is empty for all seeds
         low, mean, high = (f(values, axis=0) for f in (np.nanmin, np.nanmean, np.nanmax))
@@ -106,17 +103,13 @@ def _lines(
 
 
 def _finish(figure: Figure, panels: NDArray[Any], runs: pd.DataFrame) -> None:
+    """Grid, title, legend, and where the correction starts."""
     starts = {made["method"]["options"].get("warmup") for made in runs["config"]} - {None}
     for ax in panels.flatten():
         for start in starts:
             ax.axvline(start, color="0.6", linewidth=0.8)
         ax.grid(alpha=0.3)
-    _legend(figure, panels[0, 0], runs)
-
-
-def _legend(figure: Figure, ax: Axes, runs: pd.DataFrame) -> None:
-    made = runs["latents"].iloc[0]
+    made, seeds = runs["latents"].iloc[0], runs["seed"].nunique()
     count = made["cc_samples"][0][0] + made["mc_samples"][0][0]
-    seeds = runs["seed"].nunique()
-    text = f"{runs['task'].iloc[0]}: clusters of {count} test samples in each layer, mean and range over {seeds} seeds"
-    legend(figure, ax, f"{text}; grey: correction starts")
+    title = f"{runs['task'].iloc[0]}: clusters of {count} test samples in each layer, mean and range over {seeds} seeds"
+    legend(figure, panels[0, 0], title + "; grey: correction starts" * bool(starts))

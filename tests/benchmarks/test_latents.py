@@ -136,6 +136,9 @@ def test_pictures_have_a_column_for_each_layer_and_tell_where_correction_starts(
     assert list(lines["LCC, correctly clustered"].get_ydata()) == pytest.approx([50, 90])
     assert not any("GCR" in label for label in lines)
     assert any(list(line.get_xdata()) == [1, 1] for line in figure.axes[0].lines)
+    assert "correction starts" in figure.get_suptitle()
+    plain = latent_plots.groups(runs[runs["method"] == "baseline"])
+    assert plain.get_suptitle().endswith("mean and range over 2 seeds")
     figure = latent_plots.measures(runs)
     assert len(figure.axes) == 8
     shares = {line.get_label(): list(line.get_ydata()) for line in figure.axes[1].lines}
