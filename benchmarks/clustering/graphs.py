@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.clustering.soft_pruning import soft_pruned
 from pyg_relational.cluster import edge_consensus, leiden_partitions
-from pyg_relational.nn import ModularityPruning
+from pyg_relational.nn import ModularityPruning, prune_by_consensus
 from pyg_relational.ops import CG, both_directions, edge_diff_dot, knn, neighbor_pairs
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.laplacian import degree
@@ -168,12 +168,8 @@ def pruned_farthest(x: Tensor, recipe: Recipe) -> Graph:
 
 def pruned_consensus(x: Tensor, recipe: Recipe) -> Graph:
     """The consensus of Leiden partitions."""
-    pruning = ModularityPruning(
-        recipe.clusters,
-        clustering=lambda edge_index, edge_weight: torch.zeros(len(x), dtype=torch.int64),
-        seed=recipe.seed,
-    )
-    return Graph(*pruning(x, *nearest(x, recipe))[:2])
+    graph = nearest(x, recipe)
+    return Graph(*prune_by_consensus(*graph, len(x), recipe.clusters, seed=recipe.seed))
 
 
 def pruned_soft(x: Tensor, recipe: Recipe) -> Graph:

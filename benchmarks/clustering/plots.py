@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 from benchmarks.accuracy.drawing import legend, style
 from benchmarks.accuracy.store import Row
 from benchmarks.accuracy.tables import half_interval
-from benchmarks.clustering.table import BASELINE
+from benchmarks.clustering.table import BASELINE, with_test
 from pyg_relational.visualize import new_figure, save_figure
 
 
 def write(rows: Sequence[Row], output: Path) -> list[Path]:
     """``accuracy.png`` and ``homophily.png``, each with an SVG beside it."""
     runs = pd.DataFrame(rows)
-    figures = {"accuracy": accuracy(runs), "homophily": homophily(runs)}
+    tested = pd.DataFrame(with_test(rows))
+    figures = {"accuracy": accuracy(tested), "homophily": homophily(runs)}
     return [save_figure(figure, output / name)[0] for name, figure in figures.items()]
 
 

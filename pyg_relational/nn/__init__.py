@@ -38,6 +38,7 @@ from pyg_relational.nn.pool import (
     SoftPrunedGraph,
     SparseDMoN,
     SparseDMoNOutput,
+    prune_by_consensus,
 )
 from pyg_relational.nn.prop import (
     BaseSampler,
@@ -100,6 +101,7 @@ __all__ = [
     "poisson_mbo",
     "poisson_propagation",
     "proxy_contrastive_loss",
+    "prune_by_consensus",
     "random_walk_propagation",
     "self_label_loss",
     "volume_mbo",

@@ -17,7 +17,7 @@ from benchmarks.clustering.graphs import (
     sampled,
 )
 from benchmarks.clustering.partitions import CLUSTERINGS, leiden_with_k
-from benchmarks.clustering.table import report
+from benchmarks.clustering.table import report, with_test
 from pyg_relational.ops import both_directions
 from pyg_relational.transforms import knn_graph
 
@@ -130,10 +130,32 @@ def test_run_is_resumed_and_paired(tmp_path, monkeypatch, blobs):
     assert "+0.00 [+0.00, +0.00]" in text
 
 
+def test_the_partition_of_higher_modularity_is_kept():
+    rows = [
+        {"data": "A", "clustering": c, "seed": 0, "graph": g, "accuracy": a, "modularity": q}
+        | {"graph_seconds": 2.0 if g == "knn" else 5.0}
+        for c, g, a, q in (
+            ("leiden", "knn", 0.7, 0.9),
+            ("leiden", "pruned_consensus", 0.6, 0.8),
+            ("spectral", "knn", 0.7, 0.8),
+            ("spectral", "pruned_consensus", 0.9, 0.9),
+            ("spectral", "lgss", 1.0, 1.0),
+        )
+    ]
+    more = with_test(rows)[len(rows) :]
+    assert [(row["clustering"], row["accuracy"]) for row in more] == [
+        ("leiden", 0.7),
+        ("spectral", 0.9),
+    ]
+    assert all(r["graph"] == "modularity_pruning" and r["graph_seconds"] == 5 for r in more)
+    assert with_test(rows[:1]) == rows[:1]
+
+
 def test_pictures_show_means_of_the_rows(tmp_path):
     rows = [
         {"data": data, "graph": graph, "clustering": clustering, "seed": seed}
         | {"accuracy": 0.5 + 0.1 * seed + 0.2 * (graph != "knn"), "homophily": 0.9 + 0.01 * seed}
+        | {"modularity": 0.5}
         for data in ("A", "B")
         for graph in ("knn", "pruned")
         for clustering in ("leiden", "spectral")

@@ -1,4 +1,4 @@
-"""Edges between clusters are dropped: Algorithm 1 of the modularity-guided paper, and a consensus that prunes more."""
+"""Edges between clusters are pruned: Algorithm 1 of the modularity-guided paper, and a consensus of partitions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,15 +6,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.cluster import edge_consensus, leiden_partitions, spectral
+from pyg_relational.cluster import spectral
 from pyg_relational.metrics import clustering_accuracy
-from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
+from pyg_relational.nn.pool.prune_by_consensus import (
+    Edges,
+    check_pruning,
+    kept_edges,
+    prune_by_consensus,
+)
 from pyg_relational.ops import modularity
 from pyg_relational.ops.checks import check_choice, check_features, check_labels
 from pyg_relational.ops.undirected import undirected_edges
 
 Clustering = Callable[[Tensor, Tensor], Tensor]
-Edges = tuple[Tensor, Tensor]
 
 
 class Step(NamedTuple):
@@ -39,20 +43,19 @@ class PrunedGraph(NamedTuple):
 
 
 class ModularityPruning(nn.Module):
-    r"""Drops the edges of a graph that stand between clusters.
+    r"""Drops or weakens the edges of a graph that stand between clusters, while modularity rises.
 
-    ``rule="farthest"`` is Algorithm 1 of `"Enhancing Graph Topology and Clustering Quality: A Modularity-Guided
-    Approach" <https://arxiv.org/abs/2303.16103>`_: cluster the nodes, drop all edges between each cluster and the one
-    with the farthest centroid, and again, while modularity rises (the paper prints the opposite test). Clusters that
-    are far apart have hardly any edges, so this drops hardly any.
+    The loop is Algorithm 1 of `"Enhancing Graph Topology and Clustering Quality: A Modularity-Guided Approach"
+    <https://arxiv.org/abs/2303.16103>`_: cluster the nodes, prune, cluster again, and take the new graph and clusters
+    if modularity has risen (the paper prints the opposite test). It is that of the given graph: on the pruned graph it
+    rises by construction. What is pruned:
 
-    ``rule="consensus"`` asks several partitions instead: Leiden at four resolutions, with and without weights, small
-    clusters absorbed. With :math:`f_{ij}` the share of them that keep an edge inside of a cluster, weights become
-    :math:`w_{ij} f_{ij}^p`, and edges that none of them keeps are dropped.
+    - ``rule="farthest"``, the paper's: all edges between each cluster and the one with the farthest centroid. Clusters
+      that are far apart have hardly any edges, so this drops hardly any.
+    - ``rule="consensus"``: see :func:`prune_by_consensus`.
 
-    Modularity is that of the given graph: on the pruned graph it rises by construction. Nodes that would have fewer
-    than ``min_degree`` edges keep the strongest of them. The choice of edges is a constant; weights that are left carry
-    gradient.
+    Where pruning does not raise modularity, the given graph comes back. The choice of edges is a constant; weights that
+    are left carry gradient.
 
     Args:
         k: Number of clusters.
@@ -62,7 +65,7 @@ class ModularityPruning(nn.Module):
         clustering: From ``edge_index`` and ``edge_weight`` to clusters. (default:
             :func:`~pyg_relational.cluster.spectral` with ``k``, stray groups of less than a tenth of :math:`n / k` left
             out)
-        max_iter: Steps of the farthest rule at most. (default: 10)
+        max_iter: How often to prune at most. (default: 1 of the consensus, 9 of the farthest)
         seed: Of both clusterings. (default: 0)
 
     Shapes:
@@ -92,20 +95,17 @@ class ModularityPruning(nn.Module):
         power: float = 3.0,
         min_degree: int = 1,
         clustering: Clustering | None = None,
-        max_iter: int = 10,
+        max_iter: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         check_choice(rule, ("consensus", "farthest"), "rule")
-        for name, value, least in (
-            ("k", k, 1),
-            ("max_iter", max_iter, 1),
-            ("min_degree", min_degree, 0),
-        ):
+        if max_iter is None:
+            max_iter = 1 if rule == "consensus" else 9
+        for name, value, least in (("k", k, 1), ("max_iter", max_iter, 1)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer >= {least}, got {value}")
-        if not power > 0:
-            raise ValueError(f"power must be > 0, got {power}")
+        check_pruning(power, min_degree)
         self.k, self.rule, self.power, self.min_degree = k, rule, power, min_degree
         self.clustering, self.max_iter, self.seed = clustering, max_iter, seed
 
@@ -121,27 +121,12 @@ class ModularityPruning(nn.Module):
         if y is not None:
             check_labels(y, len(x))
         edge_index, weight, _ = undirected_edges(edge_index, edge_weight, len(x))
-        if y is not None:
-            check_labels(y, len(x), "y")
         given = edge_index, weight
-        if self.rule == "farthest":
-            return self._farthest(x, given, y)
-        partitions = leiden_partitions(
-            *given, len(x), min_size=0.3 * len(x) / self.k, seed=self.seed
-        )
-        share = edge_consensus(edge_index, partitions).to(weight)
-        keep = self._kept(given, share > 0, len(x))
-        weaker = weight * share.clamp(min=0.5 / len(partitions)) ** self.power
-        return self._clustered(given, (edge_index[:, keep], weaker[keep]), len(x), y)
-
-    def _farthest(self, x: Tensor, given: Edges, y: Tensor | None) -> PrunedGraph:
-        left = given
-        best = self._clustered(given, left, len(x), y)
-        for _ in range(1, self.max_iter):
-            keep = self._kept(left, ~between_farthest(x, left[0], best.clusters), len(x))
-            if len(keep) == len(left[1]):
+        best = self._clustered(given, given, len(x), y)
+        for step in range(self.max_iter):
+            left = self._pruned(x, best, step)
+            if left[0].shape == best.edge_index.shape and torch.equal(left[1], best.edge_weight):
                 break
-            left = left[0][:, keep], left[1][keep]
             found = self._clustered(given, left, len(x), y)
             history = best.history + found.history
             if found.history[0].modularity <= best.history[-1].modularity:
@@ -149,10 +134,20 @@ class ModularityPruning(nn.Module):
             best = found._replace(history=history)
         return best
 
-    def _kept(self, edges: Edges, keep: Tensor, n: int) -> Tensor:
-        """Edges to keep, with ``min_degree`` at every node that has as many."""
-        pair = undirected_pairs(edges[0], n)[1]
-        return keep_strongest(*edges, keep, pair, self.min_degree, n).nonzero()[:, 0]
+    def _pruned(self, x: Tensor, graph: PrunedGraph, step: int) -> Edges:
+        edges = graph.edge_index, graph.edge_weight
+        if self.rule == "consensus":
+            return prune_by_consensus(
+                *edges,
+                len(x),
+                self.k,
+                power=self.power,
+                min_degree=self.min_degree,
+                seed=self.seed + step,
+            )
+        apart = between_farthest(x, graph.edge_index, graph.clusters)
+        keep = kept_edges(edges, ~apart, self.min_degree, len(x))
+        return edges[0][:, keep], edges[1][keep]
 
     def _clustered(self, given: Edges, left: Edges, n: int, y: Tensor | None) -> PrunedGraph:
         clusters = self._clusters(*left, n)
