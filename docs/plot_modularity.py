@@ -1,4 +1,7 @@
-"""Draws docs/images/pruning_iterations.png: ``python docs/plot_modularity.py``; needs the raw files of COIL-20 and USPS."""
+"""Draws docs/images/pruning_iterations.png: ``python docs/plot_modularity.py``.
+
+COIL-20 and USPS are downloaded, or read from the folder that ``PYG_RELATIONAL_RAW`` names.
+"""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -23,8 +23,8 @@ NOTE = (
     "Mean over seeds and half of its 95 % Student-t interval. Difference: to the unpruned kNN graph with the same "
     "clustering, paired by seed, with its 95 % interval; a star where that excludes 0. Modularity is that of the "
     "partition on the kNN graph, homophily the weighted share of the graph's edges inside of classes, edges its number "
-    "of edges against the kNN graph's. modularity_pruning is pruned_consensus where that modularity is above knn's, else "
-    "knn: what ModularityPruning gives with the same clustering."
+    "of edges against the kNN graph's. modularity_pruning is pruned_consensus where that modularity is above knn's, "
+    "else knn: what ModularityPruning gives with the same clustering."
 )
 
 
