@@ -13,7 +13,8 @@ from benchmarks.accuracy.drawing import COLOURS, legend
 from pyg_relational.visualize import new_figure
 
 SCORES = {"accuracy": "accuracy (%)", "cross_entropy": "cross-entropy"}
-GROUPS = {"cc": "correctly clustered", "mc": "misclustered"}
+GROUPS = {"cc": "CC", "mc": "MC"}
+GROUPS_NOTE = "CC, MC: correctly clustered, misclustered"
 MEASURES = {
     "mc_share": "misclustered (%)",
     "clusters": "clusters",
@@ -38,7 +39,7 @@ def groups(runs: pd.DataFrame) -> Figure | None:
                 _lines(line, values, f"{method}, {name}", number, dash)
     for ax in panels[1]:
         ax.set_ylim(0, None)
-    _finish(figure, panels, runs)
+    _finish(figure, panels, runs, f"; {GROUPS_NOTE}")
     return figure
 
 
@@ -102,7 +103,7 @@ def _lines(
         )
 
 
-def _finish(figure: Figure, panels: NDArray[Any], runs: pd.DataFrame) -> None:
+def _finish(figure: Figure, panels: NDArray[Any], runs: pd.DataFrame, note: str = "") -> None:
     """Grid, title, legend, and where the correction starts."""
     starts = {made["method"]["options"].get("warmup") for made in runs["config"]} - {None}
     for ax in panels.flatten():
@@ -111,5 +112,6 @@ def _finish(figure: Figure, panels: NDArray[Any], runs: pd.DataFrame) -> None:
         ax.grid(alpha=0.3)
     made, seeds = runs["latents"].iloc[0], runs["seed"].nunique()
     count = made["cc_samples"][0][0] + made["mc_samples"][0][0]
-    title = f"{runs['task'].iloc[0]}: clusters of {count} test samples in each layer, mean and range over {seeds} seeds"
-    legend(figure, panels[0, 0], title + "; grey: correction starts" * bool(starts))
+    first = f"{runs['task'].iloc[0]}: clusters of {count} test samples in each layer{note}"
+    second = f"mean and range over {seeds} seeds" + "; grey line: correction starts" * bool(starts)
+    legend(figure, panels[0, 0], f"{first}\n{second}")

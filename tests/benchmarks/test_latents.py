@@ -131,9 +131,9 @@ def test_pictures_have_a_column_for_each_layer_and_tell_where_correction_starts(
     figure = latent_plots.groups(runs)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["blocks.1", "head"]
     lines = {line.get_label(): line for line in figure.axes[0].lines}
-    drawn = lines["baseline, misclustered"].get_ydata()
+    drawn = lines["baseline, MC"].get_ydata()
     assert list(drawn) == pytest.approx([60, 60])
-    assert list(lines["LCC, correctly clustered"].get_ydata()) == pytest.approx([50, 90])
+    assert list(lines["LCC, CC"].get_ydata()) == pytest.approx([50, 90])
     assert not any("GCR" in label for label in lines)
     assert any(list(line.get_xdata()) == [1, 1] for line in figure.axes[0].lines)
     assert "correction starts" in figure.get_suptitle()
