@@ -1,4 +1,4 @@
-"""Control of latent cluster correction: as many samples pulled as far, but others."""
+"""Control of latent cluster correction: as many samples pulled, as hard, but others."""
 
 from collections.abc import Callable
 
