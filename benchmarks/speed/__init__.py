@@ -9,7 +9,9 @@ from tqdm import tqdm
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import in_fresh_process
 from benchmarks.speed.plot import curve
+from benchmarks.speed.propagation import ROOT
 from benchmarks.speed.table import Row, save, to_markdown
+from pyg_relational import datasets
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,11 +26,24 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--only must be part of one of {list(CASES)}, got {args.only!r}")
     rows: list[Row] = []
     for name in tqdm(names, unit="case"):
+        if lacking := _lacking(CASES[name].data):
+            print(f"LEFT OUT {name}: {lacking}")
+            continue
         rows.append(_row(name, args.repeat))
         save(rows, args.output)
     curve(rows, args.output)
     print(to_markdown(rows))
     print(f"\nNumbers and table: {args.output}")
+
+
+def _lacking(data: str) -> str:
+    """What the data set says if its raw files are missing."""
+    try:
+        if data:
+            getattr(datasets, data)(root=ROOT)
+    except FileNotFoundError as error:
+        return str(error)
+    return ""
 
 
 def _row(name: str, repeat: int) -> Row:

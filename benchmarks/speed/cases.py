@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.case import Build, Case
+from benchmarks.speed.latent import LATENT
+from benchmarks.speed.modularity import MODULARITY
 from benchmarks.speed.propagation import PROPAGATION
 from benchmarks.speed.proxies import PROXIES
 from pyg_relational.nn import graph_consistency_loss
@@ -135,4 +137,6 @@ CASES = {
     ),
     **PROPAGATION,
     **PROXIES,
+    **MODULARITY,
+    **LATENT,
 }

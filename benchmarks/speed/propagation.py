@@ -226,6 +226,7 @@ PROPAGATION = {
         ">= 3 x faster at the same residual",
         _solve_mnist_check,
         needs={"graphlearning laplace": "graphlearning"},
+        data="MNIST",
     ),
     **{
         f"{CURVE} n={n} k=24": Case(_curve(n), ("ours",), "linear", partial(_curve_check, n))

@@ -1,16 +1,25 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from scipy.sparse import csc_array, csr_array
 
-from benchmarks.speed import main, propagation
+from benchmarks.speed import latent, main, modularity, propagation
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import cpu_seconds, ratio
 from benchmarks.speed.plot import curve
 from benchmarks.speed.table import Row, to_markdown
+from pyg_relational import datasets, ops
+from pyg_relational.cluster import peer_pressure
+from pyg_relational.metrics import conductance
+from pyg_relational.nn import ModularityPruning, latent_cluster_loss
+from pyg_relational.ops import both_directions
+from pyg_relational.transforms import knn_graph
 
 
 def test_ratio_is_the_median_over_rounds():
@@ -41,7 +50,9 @@ def test_table_compares_with_the_first():
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "given" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if not case.data and "given" not in name]
+)
 def test_a_case_builds_its_contestants(name):
     assert set(CASES[name].contestants) <= set(CASES[name].build())
 
@@ -52,6 +63,86 @@ def test_the_peer_of_the_layer_computes_the_same_gradient():
     peer_value, peer_grad = propagation._scipy(x, y, mask)
     assert value.item() == pytest.approx(peer_value, rel=1e-5)
     torch.testing.assert_close(grad.double(), torch.from_numpy(peer_grad), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        partial(modularity._assigned, 0.0, 640, 3000, 8),
+        partial(modularity._assigned, 1.0, 640, 3000, 8),
+        partial(modularity._pooling, 300),
+        partial(modularity._soft, 300),
+    ],
+)
+def test_the_peer_computes_the_same_loss_and_gradient(build):
+    ours, peer = (contestant() for contestant in build().values())
+    torch.testing.assert_close(ours, peer, rtol=1e-3, atol=1e-5)
+    assert all(part.any() for part in ours)
+
+
+def test_errors_are_held_against_float64():
+    words = modularity._assigned_error(1.0, 640, 3000, 8)
+    values = [float(value) for value in re.findall(r"\de-\d+", words)]
+    assert len(values) == 4
+    assert max(values) < 1e-4
+
+
+def blobs(n=300, d=4):
+    torch.manual_seed(3)
+    y = torch.arange(n) % 4
+    return 1.2 * torch.randn(4, d)[y] + torch.randn(n, d), y
+
+
+def test_the_pipeline_of_the_paper_is_algorithm_1():
+    x, _ = blobs()
+    given = knn_graph(x, 10, kernel="binary")
+
+    def clustering(edge_index, edge_weight):
+        a = csr_array((edge_weight.double(), tuple(edge_index.int())), shape=(len(x), len(x)))
+        return torch.from_numpy(modularity.spectral_labels(a, 4)).long()
+
+    ours = ModularityPruning(4, "farthest", clustering=clustering, min_degree=0)(x, *given)
+    peer = modularity.algorithm_1(x.numpy(), 4)
+    assert len(ours.edge_weight) < len(given[1])
+    assert peer.modularity == pytest.approx(max(step.modularity for step in ours.history))
+    assert peer.clusters.tolist() == ours.clusters.tolist()
+    assert set(zip(*peer.a.nonzero(), strict=True)) == set(map(tuple, ours.edge_index.T.tolist()))
+
+
+def test_the_peer_of_latent_cluster_correction_computes_the_same():
+    z, y = blobs()
+    z.requires_grad_()
+    graph = knn_graph(z.detach(), 10, kernel="binary")
+    edges = latent._graph(z.detach().numpy(), 10).to_directed().edges
+    assert set(edges) == set(map(tuple, graph[0].T.tolist()))
+    ours, peer = latent._ours(z, y, 10), latent._literal(z, y, 10)
+    torch.testing.assert_close(peer.loss, latent_cluster_loss(z, y, peer.clusters, k=10))
+    torch.testing.assert_close(latent._loss(z, y, ours.clusters, 10).detach(), ours.loss)
+    q, peer_q = (ops.modularity(*graph, step.clusters).item() for step in (ours, peer))
+    assert q == pytest.approx(peer_q, abs=0.02)
+    assert ours.loss > 0
+    assert ours.gradient.any()
+
+
+def test_the_peer_of_peer_pressure_finds_the_cliques():
+    inside = torch.combinations(torch.arange(5))
+    pairs = torch.cat([inside, inside + 5, torch.tensor([[4, 5]])]).T
+    edge_index, _ = both_directions(pairs, 10)
+    a = csc_array((torch.ones(edge_index.shape[1]).double(), tuple(edge_index)), shape=(10, 10))
+    found = torch.from_numpy(latent._pressure_literal(a)).unique(return_inverse=True)[1]
+    assert found.tolist() == peer_pressure(edge_index).tolist() == [0] * 5 + [1] * 5
+    phi = latent._mean_conductance(a, a.sum(0), found.numpy())
+    assert phi == pytest.approx(conductance(edge_index, None, found)[1].item())
+
+
+def test_a_case_without_its_data_is_left_out(monkeypatch, tmp_path, capsys):
+    def absent(root):
+        raise FileNotFoundError("no such file")
+
+    monkeypatch.setattr(datasets, "USPS", absent)
+    main(["--only", "USPS", "--output", str(tmp_path)])
+    assert "USPS 9298: no such file" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_contestant_that_is_not_installed_is_left_out(monkeypatch, tmp_path, capsys):
