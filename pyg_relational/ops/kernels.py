@@ -32,7 +32,7 @@ def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def safe_sqrt(square: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 instead of infinite.
+    """Square root whose gradient at 0 is 0 instead of infinite; NaN stays.
 
     Args:
         square: Values ``>= 0``, any shape.
@@ -43,8 +43,8 @@ def safe_sqrt(square: Tensor) -> Tensor:
         >>> safe_sqrt(torch.tensor([0.0, 4.0])).tolist()
         [0.0, 2.0]
     """
-    positive = square > 0
-    return square.where(positive, 1.0).sqrt().where(positive, 0.0)
+    zero = square <= 0
+    return square.where(~zero, 1.0).sqrt().where(~zero, 0.0)
 
 
 def unit_rows(x: Tensor) -> Tensor:

@@ -50,6 +50,14 @@ def test_safe_sqrt():
     assert gradgradcheck(safe_sqrt, torch.rand(9, dtype=torch.float64, requires_grad=True))
 
 
+def test_safe_sqrt_does_not_hide_nan():
+    assert safe_sqrt(torch.tensor([torch.nan, -1.0, torch.inf])).isnan().tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_unit_rows_at_every_magnitude(dtype):
     peak = torch.randn(7, 5, dtype=torch.float64)
