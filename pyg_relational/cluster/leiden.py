@@ -66,7 +66,7 @@ def leiden(
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     once = (edge_index[0] <= edge_index[1]).nonzero()[:, 0]
     row, col = pairs = edge_index.index_select(1, once).cpu()
-    weight = weight.detach().index_select(0, once).double().cpu()
+    weight = _scaled(weight.detach().index_select(0, once).double().cpu())
     degree = torch.bincount(row, weight, n) + torch.bincount(col, weight, n)
     igraph.set_random_number_generator(random.Random(seed))
     try:  # the objective "modularity" is this one, but for self-loops, which it does not count in degrees
@@ -83,6 +83,11 @@ def leiden(
     cluster = torch.tensor(found.membership, dtype=torch.int64, device=edge_index.device)
     number: Tensor = smallest_member(cluster).unique(return_inverse=True)[1]
     return number
+
+
+def _scaled(weight: Tensor) -> Tensor:
+    """Over a power of two near the largest: the objective has products of weights, which over- and underflow."""
+    return weight.ldexp(-weight.frexp().exponent.max()) if len(weight) else weight
 
 
 @contextmanager

@@ -91,16 +91,17 @@ def _modularity(
     degree = half.new_zeros(len(graph)).index_add(0, row, half).index_add(0, col, half)
     total = _sum(degree, graph, count)
     total = total.where(total > 0, 1)
+    degree = degree / total.index_select(0, graph)
     if c.is_floating_point():
         same, null = edge_dot(c, c, edge_index), _soft_volumes(degree, c, graph, count)
     else:
         same, null = c[row] == c[col], _hard_volumes(degree, c, graph, count)
     inside = _sum((weight * same).double(), graph.index_select(0, row), count)
-    return inside / total - resolution * null / total.square()
+    return inside / total - resolution * null
 
 
 def _soft_volumes(degree: Tensor, c: Tensor, graph: Tensor, count: int) -> Tensor:
-    r""":math:`\lVert C^\top d \rVert^2` of every graph."""
+    r""":math:`\lVert C^\top d \rVert^2` of every graph, for degrees that sum to 1."""
     if count == 1:
         parts = zip(degree.to(c.dtype).split(_ROWS), c.split(_ROWS), strict=True)
         volume = torch.stack([d @ part for d, part in parts]).double().sum(0, keepdim=True)

@@ -37,6 +37,14 @@ def test_finds_cliques_and_counts_by_first_node():
     assert first == sorted(first)
 
 
+@pytest.mark.parametrize("exponent", [-1000, -580, 530, 1000])
+def test_the_unit_of_the_weights_does_not_matter(exponent):
+    graph = random_graph(40, 0.1)
+    expected = leiden(graph.edge_index, graph.edge_weight)
+    assert len(expected.unique()) > 1
+    assert leiden(graph.edge_index, graph.edge_weight * 2.0**exponent).equal(expected)
+
+
 @settings(deadline=None, max_examples=40)
 @given(graphs(), graphs(), st.integers(0, 100))
 def test_clusters_are_connected_and_no_move_of_a_node_is_better(a, b, seed):

@@ -156,6 +156,15 @@ def test_float32_keeps_its_digits_over_many_nodes(device, graphs):
     assert abs(q.double() - exact) < 1e-7
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e160, 1e300])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_unit_of_the_weights_does_not_matter(scale, soft):
+    graph = random_graph(9)
+    c = torch.eye(3, dtype=torch.float64)[graph.y] if soft else graph.y
+    q = modularity(graph.edge_index, graph.edge_weight, c)
+    torch.testing.assert_close(modularity(graph.edge_index, scale * graph.edge_weight, c), q)
+
+
 def test_types():
     half = torch.full((2, 2), 0.5).bfloat16()
     assert modularity(PAIR, None, half).dtype == torch.float32
