@@ -71,10 +71,11 @@ class LatentClusterCorrection(nn.Module):
 
     over the :math:`N_l` samples of the batch that have a target. It is 0 before the first update.
 
-    Latents are kept by sample index, so the order of samples doesn't matter. With ``memory="running"``, each training
-    batch's latents are recorded as they pass by: no extra pass over the data, but they are as old as up to an epoch,
-    and samples that never passed by take no part. With ``memory="fresh"``, you :meth:`record` all of them by a pass of
-    your own (where :attr:`due`) before :meth:`step`, which then forgets them.
+    Latents are kept by sample index, so the order of samples doesn't matter; of a sample that is in a batch twice, the
+    last row. With ``memory="running"``, each training batch's latents are recorded as they pass by: no extra pass over
+    the data, but they are as old as up to an epoch, and samples that never passed by take no part. With
+    ``memory="fresh"``, you :meth:`record` all of them by a pass of your own (where :attr:`due`) before :meth:`step`,
+    which then forgets them.
 
     Each layer takes :math:`O(N d)` memory on the device of its features, an update :math:`O(N (k + d))`. Clustering
     runs on the CPU. ``state_dict`` holds epoch, latents and targets, so that a resumed run goes on as if it had not
@@ -224,14 +225,17 @@ class LatentClusterCorrection(nn.Module):
         """
         self._store(*_gathered(self._checked(features, index), index))
 
+    @torch.inference_mode(False)  # an inference tensor could not be written to later
     @torch.no_grad()
     def _store(self, zs: list[Tensor], index: Tensor) -> None:
         for layer, z in zip(self._layers, zs, strict=True):
             layer.to(z.device)
+            rows = index.to(z.device)
             if layer.latents is None:
                 layer.latents = z.new_zeros((len(self.y), z.shape[1]))
-            rows = index.to(z.device)
-            layer.latents.index_copy_(0, rows, z.to(layer.latents.dtype))
+            dtype = torch.promote_types(layer.latents.dtype, z.dtype)
+            layer.latents = layer.latents.to(dtype)
+            layer.latents.index_copy_(0, rows, z.to(dtype)[_last_copies(rows, len(self.y))])
             layer.recorded.index_fill_(0, rows, True)
 
     def step(self) -> None:
@@ -241,6 +245,7 @@ class LatentClusterCorrection(nn.Module):
         if due:
             self.update()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def update(self) -> None:
         """Cluster the recorded latents, and take new targets from them.
@@ -372,12 +377,21 @@ def _directions(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> l
     if len(gs) != len(zs):
         raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(gs)}")
     for number, (g, z) in enumerate(zip(gs, zs, strict=True)):
+        if not isinstance(g, Tensor):
+            raise TypeError(f"orthogonal_to[{number}] must be a Tensor, got {type(g).__name__}")
         if g.shape[:1] != z.shape[:1] or g.numel() != z.numel():
             raise ValueError(
                 f"orthogonal_to[{number}] must have the shape of features[{number}], "
                 f"flattened {list(z.shape)}, got {list(g.shape)}"
             )
     return [gather(g.flatten(1)) for g in gs]
+
+
+def _last_copies(index: Tensor, n: int) -> Tensor:
+    """For each of ``index``, the last place of the same number: copies of a row would race on a GPU."""
+    place = torch.arange(len(index), device=index.device)
+    last = place.new_zeros(n).scatter_reduce_(0, index, place, "amax")
+    return last.index_select(0, index)
 
 
 def _gathered(zs: list[Tensor], index: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -362,6 +362,43 @@ def test_nan_is_not_hidden():
         correction.step()
 
 
+@pytest.mark.parametrize("memory", ["running", "fresh"])
+def test_recording_and_stepping_in_inference_mode(memory):
+    x, y = blobs()
+    correction, index = LatentClusterCorrection(y, memory=memory), torch.arange(N)
+    for _ in range(2):
+        with torch.inference_mode():
+            correction.record(x[:50], index[:50])
+        correction.record(x[50:], index[50:])
+        with torch.inference_mode():
+            correction.step()
+        z = x.clone().requires_grad_()
+        correction(z, index).backward()
+        assert z.grad.any()
+    assert correction.info == updated(x, y).info
+
+
+def test_of_a_sample_that_is_twice_in_a_batch_the_last_row_is_kept():
+    x, y = blobs()
+    batch = torch.randint(N, (4 * N,), generator=torch.Generator().manual_seed(0))
+    rows = torch.randn(4 * N, 4, generator=torch.Generator().manual_seed(1))
+    correction = LatentClusterCorrection(y)
+    correction.record(rows, batch)
+    for i, kept in enumerate(correction._layers[0].latents):
+        mine = (batch == i).nonzero()[:, 0]
+        assert kept.equal(rows[mine[-1]] if len(mine) else torch.zeros(4))
+
+
+def test_recorded_latents_keep_the_digits_of_later_batches():
+    x, y = blobs()
+    correction = LatentClusterCorrection(y)
+    correction(x[:45].bfloat16(), torch.arange(45))
+    correction(x.double() * 1e6, torch.arange(N))
+    correction.step()
+    assert correction.info == updated(x.double() * 1e6, y).info
+    assert correction._layers[0].target.dtype == torch.float64
+
+
 X, Y = blobs()
 
 
@@ -423,6 +460,8 @@ def test_bad_directions_clusters_and_k_are_named():
         ValueError, match=r"orthogonal_to\[0\] must have the shape of features\[0\]"
     ):
         correction(X, index, X[:, :2])
+    with pytest.raises(TypeError, match=r"orthogonal_to\[0\] must be a Tensor, got NoneType"):
+        correction(X, index, [None])
     with pytest.raises(ValueError, match=r"clusters must have shape \[90\], got \[89\]"):
         updated(X, Y, clustering=lambda edge_index, edge_weight, n: torch.arange(n - 1))
     with pytest.raises(ValueError, match=r"k must be in 1\.\.n - 1 = 89"):
