@@ -18,19 +18,20 @@ _GROUPED = 2000  # more nodes are first joined to groups
 _FINE = 40.0  # resolution of the groups
 
 
-def edge_consensus(edge_index: Tensor, partitions: Sequence[Tensor]) -> Tensor:
+def edge_consensus(edge_index: Tensor, partitions: Sequence[Tensor] | Tensor) -> Tensor:
     r"""Share of partitions that keep each edge inside a cluster, :math:`f_{ij} = \frac{1}{P} \sum_p [c^p_i = c^p_j]`.
 
     Args:
         edge_index: Edges.
-        partitions: Clusters of the nodes, one tensor a partition.
+        partitions: Clusters of the nodes, one tensor a partition, or the rows of one tensor; -1: in none.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``partitions``: :math:`[n]` each, output: :math:`[E]`, float32.
 
     Raises:
-        TypeError: If a partition is not int64.
-        ValueError: If there is none, one has another length than the first, or an index is out of range.
+        TypeError: If edges or a partition are not int64.
+        ValueError: If there is no partition, one has another length than the first, or edges have another shape or an
+            index out of range.
 
     Example:
         >>> import torch
@@ -39,17 +40,21 @@ def edge_consensus(edge_index: Tensor, partitions: Sequence[Tensor]) -> Tensor:
         >>> edge_consensus(edges, [torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0])]).tolist()
         [1.0, 0.5]
     """
-    if not partitions:
+    if not len(partitions):
         raise ValueError("partitions must not be empty")
     for i, clusters in enumerate(partitions):
         check_labels(clusters, len(partitions[0]), f"partitions[{i}]")
     n = len(partitions[0])
+    if edge_index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
+    if edge_index.dim() != 2 or len(edge_index) != 2:
+        raise ValueError(f"edge_index must have shape [2, E], got {list(edge_index.shape)}")
     if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < n:
         raise ValueError(
             f"edge_index must be in [0, {n}), got {int(edge_index.min())} to {int(edge_index.max())}"
         )
     i, j = edge_index
-    kept = [(clusters[i] == clusters[j]).float() for clusters in partitions]
+    kept = [((c[i] == c[j]) & (c[i] >= 0)).float() for c in partitions]
     return torch.stack(kept).mean(0)
 
 

@@ -39,6 +39,8 @@ def match_labels(clusters: Tensor, y: Tensor, num_clusters: int | None = None) -
         >>> match_labels(torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([5, 5, 3, 4, 3, -1])).tolist()
         [5, 3, -1]
     """
+    if num_clusters is not None and num_clusters < 0:
+        raise ValueError(f"num_clusters must be >= 0, got {num_clusters}")
     n = len(clusters) if isinstance(clusters, Tensor) and clusters.dim() else 0
     check_labels(clusters, n, "clusters")
     check_labels(y, n)

@@ -72,3 +72,17 @@ def test_errors():
         edge_consensus(edges, [torch.zeros(1).long()])
     with pytest.raises(ValueError, match=r"partitions\[1\] must have shape \[2\]"):
         edge_consensus(edges, [torch.zeros(2).long(), torch.zeros(3).long()])
+    with pytest.raises(ValueError, match=r"edge_index must have shape \[2, E\], got \[3, 2\]"):
+        edge_consensus(torch.zeros(3, 2).long(), [torch.zeros(2).long()])
+    with pytest.raises(TypeError, match=r"edge_index must be int64, got torch\.float32"):
+        edge_consensus(edges.float(), [torch.zeros(2).long()])
+
+
+def test_partitions_may_be_the_rows_of_a_tensor():
+    edges, partitions = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 0, 1], [0, 0, 0]])
+    assert edge_consensus(edges, partitions).equal(edge_consensus(edges, list(partitions)))
+
+
+def test_nodes_in_no_cluster_are_not_in_one_together():
+    edges = torch.tensor([[0, 1, 2], [1, 2, 3]])
+    assert edge_consensus(edges, [torch.tensor([-1, -1, 0, 0])]).tolist() == [0, 0, 1]

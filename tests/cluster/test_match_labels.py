@@ -66,6 +66,7 @@ def test_empty():
     ("clusters", "y", "k", "error", "message"),
     [
         ([0, 1], [0, 1], 1, ValueError, "clusters must be in -1..0, got 1"),
+        ([-1, -1], [0, 1], -3, ValueError, "num_clusters must be >= 0, got -3"),
         ([0, -2], [0, 1], None, ValueError, "clusters must be in -1..0, got -2"),
         ([0, 1], [0], None, ValueError, r"y must have shape \[2\], got \[1\]"),
         ([0.0, 1.0], [0, 1], None, TypeError, "clusters must be int64, got torch.float32"),

@@ -379,7 +379,7 @@ def test_recording_and_stepping_in_inference_mode(memory):
 
 
 def test_of_a_sample_that_is_twice_in_a_batch_the_last_row_is_kept():
-    x, y = blobs()
+    y = blobs()[1]
     batch = torch.randint(N, (4 * N,), generator=torch.Generator().manual_seed(0))
     rows = torch.randn(4 * N, 4, generator=torch.Generator().manual_seed(1))
     correction = LatentClusterCorrection(y)
