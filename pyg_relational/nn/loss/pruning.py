@@ -1,6 +1,7 @@
 """What gates on the edges of a graph are to learn."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def gated_modularity(
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
         gate: Gate :math:`g` of every edge, equal in both directions.
-        assignment: Soft assignment :math:`C`, float32 or float64.
+        assignment: Soft assignment :math:`C`. Half precision is computed in float32.
         resolution: :math:`\gamma`.
         batch: Graph of every node; the modularity of each is returned.
 
@@ -46,7 +47,7 @@ def gated_modularity(
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: As :func:`~pyg_relational.ops.modularity`, and if ``gate`` has another shape.
+        ValueError: As :func:`~pyg_relational.ops.modularity`, and if ``gate`` has another shape or is not finite.
 
     Example:
         >>> import torch
@@ -55,15 +56,11 @@ def gated_modularity(
         >>> gated_modularity(edge_index, None, torch.tensor([1., 1., 0., 0.]), torch.eye(2)[[0, 0, 1, 1]])
         tensor(0.)
     """
-    c = agreement_factor(assignment)
-    check_features(c, "assignment")
+    c = _checked_factor(assignment)
     q = modularity(edge_index, edge_weight, c, resolution, batch=batch)
-    if gate.shape != edge_index.shape[1:]:
-        raise ValueError(
-            f"gate must have shape {list(edge_index.shape[1:])}, got {list(gate.shape)}"
-        )
+    _check_gate(gate, edge_index.shape[1])
     row, col = edge_index
-    weight = torch.ones_like(gate) if edge_weight is None else edge_weight
+    weight = torch.ones_like(gate) if edge_weight is None else edge_weight.reshape(gate.shape)
     weight = weight * (1 + (row == col).to(weight.dtype))
     closed = weight * (1 - gate) * edge_dot(c, c, edge_index)
     graph = torch.zeros_like(row) if batch is None else batch.index_select(0, row)
@@ -100,7 +97,7 @@ def pruning_loss(
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
         gate: Gate :math:`g` of every edge, equal in both directions.
-        assignment: Soft assignment :math:`C`, float32 or float64.
+        assignment: Soft assignment :math:`C`. Half precision is computed in float32.
         keep: Share of the edges to keep, :math:`\rho`. (default: 0.9)
         min_degree: Neighbours :math:`m` to leave a node that has as many. (default: 1)
         resolution: Of the modularity. (default: 1)
@@ -163,6 +160,31 @@ def agreement_factor(assignment: Tensor) -> Tensor:
     if assignment.dim() < 3:
         return assignment
     return assignment.flatten(1) / math.sqrt(assignment.shape[1])
+
+
+def _checked_factor(assignment: Any) -> Tensor:
+    if not isinstance(assignment, Tensor):
+        raise TypeError(f"assignment must be a Tensor, got {type(assignment).__name__}")
+    c = agreement_factor(assignment)
+    check_features(c, "assignment")
+    if c.shape[1] == 0:
+        raise ValueError(
+            f"assignment must have at least one column, got shape {list(assignment.shape)}"
+        )
+    return c.to(torch.promote_types(c.dtype, torch.float32))
+
+
+def _check_gate(gate: Any, num_edges: int) -> None:
+    if not isinstance(gate, Tensor):
+        raise TypeError(f"gate must be a Tensor, got {type(gate).__name__}")
+    if not gate.is_floating_point():
+        raise TypeError(f"gate must be floating point, got {gate.dtype}")
+    if gate.shape != (num_edges,):
+        raise ValueError(f"gate must have shape [{num_edges}], got {list(gate.shape)}")
+    bad = (~gate.detach().isfinite()).nonzero()
+    if len(bad):
+        edge = int(bad[0])
+        raise ValueError(f"gate must be finite, got {gate[edge].item()} at edge {edge}")
 
 
 def check_pruning(keep: float, min_degree: int, **weights: float) -> None:

@@ -105,3 +105,44 @@ def test_derivatives(batch):
 def test_a_gate_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"gate must have shape \[2\], got \[1\]"):
         gated_modularity(torch.tensor([[0, 1], [1, 0]]), None, torch.ones(1), torch.eye(2))
+
+
+def test_weights_and_assignments_of_other_forms():
+    """A column of weights, as elsewhere; half precision is computed in float32."""
+    graph, c = random_graph(8), soft(8, 2).half()
+    gate = torch.rand(len(graph.weight), dtype=torch.float64)[graph.pair]
+    loss = pruning_loss(graph.edge_index, graph.edge_weight, gate, c.double())
+    column = pruning_loss(graph.edge_index, graph.edge_weight[:, None], gate, c)
+    torch.testing.assert_close(column, loss)
+
+
+@pytest.mark.parametrize(
+    ("gate", "c", "error", "message"),
+    [
+        ([1.0, 1.0], torch.eye(2), TypeError, "gate must be a Tensor, got list"),
+        (
+            torch.ones(2).bool(),
+            torch.eye(2),
+            TypeError,
+            r"gate must be floating point, got torch\.bool",
+        ),
+        (
+            torch.ones(2) * torch.nan,
+            torch.eye(2),
+            ValueError,
+            "gate must be finite, got nan at edge 0",
+        ),
+        (torch.ones(2), [1, 1], TypeError, "assignment must be a Tensor, got list"),
+        (
+            torch.ones(2),
+            torch.ones(2, 0, 3),
+            ValueError,
+            "assignment must have at least one column",
+        ),
+    ],
+)
+def test_bad_gates_and_assignments_are_named(gate, c, error, message):
+    edges = torch.tensor([[0, 1], [1, 0]])
+    for function in (gated_modularity, pruning_loss):
+        with pytest.raises(error, match=message):
+            function(edges, None, gate, c)
