@@ -52,12 +52,17 @@ def farthest_gate(
     """
     check_features(x)
     check_assignment(assignment, len(x))
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"x must be float32 or float64, got {x.dtype}")
+    if assignment.dtype != x.dtype:
+        raise TypeError(f"assignment must be {x.dtype}, as x, got {assignment.dtype}")
     check_positive(temperature=temperature)
     partitions = assignment[:, None] if assignment.dim() == 2 else assignment
-    gates = [
-        1 - edge_dot(_opposite(x, c, temperature, batch), c, edge_index)
-        for c in partitions.unbind(1)
-    ]
+    with torch.autocast(x.device.type, enabled=False):
+        gates = [
+            1 - edge_dot(_opposite(x, c, temperature, batch), c, edge_index)
+            for c in partitions.unbind(1)
+        ]
     return torch.stack(gates).mean(0).clamp(0, 1)
 
 

@@ -32,6 +32,12 @@ def soft_assignment(x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
                 [0.5000, 0.5000]])
     """
     check_features(x)
+    if not isinstance(centroids, Tensor):
+        raise TypeError(f"centroids must be a Tensor, got {type(centroids).__name__}")
+    if centroids.dim() not in (2, 3):
+        raise ValueError(
+            f"centroids must have shape [k, d] or [P, k, d], got {list(centroids.shape)}"
+        )
     all_centroids = centroids.flatten(0, -2)
     check_features(all_centroids, "centroids")
     check_positive(temperature=temperature)
@@ -59,7 +65,8 @@ def check_assignment(assignment: Tensor, num_nodes: int) -> None:
         TypeError: If it is not a floating Tensor.
         ValueError: Otherwise.
     """
-    check_features(assignment.flatten(1) if assignment.dim() == 3 else assignment, "assignment")
+    several = isinstance(assignment, Tensor) and assignment.dim() == 3
+    check_features(assignment.flatten(1) if several else assignment, "assignment")
     if len(assignment) != num_nodes or 0 in assignment.shape[1:]:
         raise ValueError(
             f"assignment must have shape [{num_nodes}, k] or [{num_nodes}, P, k], k >= 1, "

@@ -1,3 +1,6 @@
+import re
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,3 +73,31 @@ def test_derivatives():
 
     assert gradcheck(gates, inputs)
     assert gradgradcheck(gates, inputs)
+
+
+def test_autocast_changes_nothing():
+    x, c, edges = features(9).float(), soft(9, 3).float(), torch.randint(9, (2, 20))
+    expected = farthest_gate(x, c, edges, 0.5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert farthest_gate(x, c, edges, 0.5).equal(expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "c", "message"),
+    [
+        (
+            torch.ones(2, 1),
+            torch.eye(2).double(),
+            "assignment must be torch.float32, as x, got torch.float64",
+        ),
+        (
+            torch.ones(2, 1).half(),
+            torch.eye(2).half(),
+            "x must be float32 or float64, got torch.float16",
+        ),
+        (torch.ones(2, 1), [1], "assignment must be a Tensor, got list"),
+    ],
+)
+def test_types_are_named(x, c, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        farthest_gate(x, c, torch.tensor([[0], [1]]), 0.5)

@@ -44,3 +44,19 @@ def test_derivatives():
 def test_what_is_no_assignment_is_refused(assignment, message):
     with pytest.raises(ValueError, match=message):
         check_assignment(assignment, 2)
+
+
+@pytest.mark.parametrize(
+    ("centroids", "error", "message"),
+    [
+        (
+            torch.ones(3),
+            ValueError,
+            r"centroids must have shape \[k, d\] or \[P, k, d\], got \[3\]",
+        ),
+        ([[1.0]], TypeError, "centroids must be a Tensor, got list"),
+    ],
+)
+def test_what_are_no_centroids_is_refused(centroids, error, message):
+    with pytest.raises(error, match=message):
+        soft_assignment(torch.ones(2, 3), centroids, 1.0)
