@@ -154,11 +154,14 @@ class ModularityPruning(nn.Module):
         q = modularity(given[0], given[1].detach(), clusters).item()
         pruned_q = modularity(left[0], left[1].detach(), clusters).item()
         accuracy = None if y is None else clustering_accuracy(y, clusters)
-        return PrunedGraph(*left, clusters, [Step(len(left[1]) // 2, q, pruned_q, accuracy)])
+        edges = int((left[0][0] <= left[0][1]).sum())
+        return PrunedGraph(*left, clusters, [Step(edges, q, pruned_q, accuracy)])
 
     def _clusters(self, edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
         if self.clustering is not None:
-            return self.clustering(edge_index, weight.detach())
+            clusters = self.clustering(edge_index, weight.detach())
+            check_labels(clusters, n, "clusters")
+            return clusters
         size = max(2, n // (10 * self.k))
         return spectral(
             edge_index, weight.detach(), self.k, min_size=size, num_nodes=n, seed=self.seed
@@ -184,10 +187,11 @@ def between_farthest(x: Tensor, edge_index: Tensor, clusters: Tensor) -> Tensor:
         [False, True, True]
     """
     number: Tensor = clusters.unique(return_inverse=True)[1]
-    k = int(number.max()) + 1
+    k = int(number.max()) + 1 if len(number) else 0
     if k < 2:
         return torch.zeros(edge_index.shape[1], dtype=torch.bool, device=x.device)
-    total = x.new_zeros(k, x.shape[1]).index_add(0, number, x.detach())
+    x = x.detach().double()
+    total = x.new_zeros(k, x.shape[1]).index_add(0, number, x)
     centroids = total / number.bincount()[:, None]
     farthest = torch.cdist(centroids, centroids).argmax(1)
     a, b = number[edge_index]

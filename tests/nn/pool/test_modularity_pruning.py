@@ -161,3 +161,44 @@ def test_isolated_nodes_stay(rule):
     pruned = ModularityPruning(2, rule)(torch.randn(5, 2), pairs)
     assert torch.equal(pruned.edge_index, pairs)
     assert len(pruned.clusters) == 5
+
+
+@pytest.mark.parametrize("rule", ["consensus", "farthest"])
+def test_history_counts_a_self_loop_as_an_edge(rule):
+    x, _ = blobs()
+    edges, weight = knn_graph(x, 10)
+    node = torch.arange(len(x))
+    loops = torch.cat([edges, node.expand(2, -1)], 1), torch.cat([weight, torch.ones(len(x))])
+    found = ModularityPruning(3, rule)(x, *loops)
+    assert found.history[0].edges == edges.shape[1] // 2 + len(x)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_between_farthest_far_from_the_origin_and_with_many_clusters(offset):
+    torch.manual_seed(0)
+    x, clusters, edges = (
+        torch.randint(9, (200, 3)),
+        torch.arange(200) % 40,
+        torch.randint(200, (2, 999)),
+    )
+    expected = between_farthest(x.double(), edges, clusters)
+    assert between_farthest((x + offset).float(), edges, clusters).equal(expected)
+    assert between_farthest(x.half(), edges, clusters).equal(expected)
+
+
+def test_no_edges_between_no_nodes():
+    none = torch.empty(0, dtype=torch.int64)
+    assert between_farthest(torch.empty(0, 2), none.expand(2, 0), none).shape == (0,)
+
+
+@pytest.mark.parametrize("rule", ["consensus", "farthest"])
+def test_clusterings_of_another_form_are_named(rule):
+    x, _ = blobs()
+    graph = knn_graph(x, 10)
+    for clusters, error, message in (
+        (torch.zeros(3).long(), ValueError, r"clusters must have shape \[120\], got \[3\]"),
+        (torch.ones(120, 1), TypeError, "clusters must be int64"),
+        ([0] * 120, TypeError, "clusters must be a Tensor, got list"),
+    ):
+        with pytest.raises(error, match=message):
+            ModularityPruning(3, rule, clustering=lambda *_, c=clusters: c)(x, *graph)
