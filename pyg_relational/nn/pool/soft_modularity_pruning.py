@@ -140,6 +140,11 @@ class SoftModularityPruning(nn.Module):
             x: Features, :math:`[n, d]` with :math:`n >= k`.
             seed: Of k-means++.
         """
+        if x is not None:
+            check_features(x)
+            *_, k, channels = self.centroids.shape
+            if len(x) < k or x.shape[1] != channels:
+                raise ValueError(f"x must have shape [n >= {k}, {channels}], got {list(x.shape)}")
         with torch.no_grad():
             if x is None:
                 self.centroids.normal_(std=self.centroids.shape[-1] ** -0.5)

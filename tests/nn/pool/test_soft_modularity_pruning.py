@@ -331,3 +331,17 @@ def test_gates_of_several_partitions_follow_their_mean():
     expected = together > 0.6
     assert 0 < expected.sum() < len(expected)
     torch.testing.assert_close(out.gate > 0, expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.ones(2, 4), ValueError, r"x must have shape \[n >= 3, 4\], got \[2, 4\]"),
+        (torch.ones(5, 2), ValueError, r"x must have shape \[n >= 3, 4\], got \[5, 2\]"),
+        (torch.ones(5, 4) * torch.nan, ValueError, "x must be finite, got nan"),
+        ([[1.0]], TypeError, "x must be a Tensor, got list"),
+    ],
+)
+def test_features_that_cannot_start_the_centroids_are_named(x, error, message):
+    with pytest.raises(error, match=message):
+        SoftModularityPruning(4, 3).reset_parameters(x)
