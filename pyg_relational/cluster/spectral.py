@@ -14,6 +14,7 @@ from pyg_relational.ops.undirected import undirected_edges
 Array = NDArray[Any]
 
 _WEAK = 1e-8  # weaker entries of the normalised adjacency join nothing: no eigenvalue shows them
+_FILL = 8_000_000  # bound on the entries of a factor, up to which it is worth it
 _DENSE = 1024  # nodes up to which a dense eigensolver is as fast
 
 
@@ -122,19 +123,44 @@ def _embedding(adjacency: Any, k: int, min_size: int, seed: int) -> Array:
 def _top_eigenvectors(s: Any, q: int, seed: int) -> tuple[Array, Array]:
     """The ``q`` largest eigenvalues of a symmetric matrix, in descending order, and their vectors."""
     import scipy.linalg  # here, as it starts threads
-    from scipy.sparse.linalg import eigsh
 
     n = s.shape[0]
     if n <= _DENSE or q > n // 8:
         values, vectors = scipy.linalg.eigh(s.toarray(), subset_by_index=(n - q, n - 1))
     else:
         rng = np.random.default_rng(seed)
-        values, vectors = eigsh(s, q, which="LA", v0=rng.random(n), ncv=max(4 * q, 96), tol=1e-8)
+        values, vectors = _lanczos(s, q, rng.random(n))
         while (missed := _next_eigenvector(s, values, vectors, rng))[0] > values.min() + 1e-6:
             lowest = values.argmin()
             values[lowest], vectors[:, lowest] = missed
     order = np.argsort(-values, kind="stable")
     return values[order], vectors[:, order]
+
+
+def _lanczos(s: Any, q: int, start: Array) -> tuple[Array, Array]:
+    """Lanczos, on the inverse just above the spectrum where factors are small: graphs of few dimensions."""
+    from scipy.sparse.linalg import LinearOperator, eigsh, splu
+
+    if _profile(s) > _FILL:
+        return eigsh(s, q, which="LA", v0=start, ncv=max(4 * q, 96), tol=1e-8)
+    shift = 1 + 1e-4
+    matrix = (s - shift * scipy.sparse.eye_array(len(start))).tocsc()
+    options = {"SymmetricMode": True}
+    factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    inverse = LinearOperator(s.shape, matvec=factors.solve, dtype=float)
+    found = eigsh(s, q, sigma=shift, OPinv=inverse, v0=start, tol=1e-8)
+    return found
+
+
+def _profile(s: Any) -> int:
+    """Entries from the first of each row to the diagonal, in reverse Cuthill-McKee order: more than factors have."""
+    order = scipy.sparse.csgraph.reverse_cuthill_mckee(s, symmetric_mode=True)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order), dtype=order.dtype)
+    row, col = (place[index] for index in s.tocoo().coords)
+    width = np.zeros(len(order), dtype=np.int64)
+    np.maximum.at(width, row, row - col)
+    return int(width.sum())
 
 
 def _next_eigenvector(

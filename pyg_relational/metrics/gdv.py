@@ -6,7 +6,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.ops.checks import check_features, check_labels
 
-_TILE = 1024
+_TILE = 128
 
 
 def generalized_discrimination_value(z: Tensor, y: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -10,6 +12,7 @@ from pyg_relational.cluster import spectral
 from pyg_relational.cluster.spectral import (
     _embedding,
     _normalized_adjacency,
+    _profile,
     _top_eigenvectors,
 )
 from pyg_relational.datasets import COIL20, PenDigits
@@ -89,7 +92,9 @@ def test_embedding_spans_the_space_of_the_largest_eigenvalues(a, b, k):
     assert (inside[0] != inside[1]).all()  # no vector is a mixture
 
 
-def test_multiple_eigenvalues_are_all_found():
+@pytest.mark.parametrize("fill", [0, 10**9])
+def test_multiple_eigenvalues_are_all_found(monkeypatch, fill):
+    monkeypatch.setattr(import_module("pyg_relational.cluster.spectral"), "_FILL", fill)
     n, q = 1500, 7
     node = torch.arange(n)
     ring = torch.cat([torch.stack([node, (node + step) % n]) for step in range(1, 20)], dim=1)
@@ -127,6 +132,17 @@ def test_components_are_clusters_and_share_what_is_left(row_normalize, link):
     few = spectral(edge_index, weight, 3, min_size=13, num_nodes=100, **options)
     assert few[:75].equal(y[:75])
     assert few[75:].eq(few[:75].bincount().argmax()).all()
+
+
+def test_profile_bounds_the_entries_of_a_factor():
+    x = torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
+    edge_index, weight = knn_graph(x, 5)
+    s, _ = _normalized_adjacency(edge_index, weight, 400)
+    order = scipy.sparse.csgraph.reverse_cuthill_mckee(s, symmetric_mode=True)
+    factor = np.linalg.cholesky(2 * np.eye(400) - s.toarray()[order][:, order])
+    path = scipy.sparse.diags_array([np.ones(9), np.ones(9)], offsets=[1, -1]).tocsr()
+    assert np.count_nonzero(factor) - 400 <= _profile(s) < 400 * 200
+    assert _profile(path) == 9
 
 
 def test_isolated_nodes_and_loops():
