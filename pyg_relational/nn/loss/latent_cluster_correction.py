@@ -235,7 +235,7 @@ class LatentClusterCorrection(nn.Module):
                 layer.latents = z.new_zeros((len(self.y), z.shape[1]))
             dtype = torch.promote_types(layer.latents.dtype, z.dtype)
             layer.latents = layer.latents.to(dtype)
-            layer.latents.index_copy_(0, rows, z.to(dtype)[_last_copies(rows, len(self.y))])
+            layer.latents.index_copy_(0, rows, z.to(dtype)[_last_copies(rows)])
             layer.recorded.index_fill_(0, rows, True)
 
     def step(self) -> None:
@@ -387,11 +387,11 @@ def _directions(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> l
     return [gather(g.flatten(1)) for g in gs]
 
 
-def _last_copies(index: Tensor, n: int) -> Tensor:
+def _last_copies(index: Tensor) -> Tensor:
     """For each of ``index``, the last place of the same number: copies of a row would race on a GPU."""
-    place = torch.arange(len(index), device=index.device)
-    last = place.new_zeros(n).scatter_reduce_(0, index, place, "amax")
-    return last.index_select(0, index)
+    order = index.argsort(stable=True)
+    after = torch.searchsorted(index.index_select(0, order), index, right=True)
+    return order.index_select(0, after - 1)
 
 
 def _gathered(zs: list[Tensor], index: Tensor) -> tuple[list[Tensor], Tensor]:
