@@ -46,7 +46,9 @@ def tangent_basis(x: Tensor, k: int, dim: int, rows: Tensor | None = None) -> Te
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     index = _neighbours(x, k, torch.arange(len(x), device=x.device) if rows is None else rows)
     parts = index.split(max(1, _CHUNK // (k * x.shape[1])))
-    return torch.cat([_principal(x[part], dim) for part in parts] or [x.new_zeros(0, x.shape[1], dim)])
+    return torch.cat(
+        [_principal(x[part], dim) for part in parts] or [x.new_zeros(0, x.shape[1], dim)]
+    )
 
 
 def _neighbours(x: Tensor, k: int, rows: Tensor) -> Tensor:
