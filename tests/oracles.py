@@ -672,3 +672,23 @@ def clustered_scores(
         means = [sum(x) / len(group) if group else None for x in (hits, losses)]
         scores.append((len(group), *means))
     return scores
+
+
+# Clusters and pruning
+
+
+def neighbour_overlap(a: Tensor) -> Tensor:
+    """Of adjacency [n, n]: |N_i and N_j| / |N_i or N_j|, each node in its own neighbourhood."""
+    rows = [set(row.nonzero()[:, 0].tolist()) | {i} for i, row in enumerate(a)]
+    return torch.tensor([[len(p & q) / len(p | q) for q in rows] for p in rows])
+
+
+def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset[int]]:
+    """Kruskal: the heaviest edge first, unless its ends are joined already."""
+    group, held = list(range(n)), set()
+    for _, i, j in sorted((-w, *pair) for pair, w in zip(edges.T.tolist(), weight, strict=True)):
+        if i < j and group[i] != group[j]:
+            held.add(frozenset((i, j)))
+            old, new = group[i], group[j]
+            group = [new if g == old else g for g in group]
+    return held
