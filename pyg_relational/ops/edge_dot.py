@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.functorch import join_nodes, join_rows, split_parts
 from pyg_relational.ops.opaque import opaque
 from pyg_relational.ops.spmm import spmm
-from pyg_relational.ops.vmap import join_nodes, join_rows, split_parts
 
 _COLUMNS = 128  # columns of a Laplacian product done at once
 
@@ -151,7 +151,10 @@ class _EdgeDiffDot(torch.autograd.Function):
     def vmap(info: Any, dims: Any, u: Tensor, v: Tensor, row: Tensor, col: Tensor) -> Any:
         size = info.batch_size
         u, v = join_rows(u, dims[0], size), join_rows(v, dims[1], size)
-        row, col = (join_nodes(t, d, size, len(u) // size) for t, d in zip((row, col), dims[2:], strict=True))
+        row, col = (
+            join_nodes(t, d, size, len(u) // size)
+            for t, d in zip((row, col), dims[2:], strict=True)
+        )
         return split_parts(_EdgeDiffDot.apply(u, v, row, col), size), 0
 
 
@@ -175,7 +178,10 @@ class _EdgeSquare(torch.autograd.Function):
     def vmap(info: Any, dims: Any, u: Tensor, row: Tensor, col: Tensor) -> Any:
         size = info.batch_size
         u = join_rows(u, dims[0], size)
-        row, col = (join_nodes(t, d, size, len(u) // size) for t, d in zip((row, col), dims[1:], strict=True))
+        row, col = (
+            join_nodes(t, d, size, len(u) // size)
+            for t, d in zip((row, col), dims[1:], strict=True)
+        )
         return split_parts(_EdgeSquare.apply(u, row, col), size), 0
 
 
@@ -201,7 +207,10 @@ class _Laplacian(torch.autograd.Function):
     def vmap(info: Any, dims: Any, g: Tensor, v: Tensor, row: Tensor, col: Tensor) -> Any:
         size = info.batch_size
         g, v = join_rows(g, dims[0], size), join_rows(v, dims[1], size)
-        row, col = (join_nodes(t, d, size, len(v) // size) for t, d in zip((row, col), dims[2:], strict=True))
+        row, col = (
+            join_nodes(t, d, size, len(v) // size)
+            for t, d in zip((row, col), dims[2:], strict=True)
+        )
         return split_parts(_Laplacian.apply(g, v, row, col), size), 0
 
 

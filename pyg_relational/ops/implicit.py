@@ -45,7 +45,7 @@ class _Implicit(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, dims: Any, equation: Equation, *theta: Tensor) -> Any:
         """One solve a part."""
-        parts = zip(*(_parts(t, d, info.batch_size) for t, d in zip(theta, dims[1:], strict=True)))
+        parts = zip(*map(_parts, theta, dims[1:], [info.batch_size] * len(theta)), strict=True)
         return torch.stack([_Implicit.apply(equation, *part) for part in parts]), 0
 
 

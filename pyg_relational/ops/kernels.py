@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.vmap import join_rows, split_parts
+from pyg_relational.ops.functorch import join_rows, split_parts
 
 
 def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:

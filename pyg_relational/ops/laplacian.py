@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.edge_dot import _EdgeDiffDot
+from pyg_relational.ops.functorch import join_nodes, join_rows, split_parts
 from pyg_relational.ops.opaque import opaque
 from pyg_relational.ops.spmm import csr_matrix
-from pyg_relational.ops.vmap import join_nodes, join_rows, split_parts
 
 
 @opaque("laplacian_product", lambda row, col, w, u: u.new_empty(u.shape))
@@ -41,7 +41,8 @@ class _Product(torch.autograd.Function):
         size = info.batch_size
         w, u = join_rows(w, dims[0], size), join_rows(u, dims[1], size)
         row, col = (
-            join_nodes(t, d, size, len(u) // size) for t, d in zip((row, col), dims[2:], strict=True)
+            join_nodes(t, d, size, len(u) // size)
+            for t, d in zip((row, col), dims[2:], strict=True)
         )
         return split_parts(_Product.apply(w, u, row, col), size), 0
 

@@ -1,4 +1,7 @@
-"""``torch.func.vmap`` of operations on graphs: a batch of graphs is one graph of as many parts."""
+"""Below ``torch.func``: a batch of graphs is one graph of as many parts, and work is done on plain values."""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +20,7 @@ def join_rows(x: Tensor, dim: int | None, size: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from pyg_relational.ops.vmap import join_rows
+        >>> from pyg_relational.ops.functorch import join_rows
         >>> join_rows(torch.tensor([1, 2]), None, 2).tolist()
         [1, 2, 1, 2]
     """
@@ -39,7 +42,7 @@ def join_nodes(index: Tensor, dim: int | None, size: int, num_nodes: int) -> Ten
 
     Example:
         >>> import torch
-        >>> from pyg_relational.ops.vmap import join_nodes
+        >>> from pyg_relational.ops.functorch import join_nodes
         >>> join_nodes(torch.tensor([0, 2]), None, 2, 3).tolist()
         [0, 2, 3, 5]
     """
@@ -60,8 +63,41 @@ def split_parts(x: Tensor, size: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from pyg_relational.ops.vmap import split_parts
+        >>> from pyg_relational.ops.functorch import split_parts
         >>> split_parts(torch.tensor([1, 2, 1, 2]), 2).tolist()
         [[1, 2], [1, 2]]
     """
     return x.reshape(size, x.shape[0] // size, *x.shape[1:])
+
+
+class _Plainly(torch.autograd.Function):
+    @staticmethod
+    def forward(f: Callable[..., Any], *tensors: Tensor) -> Any:
+        return f(*tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise NotImplementedError
+
+
+def plainly(f: Callable[..., Any], *tensors: Tensor) -> Any:
+    """``f(*tensors)`` without gradient, on values below all wrappers of ``torch.func.grad``.
+
+    For what those wrappers cannot do, sparse matrices above all.
+
+    Args:
+        f: Function of the tensors; it returns a Tensor or ``None``.
+        *tensors: What it is called with.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.functorch import plainly
+        >>> torch.func.grad(lambda x: x.square() + plainly(torch.exp, x))(torch.tensor(2.0))
+        tensor(4.)
+    """
+    return _Plainly.apply(f, *tensors)
