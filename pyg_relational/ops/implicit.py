@@ -61,8 +61,8 @@ def _derivative(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         full = list(theta)
         for i, t in zip(wanted, some, strict=True):
             full[i] = t
-        value: Tensor = ctx.equation.residual(u, *full)
-        return value
+        left: Tensor = ctx.equation.residual(u, *full)
+        return left
 
     adjoint = ctx.equation.adjoint(u, grad, *theta)
     pull = torch.func.vjp(residual, *(theta[i] for i in wanted))[1]
