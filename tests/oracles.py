@@ -92,6 +92,41 @@ def pair_sum(
     return zero + (pairs.mean() if reduction == "mean" else pairs.sum())
 
 
+def stages(layers: int) -> list[set[str]]:
+    """Stages of each layer as the authors' program deals them out; all of them below three layers."""
+    if layers < 3:
+        return [{"early", "middle", "late"}] * layers
+    third = layers // 3
+    return [{"early"}] * third + [{"middle"}] * third + [{"late"}] * (layers - 2 * third)
+
+
+def rbf_consistency(
+    x: Tensor,
+    logits: Tensor,
+    y: Tensor,
+    *,
+    target: str = "soft",
+    center: bool = False,
+    balance: bool = False,
+) -> Tensor:
+    """One layer's mean with exp(-min(d^2, 100) / columns) in place of both cosines, pair by pair."""
+    if center:
+        x = x - x[y >= 0].mean(0)
+    p = logits.softmax(1)
+    same, different = [], []
+    for i in range(len(y)):
+        for j in range(i + 1, len(y)):
+            if y[i] < 0 or y[j] < 0:
+                continue
+            f = torch.exp(-(x[i] - x[j]).square().sum().clamp(max=100) / x.shape[1])
+            s = torch.exp(-(p[i] - p[j]).square().sum() / p.shape[1])
+            s = s if target == "soft" else torch.ones(())
+            (same if y[i] == y[j] else different).append((f - s * (y[i] == y[j])).square())
+    if balance:
+        return (torch.stack(same).mean() + torch.stack(different).mean()) / 2
+    return torch.stack(same + different).mean()
+
+
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of two vectors, 0 where one is zero."""
     if not (a.any() and b.any()):
