@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.once import scaled
+
 
 class PairWeights(NamedTuple):
     """Weight of a pair of one class and of a pair of two classes."""
@@ -50,24 +52,8 @@ class _PairConsistency(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         u, q, *grads = ctx.saved_tensors
-        scaled = [None if g is None else _Scaled.apply(g, grad, u, q) for g in grads]
+        scaled = [None if g is None else scaled(g, grad, u, q) for g in grads]
         return *scaled, None, None, None, None, None
-
-
-class _Scaled(torch.autograd.Function):
-    """A gradient known as a number only: it depends on ``u`` and ``q``, and says so."""
-
-    @staticmethod
-    def forward(gradient: Tensor, grad: Tensor, u: Tensor, q: Tensor) -> Tensor:
-        return gradient * grad
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        raise RuntimeError("method='tiled' has no second derivative: take method='dense'")
 
 
 def _class_bounds(y: Tensor, tile: int) -> list[tuple[slice, int, int]]:

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pyg_relational.cluster import match_labels, peer_pressure
-from pyg_relational.cluster.peer_pressure import _scores, _vote
+from pyg_relational.cluster.peer_pressure import _vote
 from pyg_relational.metrics import conductance, nmi
 from pyg_relational.ops import both_directions, connected_components, modularity
 from pyg_relational.transforms import knn_graph

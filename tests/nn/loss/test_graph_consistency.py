@@ -304,7 +304,7 @@ def test_tiled_gradient_is_not_differentiable_again():
     x.requires_grad_()
     loss = graph_consistency_loss(x, logits, y, method="tiled")
     (grad,) = torch.autograd.grad(loss, x, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative: take method='dense'"):
+    with pytest.raises(RuntimeError, match="no second derivative"):
         grad.sum().backward()
 
 
