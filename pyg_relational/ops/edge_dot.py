@@ -240,6 +240,8 @@ def edge_dot(u: Tensor, v: Tensor, edge_index: Tensor) -> Tensor:
         [5.0, 11.0]
     """
     _check_inputs(u, v, edge_index)
+    if u is v:
+        v = v.view_as(v)  # torch.compile takes no tensor twice
     return _EdgeDot.apply(u, v, edge_index[0], edge_index[1])  # type: ignore[no-any-return]
 
 

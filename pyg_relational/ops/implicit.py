@@ -61,11 +61,13 @@ def _derivative(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         full = list(theta)
         for i, t in zip(wanted, some, strict=True):
             full[i] = t
-        return ctx.equation.residual(u, *full)
+        left: Tensor = ctx.equation.residual(u, *full)
+        return left
 
     adjoint = ctx.equation.adjoint(u, grad, *theta)
-    _, pull = torch.func.vjp(residual, *(theta[i] for i in wanted))
-    return pull(-adjoint)
+    pull = torch.func.vjp(residual, *(theta[i] for i in wanted))[1]
+    grads: tuple[Tensor, ...] = pull(-adjoint)
+    return grads
 
 
 def implicit_solve(equation: Equation, *theta: Tensor) -> Tensor:

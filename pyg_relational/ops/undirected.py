@@ -77,7 +77,9 @@ def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
     a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
     product = spmm(row, col, weight.double(), torch.stack([a, b], 1), n)
     rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
-    return (torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs() <= rounding
+    apart = (torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs()
+    near: Tensor = apart <= rounding
+    return near
 
 
 def check_batch(batch: Tensor, edge_index: Tensor, num_nodes: int) -> None:

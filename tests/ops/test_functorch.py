@@ -57,6 +57,11 @@ CASES = {
         lambda u, v: (u[ROW] * v[COL]).sum(1),
         (draw(N, D), draw(N, D).square()),
     ),
+    "edge_dot_of_one": (
+        lambda u: edge_dot(u, u, EDGES),
+        lambda u: (u[ROW] * u[COL]).sum(1),
+        (draw(N, D),),
+    ),
     "edge_diff_dot": (
         lambda u, v: edge_diff_dot(u, v, EDGES),
         lambda u, v: ((u[ROW] - u[COL]) * (v[ROW] - v[COL])).sum(1),
