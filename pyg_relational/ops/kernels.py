@@ -72,15 +72,20 @@ def unit_rows(x: Tensor) -> Tensor:
 class _UnitRows(torch.autograd.Function):
     """Keeps nothing but its input."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         if x.numel() == 0:
             return x.clone()
         largest = x.abs().amax(1, keepdim=True)
         x = x / torch.exp2((torch.frexp(largest).exponent - 1).to(x.dtype))
         square = torch.linalg.vecdot(x, x)[:, None]
         return x.div_(square.where(square > 0, torch.inf).sqrt_())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

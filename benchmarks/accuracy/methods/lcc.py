@@ -60,7 +60,7 @@ def corrected(
         pull = correction(latents, batch.index)
         return cross_entropy(logits, batch.y) + loss_weight * pull, logits
 
-    def end_epoch(epoch: int) -> None:
+    def end_epoch(epoch: int, epochs: int) -> None:
         if epoch:
             correction.step()
 
