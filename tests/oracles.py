@@ -172,8 +172,14 @@ def laplace(
     )
 
 
-def reweighted(w: Tensor, mask: Tensor, method: str, x: Tensor | None = None) -> Tensor:
-    """Weights heavier near labels, one graph, combinatorial."""
+def reweighted(
+    w: Tensor,
+    mask: Tensor,
+    method: str,
+    x: Tensor | None = None,
+    normalization: str = "combinatorial",
+) -> Tensor:
+    """Weights heavier near labels, one connected graph."""
     n = len(w)
     if method == "wnll":
         a = torch.where(mask, n / mask.sum(), 1.0).to(w.dtype)
@@ -182,8 +188,9 @@ def reweighted(w: Tensor, mask: Tensor, method: str, x: Tensor | None = None) ->
         d = (x[:, None] - x[None][:, mask]).square().sum(-1).sqrt().amin(1)
         a = 1 + (0.1 / d.clamp(min=0.1 / (1e7 - 1) ** 0.5)) ** 2
         return (a[:, None] + a[None]) * w
-    f = mask.to(w.dtype) - mask.to(w.dtype).mean()
-    v = torch.linalg.pinv(dense_laplacian(w), hermitian=True) @ f
+    kernel = w.sum(1).sqrt() if normalization == "normalized" else torch.ones_like(w[0])
+    f = mask.to(w.dtype) - (kernel * mask).sum() / kernel.sum()
+    v = torch.linalg.pinv(dense_laplacian(w, normalization), hermitian=True) @ f
     v = v - v.min() + 1e-5
     return v[:, None] * w * v[None]
 

@@ -18,7 +18,7 @@ from pyg_relational.ops.solve import SolveInfo, Solver
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def laplace_propagation(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
@@ -49,11 +49,12 @@ def laplace_propagation(
     times in ``edge_weight``, ``y``, ``tau`` and ``x``, at the cost of one more solve. Nothing of the iteration is kept.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node. Rows of :math:`u` sum to 1 at
             :math:`\tau = 0` and to less where :math:`\tau > 0`.
         normalization: ``"combinatorial"``, ``"randomwalk"`` or ``"normalized"``.
@@ -146,7 +147,7 @@ class LaplacePropagation(Propagation):
     """Module of :func:`laplace_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`.
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its range from there.
 
     Example:
         >>> import torch

@@ -18,7 +18,7 @@ from pyg_relational.ops.solve import CG, SolveInfo, Solver, report
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def p_laplace_propagation(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
@@ -52,11 +52,12 @@ def p_laplace_propagation(
     class; in the game the derivatives are those of the neighbours chosen, the first of several equal ones.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         p: In :math:`[2, 10]`; in the game, any :math:`p \ge 2`.
         equation: ``"variational"`` or ``"game"``.
         tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node; in the variational equation only.
@@ -164,7 +165,7 @@ class PLaplacePropagation(Propagation):
     """Module of :func:`p_laplace_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`.
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its range from there.
 
     Example:
         >>> import torch
