@@ -158,13 +158,15 @@ def laplace(
     tau: Tensor | float = 0.0,
     normalization: str = "combinatorial",
     order: int = 1,
+    f: Tensor | float = 0.0,
 ) -> Tensor:
-    """(L + tau I)^m u = 0 off the labels, u = values on them, by a dense solve."""
+    """(L + tau I)^m u = f off the labels, u = values on them, by a dense solve."""
     n = len(w)
     shift = torch.as_tensor(tau, dtype=w.dtype).expand(n)
     power = torch.linalg.matrix_power(dense_laplacian(w, normalization) + torch.diag(shift), order)
     free = ~mask
-    inner = torch.linalg.solve(power[free][:, free], -power[free][:, mask] @ values[mask])
+    source = torch.as_tensor(f, dtype=w.dtype).expand_as(values)[free]
+    inner = torch.linalg.solve(power[free][:, free], source - power[free][:, mask] @ values[mask])
     return (
         torch.zeros(n, values.shape[1], dtype=w.dtype)
         .index_put((mask,), values[mask])
@@ -679,3 +681,12 @@ def clustered_scores(
         means = [sum(x) / len(group) if group else None for x in (hits, losses)]
         scores.append((len(group), *means))
     return scores
+
+
+def general_residual(w: Tensor, u: Tensor, mask: Tensor, phi, sigma, f: Tensor) -> Tensor:
+    """sum_y phi(u_x - u_y, x, y) + sigma(u_x, x) - f off the labels, one pair after the other."""
+    total = sigma(u, torch.arange(len(u))) - f
+    for i, j in (w > 0).nonzero().tolist():
+        ends = torch.tensor([i]), torch.tensor([j])
+        total[i] += phi((u[i] - u[j])[None], w[i, j].view(1, 1), *ends)[0]
+    return total[~mask]

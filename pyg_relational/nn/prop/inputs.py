@@ -161,3 +161,30 @@ def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
     if not bool((low >= 0) & torch.isfinite(shift.detach()).all()):
         raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
     return shift.expand(n)
+
+
+def node_source(f: float | Tensor, values: Tensor) -> Tensor:
+    """``f`` as one value a node and class.
+
+    Args:
+        f: A number, one a node, or one a node and class.
+        values: Values of the nodes, for number, dtype and device.
+
+    Shapes:
+        ``f``: scalar, :math:`[n]` or :math:`[n, c]`, ``values``, output: :math:`[n, c]`.
+
+    Raises:
+        TypeError: If it is neither a number nor a Tensor.
+        ValueError: If the shape does not fit or a value is not finite.
+    """
+    if not isinstance(f, Real | Tensor):
+        raise TypeError(f"f must be a number or a Tensor, got {type(f).__name__}")
+    source = torch.as_tensor(f, dtype=values.dtype, device=values.device)
+    if source.shape not in ((), values.shape[:1], values.shape):
+        n, c = values.shape
+        raise ValueError(
+            f"f must be a number or have shape [{n}] or [{n}, {c}], got {list(source.shape)}"
+        )
+    if not bool(torch.isfinite(source.detach()).all()):
+        raise ValueError("f must be finite, got NaN or infinity")
+    return (source[:, None] if source.dim() == 1 else source).expand_as(values)

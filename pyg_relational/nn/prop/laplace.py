@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift, node_source
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.reweight import reweight
 from pyg_relational.nn.prop.unreachable import fill_unreachable
@@ -25,6 +25,7 @@ def laplace_propagation(
     *,
     num_classes: int | None = None,
     tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
     normalization: str = "combinatorial",
     reweighting: str = "none",
     x: Tensor | None = None,
@@ -43,10 +44,10 @@ def laplace_propagation(
     `Brown et al., 2024 <https://arxiv.org/abs/2412.08016>`_:
 
     .. math::
-        (L + \tau I)^m u = 0 \text{ off the labels}, \qquad u = y \text{ on them}
+        (L + \tau I)^m u = f \text{ off the labels}, \qquad u = y \text{ on them}
 
     :math:`L` is :math:`D - W`, :math:`I - D^{-1} W` or :math:`I - D^{-1/2} W D^{-1/2}`. Differentiable any number of
-    times in ``edge_weight``, ``y``, ``tau`` and ``x``, at the cost of one more solve. Nothing of the iteration is kept.
+    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve. Nothing of the iteration is kept.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
@@ -57,6 +58,7 @@ def laplace_propagation(
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node. Rows of :math:`u` sum to 1 at
             :math:`\tau = 0` and to less where :math:`\tau > 0`.
+        f: Source :math:`f`, a number, one a node, or one a node and class; not looked at on labels.
         normalization: ``"combinatorial"``, ``"randomwalk"`` or ``"normalized"``.
         reweighting: ``"none"``, or heavier weights near labels, for few labels: ``"poisson"``, ``"wnll"``,
             ``"properly"`` (needs ``x``); see :func:`~pyg_relational.nn.prop.reweight.reweight`.
@@ -100,7 +102,7 @@ def laplace_propagation(
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
-        u, equation = _solve(graph, tau, normalization, order, solver, initial)
+        u, equation = _solve(graph, tau, f, normalization, order, solver, initial)
         u = fill_unreachable(u, equation.floating, graph, on_unreachable)
         if normalize:
             total = u.sum(1, keepdim=True)
@@ -116,6 +118,7 @@ _NOTHING = SolveInfo(0, torch.zeros(0), True)
 def _solve(
     graph: Labelled,
     tau: float | Tensor,
+    f: float | Tensor,
     normalization: str,
     order: int,
     solver: Solver | None,
@@ -134,12 +137,16 @@ def _solve(
             )
         mass = mass.where(mass > 0, 1.0)
         root = mass.sqrt() if normalization == "normalized" else root
+    source = node_source(f, values)
+    if mass is not None:
+        source = source * (mass / root)[:, None]
     mass = mass if order > 1 else None
     if initial is not None:
         initial = initial.detach() / root.detach()[:, None]
     equation = GroundedLaplacian(edge_index, weight, shift, mask, mass, order, solver, initial)
+    rhs = (values / root[:, None]).where(mask[:, None], source)
     rest = () if mass is None else (mass,)
-    u = implicit_solve(equation, values / root[:, None], weight, shift, *rest)
+    u = implicit_solve(equation, rhs, weight, shift, *rest)
     return values.where(mask[:, None], u * root[:, None]), equation
 
 
