@@ -38,10 +38,10 @@ def test_the_solution_leaves_no_dense_residual(phi, seed):
 
 @pytest.mark.parametrize("phi", [cubic, lopsided])
 def test_first_and_second_derivatives_in_all(phi):
-    graph = random_graph(6, 0.3, seed=1)
+    graph = random_graph(4, 0.3, seed=1, labelled=0.1)
     p = graph.weight.clone().requires_grad_()
-    values = torch.rand(6, 2, dtype=F64, requires_grad=True)
-    f = torch.randn(6, 2, dtype=F64, requires_grad=True)
+    values = torch.rand(4, 1, dtype=F64, requires_grad=True)
+    f = torch.randn(4, 1, dtype=F64, requires_grad=True)
     a, tau = (torch.tensor(t, dtype=F64, requires_grad=True) for t in (0.7, 0.3))
 
     def g(p, values, f, a, tau):
@@ -49,7 +49,7 @@ def test_first_and_second_derivatives_in_all(phi):
         return propagation(*edges, phi=phi, sigma=decay, f=f, parameters=(a, tau), tol=1e-13)
 
     assert gradcheck(g, (p, values, f, a, tau))
-    assert gradgradcheck(g, (p, values, f, a, tau))
+    assert gradgradcheck(g, (p, values, f, a, tau), fast_mode=True)
 
 
 def test_the_named_equations_are_members():
