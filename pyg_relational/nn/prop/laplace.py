@@ -47,13 +47,15 @@ def laplace_propagation(
         (L + \tau I)^m u = f \text{ off the labels}, \qquad u = y \text{ on them}
 
     :math:`L` is :math:`D - W`, :math:`I - D^{-1} W` or :math:`I - D^{-1/2} W D^{-1/2}`. Differentiable any number of
-    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve. Nothing of the iteration is kept.
+    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve. Nothing of the iteration is
+    kept.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of ``num_classes`` looks at them.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node. Rows of :math:`u` sum to 1 at
@@ -154,7 +156,8 @@ class LaplacePropagation(Propagation):
     """Module of :func:`laplace_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its range from there.
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its
+            range from there.
 
     Example:
         >>> import torch

@@ -49,14 +49,15 @@ def p_laplace_propagation(
 
     On the labels :math:`u = y`. At :math:`p = 2` both are
     :func:`~pyg_relational.nn.laplace_propagation`. Each class has its own nonlinear equation, so that rows need not sum
-    to 1. Differentiable any number of times in ``edge_weight``, ``y``, ``tau`` and ``f`` at the cost of one linear solve a
-    class; in the game the derivatives are those of the neighbours chosen, the first of several equal ones.
+    to 1. Differentiable any number of times in ``edge_weight``, ``y``, ``tau`` and ``f`` at the cost of one linear
+    solve a class; in the game the derivatives are those of the neighbours chosen, the first of several equal ones.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of ``num_classes`` looks at them.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         p: In :math:`[2, 10]`; in the game, any :math:`p \ge 2`.
@@ -172,7 +173,8 @@ class PLaplacePropagation(Propagation):
     """Module of :func:`p_laplace_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its range from there.
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its
+            range from there.
 
     Example:
         >>> import torch

@@ -42,7 +42,8 @@ def random_walk_propagation(
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of ``num_classes`` looks at them.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         alpha: Share :math:`\alpha` of a node's score that comes from its neighbours, in :math:`[0, 1)`.
@@ -95,7 +96,8 @@ class RandomWalkPropagation(Propagation):
     """Module of :func:`random_walk_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``alpha`` may be a :class:`torch.nn.Parameter`: learned in its range from there.
+        **options: Its keyword arguments. ``alpha`` may be a :class:`torch.nn.Parameter`: learned in its
+            range from there.
 
     Example:
         >>> import torch
