@@ -1,6 +1,7 @@
 """Literal forms of the package's formulas: dense, slow, obvious."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -620,27 +621,50 @@ def pressed(ballots: Tensor, c: list[int]) -> list[set[int]]:
     ]
 
 
+def pressed_beyond_chance(a: Tensor, c: list[int]) -> list[set[int]]:
+    """Clusters of neighbours with most votes beyond those of chance, for each node; its own where nobody votes."""
+    n, d = len(c), a.sum(1) + a.diagonal()
+    moves = []
+    for i in range(n):
+        near = {c[j] for j in range(n) if j != i and a[i, j] > 0}
+        votes = {k: sum(float(a[i, j]) for j in range(n) if j != i and c[j] == k) for k in near}
+        gain = {
+            k: votes[k]
+            - float(d[i] * sum(d[j] for j in range(n) if j != i and c[j] == k) / d.sum())
+            for k in near
+        }
+        slack = 1e-6 * max(votes.values(), default=0)
+        best = max(gain.values(), default=0)
+        moves.append({k for k in near if gain[k] >= best - slack} or {c[i]})
+    return moves
+
+
 def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> list[int] | None:
-    """Clusters of a connected graph, by votes = A D^-1 B; None where some votes tie."""
+    """Clusters by votes = A B or A D^-1 B, then by votes beyond chance; None where some votes tie."""
     n = len(a)
     ballots = a / a.sum(0) if normalize else a
-    c = before = best = list(range(n))
-    phi, q = conductance_and_modularity(a, c)
-    stale = 0
-    for _ in range(max_iter):
-        moves = pressed(ballots, c)
-        if any(len(m) > 1 for m in moves):
-            return None
-        wanted = [m.pop() for m in moves]
-        back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
-        before, c = c, [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)]
-        now = conductance_and_modularity(a, c)
-        if now[0] < phi and now[1] > q:
-            best, (phi, q), stale = c, now, 0
-        else:
-            stale += 1
-        if stale == patience:
-            break
+    best, (phi, q) = list(range(n)), conductance_and_modularity(a, list(range(n)))
+    for rule in (partial(pressed, ballots), partial(pressed_beyond_chance, a)):
+        c = before = best
+        stale = 0
+        for _ in range(max_iter):
+            moves = rule(c)
+            if any(len(m) > 1 for m in moves):
+                return None
+            wanted = [m.pop() for m in moves]
+            back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
+            before, c = (
+                c,
+                [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)],
+            )
+            now = conductance_and_modularity(a, c)
+            falls = now[0] < phi or rule.func is pressed_beyond_chance
+            if falls and now[1] > q:
+                best, (phi, q), stale = c, now, 0
+            else:
+                stale += 1
+            if stale == patience:
+                break
     return best if q > 0 else [0] * n
 
 
@@ -690,3 +714,23 @@ def general_residual(w: Tensor, u: Tensor, mask: Tensor, phi, sigma, f: Tensor) 
         ends = torch.tensor([i]), torch.tensor([j])
         total[i] += phi((u[i] - u[j])[None], w[i, j].view(1, 1), *ends)[0]
     return total[~mask]
+
+
+# Clusters and pruning
+
+
+def neighbour_overlap(a: Tensor) -> Tensor:
+    """Of adjacency [n, n]: |N_i and N_j| / |N_i or N_j|, each node in its own neighbourhood."""
+    rows = [set(row.nonzero()[:, 0].tolist()) | {i} for i, row in enumerate(a)]
+    return torch.tensor([[len(p & q) / len(p | q) for q in rows] for p in rows])
+
+
+def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset[int]]:
+    """Kruskal: the heaviest edge first, unless its ends are joined already."""
+    group, held = list(range(n)), set()
+    for _, i, j in sorted((-w, *pair) for pair, w in zip(edges.T.tolist(), weight, strict=True)):
+        if i < j and group[i] != group[j]:
+            held.add(frozenset((i, j)))
+            old, new = group[i], group[j]
+            group = [new if g == old else g for g in group]
+    return held

@@ -1,5 +1,6 @@
 """Input checks shared by the public functions: each names the argument, what it expected and what it got."""
 
+import operator
 from typing import Any
 
 import torch
@@ -91,3 +92,26 @@ def check_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """``value`` as an int; raise unless it is an integer, of any library, and at least ``least``.
+
+    Args:
+        value: The argument to check.
+        name: How the caller's signature names it.
+        least: The smallest that is allowed.
+
+    Raises:
+        TypeError: If ``value`` is no integer, or a bool.
+        ValueError: If it is below ``least``.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}") from None
+    if count < least:
+        raise ValueError(f"{name} must be >= {least}, got {count}")
+    return count

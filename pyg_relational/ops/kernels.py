@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.functorch import join_rows, split_parts
+
 
 def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
     r"""Gaussian weight :math:`w = \exp(-4 d^2 / s)` with the limit of a vanishing scale.
@@ -72,8 +74,6 @@ def unit_rows(x: Tensor) -> Tensor:
 class _UnitRows(torch.autograd.Function):
     """Keeps nothing but its input."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         if x.numel() == 0:
@@ -84,7 +84,7 @@ class _UnitRows(torch.autograd.Function):
         return x.div_(square.where(square > 0, torch.inf).sqrt_())
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
@@ -95,3 +95,8 @@ class _UnitRows(torch.autograd.Function):
         along = torch.linalg.vecdot(grad, unit)[:, None]
         across: Tensor = (grad - along * unit) / length.where(length > 0, torch.inf)
         return across
+
+    @staticmethod
+    def vmap(info: Any, dims: Any, x: Tensor) -> Any:
+        rows = join_rows(x, dims[0], info.batch_size)
+        return split_parts(_UnitRows.apply(rows), info.batch_size), 0

@@ -70,8 +70,9 @@ def graph_consistency_loss(
     ======  =====  ======  ==========
 
     The formula is the paper's, the weights of layers and ``"rbf"`` are the program's; that divides by the number of
-    pairs, too, so that its factor of the loss means the same here. Beyond both are ``temperature``, ``center``,
-    ``balance``, ``target="label"``, unlabelled rows and the sparse method.
+    pairs, too, so that its factor of the loss means the same here. Its own defaults are ``weights="linear"`` and
+    ``detach_target=False``, and its ``"rbf"`` keeps the first layer's :math:`d` for all. Beyond both are
+    ``temperature``, ``center``, ``balance``, ``target="label"``, unlabelled rows and the sparse method.
 
     Args:
         features: One layer's features or several, from shallow to deep.
