@@ -707,6 +707,15 @@ def clustered_scores(
     return scores
 
 
+def general_residual(w: Tensor, u: Tensor, mask: Tensor, phi, sigma, f: Tensor) -> Tensor:
+    """sum_y phi(u_x - u_y, x, y) + sigma(u_x, x) - f off the labels, one pair after the other."""
+    total = sigma(u, torch.arange(len(u))) - f
+    for i, j in (w > 0).nonzero().tolist():
+        ends = torch.tensor([i]), torch.tensor([j])
+        total[i] += phi((u[i] - u[j])[None], w[i, j].view(1, 1), *ends)[0]
+    return total[~mask]
+
+
 # Clusters and pruning
 
 

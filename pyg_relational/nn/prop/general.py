@@ -98,10 +98,9 @@ def propagation(
         rhs = graph.values.double().where(
             graph.mask[:, None], node_source(f, graph.values).double()
         )
-        floating = equation.floating(rhs, weight, *parameters)
+        fill_unreachable(graph.values, equation.floating(rhs, weight, *parameters), graph, "error")
         u = implicit_solve(equation, rhs, weight, *parameters)
-        u = graph.values.where(graph.mask[:, None], u.to(graph.values.dtype))
-        return fill_unreachable(u, floating, graph, "error")
+        return graph.values.where(graph.mask[:, None], u.to(graph.values.dtype))
 
 
 def _start(
