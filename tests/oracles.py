@@ -734,12 +734,3 @@ def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset
             old, new = group[i], group[j]
             group = [new if g == old else g for g in group]
     return held
-
-
-def general_residual(w: Tensor, u: Tensor, mask: Tensor, phi, sigma, f: Tensor) -> Tensor:
-    """sum_y phi(u_x - u_y, x, y) + sigma(u_x, x) - f off the labels, one pair after the other."""
-    total = sigma(u, torch.arange(len(u))) - f
-    for i, j in (w > 0).nonzero().tolist():
-        ends = torch.tensor([i]), torch.tensor([j])
-        total[i] += phi((u[i] - u[j])[None], w[i, j].view(1, 1), *ends)[0]
-    return total[~mask]
