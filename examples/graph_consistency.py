@@ -15,7 +15,7 @@ data = PenDigits(Path(__file__).parents[1] / "datasets")
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
-consistency = GraphConsistencyLoss(stage="late")
+consistency = GraphConsistencyLoss()
 
 for epoch in range(5):
     for batch in torch.randperm(len(x)).split(128):

@@ -7,44 +7,91 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_DTYPES = sorted({x for x in vars(torch).values() if isinstance(x, torch.dtype)}, key=str)
+_MAX_DIMS = 64  # of a Tensor
+
 
 class _Gather(torch.autograd.Function):
+    """All rows, on every rank."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        sizes = _sizes(x)
-        stops = list(accumulate(sizes))
-        rank = dist.get_rank()
-        ctx.rows = slice(stops[rank] - sizes[rank], stops[rank])
+    def forward(x: Tensor, sizes: list[int], group: Any) -> Tensor:
         padded = x.new_zeros((max(sizes), *x.shape[1:]))
         padded[: x.shape[0]] = x
         parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
+        dist.all_gather(parts, padded, group=group)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.options = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _SumOwn.apply(grad, *ctx.options), None, None
+
+
+class _SumOwn(torch.autograd.Function):
+    """This rank's rows of the sum over the ranks; the transpose of the other."""
+
+    @staticmethod
+    def forward(grad: Tensor, sizes: list[int], group: Any) -> Tensor:
         grad = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(grad)
-        return grad[ctx.rows]
+        dist.all_reduce(grad, group=group)
+        rank = dist.get_rank(group)
+        stop = list(accumulate(sizes))[rank]
+        return grad[stop - sizes[rank] : stop].clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.options = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _Gather.apply(grad, *ctx.options), None, None
 
 
-def _sizes(x: Tensor) -> list[int]:
-    own = torch.tensor([x.shape[0]], device=x.device)
-    sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, own)
-    return [int(size) for size in sizes]
+def _sizes(x: Tensor, group: Any) -> list[int]:
+    """Number of rows of each rank; all raise together where anything else differs."""
+    needs_grad = x.requires_grad and torch.is_grad_enabled()
+    own = [_DTYPES.index(x.dtype), int(needs_grad), x.dim(), *x.shape]
+    row = torch.tensor(own + [0] * (_MAX_DIMS + 3 - len(own)), device=x.device)
+    rows = [torch.empty_like(row) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(rows, row, group=group)
+    stated = torch.stack(rows).tolist()
+    for rank, other in enumerate(stated):
+        if other[2] == 0:
+            raise ValueError(f"x must have rows, shape [n, ...], got a scalar on rank {rank}")
+        if other[:3] + other[4:] != stated[0][:3] + stated[0][4:]:
+            raise ValueError(
+                f"x must be alike on all ranks of the group but for its number of rows, "
+                f"got {_described(stated[0])} on rank 0, {_described(other)} on rank {rank}"
+            )
+    return [other[3] for other in stated]
 
 
-def gather(x: Tensor) -> Tensor:
-    r"""Rows of all processes, in rank order; differentiable.
+def _described(stated: list[int]) -> str:
+    dtype, needs_grad, dims, _, *width = stated
+    shape = ", ".join(["n", *map(str, width[: dims - 1])])
+    return f"{_DTYPES[dtype]} [{shape}] {'with' if needs_grad else 'without'} gradient"
+
+
+def gather(x: Tensor, group: "dist.ProcessGroup | None" = None) -> Tensor:
+    r"""Rows of all processes, in rank order; differentiable, as often as needed.
 
     Every process holds a part of the global batch, gathers features, logits and labels, and computes the
     same loss on all of them. The gradient that comes back to the local rows is that of the sum of the
     processes' losses, so the averaging of ``DistributedDataParallel`` leaves exactly the gradient that one
-    process would have had with the global batch.
+    process would have had with the global batch. Second derivatives are right too, of that same sum: a gradient that
+    enters a loss as a value is the number of processes times that of one process.
+
+    All processes call it equally often. One that has run out of batches goes on with ``x[:0]``, or all stop together
+    by ``DistributedDataParallel.join(throw_on_early_termination=True)``. The plain ``join()`` cannot be used: there a
+    process that has run out answers the calls of ``DistributedDataParallel`` only.
 
     Args:
         x: The local rows; their number may differ between processes, the other dimensions may not.
+        group: Processes that gather. (default: all)
 
     Shapes:
         ``x``: :math:`[n_r, *]` on rank :math:`r`, output: :math:`[\sum_r n_r, *]`.
@@ -53,7 +100,9 @@ def gather(x: Tensor) -> Tensor:
         ``x`` itself where ``torch.distributed`` is not initialised.
 
     Raises:
-        ValueError: If ``x`` has no rows to gather.
+        TypeError: If ``x`` is not a Tensor.
+        ValueError: If ``x`` has no rows to gather, or this process is not of the group; on all processes at once, if
+            dtype, width or the need of a gradient differ between them.
 
     Example:
         >>> import torch
@@ -61,9 +110,15 @@ def gather(x: Tensor) -> Tensor:
         >>> gather(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """
-    if x.dim() == 0:
-        raise ValueError("x must have rows, shape [n, ...], got a scalar")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a Tensor, got {type(x).__name__}")
     if not (dist.is_available() and dist.is_initialized()):
+        if x.dim() == 0:
+            raise ValueError("x must have rows, shape [n, ...], got a scalar")
         return x
-    rows: Tensor = _Gather.apply(x)
+    if dist.get_rank(group) < 0:
+        raise ValueError(
+            f"group must hold this process, rank {dist.get_rank()}, got one without it"
+        )
+    rows: Tensor = _Gather.apply(x, _sizes(x, group), group)
     return rows

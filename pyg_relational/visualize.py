@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import pad
 
-from pyg_relational.ops.checks import check_features, check_labels
+from pyg_relational.ops import unit_rows
+from pyg_relational.ops.checks import check_classes, check_features
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def relation_matrix(features: Tensor, y: Tensor | None = None, ax: "Axes | None"
 
     Args:
         features: Features; more than two dimensions are flattened.
-        y: Class of each row. Default: rows stay in their order.
+        y: Class of each row, or -1 for none: those come last. Default: rows stay in their order.
         ax: Where to draw. Default: the axes of a new figure.
 
     Shapes:
@@ -45,7 +46,7 @@ def relation_matrix(features: Tensor, y: Tensor | None = None, ax: "Axes | None"
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: Of a wrong dtype.
-        ValueError: On wrong shapes, or features that are not finite.
+        ValueError: On wrong shapes, features that are not finite, or a class below -1.
 
     Example:
         >>> import torch
@@ -53,9 +54,10 @@ def relation_matrix(features: Tensor, y: Tensor | None = None, ax: "Axes | None"
         >>> ax.get_images()[0].get_array().shape
         (6, 6)
     """
-    check_features(features.flatten(1), "features")
+    flat = isinstance(features, Tensor) and features.dim() > 2
+    check_features(features.flatten(1) if flat else features, "features")
     order = _order(features, y)
-    u = normalize(features.detach()[order].flatten(1).float(), dim=1)
+    u = unit_rows(_full(features.detach()[order].flatten(1)))
     return _matrix((u @ u.T).relu(), None if y is None else y[order], ax)
 
 
@@ -67,7 +69,8 @@ def prediction_graph(logits: Tensor, y: Tensor, ax: "Axes | None" = None) -> "Ax
 
     Args:
         logits: Logits z.
-        y: Class of each row, by which rows are sorted (stably).
+        y: Class of each row, by which rows are sorted (stably), or -1 for none: those come last and have no relation,
+            since they take no part in the loss.
         ax: Where to draw. Default: the axes of a new figure.
 
     Shapes:
@@ -78,7 +81,7 @@ def prediction_graph(logits: Tensor, y: Tensor, ax: "Axes | None" = None) -> "Ax
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: Of a wrong dtype.
-        ValueError: On wrong shapes, or logits that are not finite.
+        ValueError: On wrong shapes, logits that are not finite, or a class below -1.
 
     Example:
         >>> import torch
@@ -89,8 +92,8 @@ def prediction_graph(logits: Tensor, y: Tensor, ax: "Axes | None" = None) -> "Ax
     check_features(logits, "logits")
     order = _order(logits, y)
     y = y[order]
-    p = normalize(logits.detach()[order].float().softmax(1), dim=1)
-    return _matrix((p @ p.T) * (y[:, None] == y), y, ax)
+    p = unit_rows(_full(logits.detach()[order]).softmax(1))
+    return _matrix((p @ p.T) * ((y[:, None] == y) & (y >= 0)), y, ax)
 
 
 def attention_matrix(attention: Tensor, ax: "Axes | None" = None, *, vmax: float = 1.0) -> "Axes":
@@ -119,7 +122,7 @@ def attention_matrix(attention: Tensor, ax: "Axes | None" = None, *, vmax: float
         >>> attention_matrix(torch.eye(3)).get_xlabel()
         'class of proxies'
     """
-    check_features(attention.nan_to_num(0), "attention")
+    check_features(attention.nan_to_num(0, torch.inf, -torch.inf), "attention")
     axes = _matrix(attention.detach().float(), torch.arange(len(attention)), ax, vmax, lines=False)
     axes.set(xlabel="class of proxies", ylabel="class of samples")
     return axes
@@ -128,11 +131,11 @@ def attention_matrix(attention: Tensor, ax: "Axes | None" = None, *, vmax: float
 def embedding_map(
     sets: Mapping[str, tuple[Tensor, Tensor]], ax: "Axes | None" = None, *, seed: int = 0
 ) -> "Axes":
-    """Draw several sets of features in two dimensions, coloured by class.
+    """Draw several sets of features in two dimensions, coloured by class, grey without one (-1).
 
     t-SNE (`van der Maaten and Hinton 2008 <https://www.jmlr.org/papers/v9/vandermaaten08a.html>`_, scikit-learn) of
     all rows together, scaled to length 1. It keeps neighbourhoods: sizes of groups and distances between them mean
-    nothing.
+    nothing. Features that collapsed to one direction are one point.
 
     Args:
         sets: By name, features and the class of each row; at most three: dots, squares and stars. One may be empty.
@@ -140,13 +143,14 @@ def embedding_map(
         seed: Of t-SNE. (default: 0)
 
     Shapes:
-        - **sets:** :math:`(n, d)`, floating point, and :math:`(n)`, int64, each
+        - **sets:** :math:`(n, d)`, floating point, and :math:`(n)`, int64, each; one d for all
         - **returns:** the axes, whose ``figure`` can be saved
 
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: Of a wrong dtype.
-        ValueError: On wrong shapes, features that are not finite, fewer than 4 rows, or more than three sets.
+        ValueError: On wrong shapes, features that are not finite, a class below -1, fewer than 4 rows, or more than
+            three sets.
 
     Example:
         >>> import torch
@@ -159,19 +163,22 @@ def embedding_map(
         raise ValueError(f"sets must be 1 to {len(_MARKS)}, got {list(sets)}")
     for name, (x, y) in sets.items():
         check_features(x, f"sets[{name!r}]")
-        check_labels(y, len(x), f"classes of sets[{name!r}]")
-    rows = torch.cat([normalize(x.detach().float(), dim=1) for x, _ in sets.values()])
+        check_classes(y, len(x), f"classes of sets[{name!r}]")
+    widths = {name: x.shape[1] for name, (x, _) in sets.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"sets must have features of one width, got {widths}")
+    rows = torch.cat([unit_rows(_full(x.detach())).float() for x, _ in sets.values()])
     if len(rows) < 4:
         raise ValueError(f"sets must hold 4 rows, got {len(rows)}")
     axes = new_figure().add_subplot() if ax is None else ax
     from matplotlib import colormaps
-    from sklearn.manifold import TSNE
 
-    method = "exact" if len(rows) < 1000 else "barnes_hut"  # exact is faster there
-    tsne = TSNE(perplexity=min(30, (len(rows) - 1) / 3), random_state=seed, method=method)
-    places = tsne.fit_transform(rows.cpu().numpy())
-    classes = 1 + max(int(y.max()) for _, y in sets.values() if len(y))
-    colours = colormaps["tab10" if classes <= 10 else "turbo"].resampled(classes)
+    places = _places(rows, seed)
+    known = torch.cat([y for _, y in sets.values()]).unique()
+    known = known[known >= 0]
+    count = max(len(known), 1)
+    colours = colormaps["tab10" if count <= 10 else "turbo"].resampled(count)
+    colours = colours.with_extremes(under="lightgrey")
     start = 0
     for (name, (x, y)), (marker, size, edge) in zip(sets.items(), _MARKS, strict=False):
         at = places[start : start + len(x)]
@@ -180,7 +187,7 @@ def embedding_map(
             at[:, 0],
             at[:, 1],
             s=size,
-            c=colours(y.cpu().numpy()),
+            c=colours(torch.searchsorted(known, y).where(y >= 0, -1).cpu().numpy()),
             marker=marker,
             edgecolors=edge,
             linewidths=0.6,
@@ -189,6 +196,17 @@ def embedding_map(
     axes.set_xticks([])
     axes.set_yticks([])
     return axes
+
+
+def _places(rows: Tensor, seed: int) -> Any:
+    """Two coordinates of each row by t-SNE, which has none where all rows are the same."""
+    from sklearn.manifold import TSNE
+
+    if torch.allclose(rows, rows[:1], rtol=0, atol=1e-6):
+        return rows.new_zeros(len(rows), 2).numpy(force=True)
+    method = "exact" if len(rows) < 1000 else "barnes_hut"  # exact is faster there
+    tsne = TSNE(perplexity=min(30, (len(rows) - 1) / 3), random_state=seed, method=method)
+    return tsne.fit_transform(pad(rows, (0, max(0, 2 - rows.shape[1]))).numpy(force=True))
 
 
 def new_figure(width: float = 5, height: float = 4) -> "Figure":
@@ -248,8 +266,13 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> list[Path]:
 def _order(x: Tensor, y: Tensor | None) -> Tensor:
     if y is None:
         return torch.arange(len(x), device=x.device)
-    check_labels(y, len(x))
-    return y.argsort(stable=True)
+    check_classes(y, len(x))
+    return y.where(y >= 0, torch.iinfo(y.dtype).max).argsort(stable=True)
+
+
+def _full(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _matrix(
@@ -275,7 +298,7 @@ def _mark_classes(axes: "Axes", y: Tensor, lines: bool) -> None:
     fitting = _CLASS_LABELS if len(classes) <= 100 else _CLASS_LABELS // 2  # of three digits
     step = math.ceil(len(classes) / fitting)
     centres = (ends - counts / 2 - 0.5)[::step].tolist()
-    names = [str(c) for c in classes[::step].tolist()]
+    names = [str(c) if c >= 0 else "none" for c in classes[::step].tolist()]
     axes.set_xticks(centres, names)
     axes.set_yticks(centres, names)
     axes.set_xlabel("class")

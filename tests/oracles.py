@@ -1,6 +1,7 @@
 """Literal forms of the package's formulas: dense, slow, obvious."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -90,6 +91,41 @@ def pair_sum(
         mean = torch.stack([kind.mean() for kind in kinds]).mean()
         return zero + (mean if reduction == "mean" else mean * len(pairs))
     return zero + (pairs.mean() if reduction == "mean" else pairs.sum())
+
+
+def stages(layers: int) -> list[set[str]]:
+    """Stages of each layer as the authors' program deals them out; all of them below three layers."""
+    if layers < 3:
+        return [{"early", "middle", "late"}] * layers
+    third = layers // 3
+    return [{"early"}] * third + [{"middle"}] * third + [{"late"}] * (layers - 2 * third)
+
+
+def rbf_consistency(
+    x: Tensor,
+    logits: Tensor,
+    y: Tensor,
+    *,
+    target: str = "soft",
+    center: bool = False,
+    balance: bool = False,
+) -> Tensor:
+    """One layer's mean with exp(-min(d^2, 100) / columns) in place of both cosines, pair by pair."""
+    if center:
+        x = x - x[y >= 0].mean(0)
+    p = logits.softmax(1)
+    same, different = [], []
+    for i in range(len(y)):
+        for j in range(i + 1, len(y)):
+            if y[i] < 0 or y[j] < 0:
+                continue
+            f = torch.exp(-(x[i] - x[j]).square().sum().clamp(max=100) / x.shape[1])
+            s = torch.exp(-(p[i] - p[j]).square().sum() / p.shape[1])
+            s = s if target == "soft" else torch.ones(())
+            (same if y[i] == y[j] else different).append((f - s * (y[i] == y[j])).square())
+    if balance:
+        return (torch.stack(same).mean() + torch.stack(different).mean()) / 2
+    return torch.stack(same + different).mean()
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -253,6 +289,7 @@ def proxy_contrastive(
     pair_margin: float,
     mining: str,
     reduction: str,
+    term_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
 ) -> Tensor:
     """L_at + L_pt + L_ap + L_p, triplet by triplet and pair by pair."""
     image, anchor, proxy = (
@@ -264,18 +301,20 @@ def proxy_contrastive(
         for rows, labels in ((embedding, y), (anchors, anchor_y), (proxies, proxy_y))
     )
     total = 0 * (embedding.sum() + anchors.sum() + proxies.sum())
-    for query, bank in ((image, anchor), (image, proxy), (anchor, proxy)):
-        value = [v for q in query for v in query_triplets(q, bank, margin, mining)]
+    for weight, source, among in zip(
+        term_weights, (anchor, proxy, anchor), (image, image, proxy), strict=False
+    ):
+        value = [v for s in source for v in query_triplets(s, among, margin, mining)]
         if reduction == "nonzero_mean":
             value = [v for v in value if v > 0]
-        total = total + sum(value) / max(len(value), 1)
+        total = total + weight * sum(value) / max(len(value), 1)
     value = []
     for i in range(len(proxy)):
         for j in range(i + 1, len(proxy)):
             (a, label), (b, other) = proxy[i], proxy[j]
             d = (a - b).norm()
             value.append((d if label == other else (pair_margin - d).relu()) ** 2 / 2)
-    return total + sum(value) / max(len(value), 1)
+    return total + term_weights[3] * sum(value) / max(len(value), 1)
 
 
 def query_triplets(
@@ -293,13 +332,20 @@ def query_triplets(
     return value
 
 
-def cnn2graph(output: tuple[Tensor, ...], y: Tensor, weight: float, contrastive: Tensor) -> Tensor:
+def cnn2graph(
+    output: tuple[Tensor, ...],
+    y: Tensor,
+    weight: float,
+    contrastive: Tensor,
+    class_weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+) -> Tensor:
     """-log p of the class, a mean for each of images, anchors and proxies, plus the contrastive loss."""
     logits, _, _, _, anchor_logits, proxy_logits, anchor_y, proxy_y = output
     total = weight * contrastive
-    for z, labels in ((logits, y), (anchor_logits, anchor_y), (proxy_logits, proxy_y)):
+    sets = ((logits, y), (anchor_logits, anchor_y), (proxy_logits, proxy_y))
+    for factor, (z, labels) in zip(class_weights, sets, strict=True):
         value = [-z[i].log_softmax(0)[k] for i, k in enumerate(labels.tolist()) if k >= 0]
-        total = total + sum(value) / max(len(value), 1)
+        total = total + factor * sum(value) / max(len(value), 1)
     return total
 
 
@@ -309,18 +355,19 @@ def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, slope: float) -> Tenso
     return (att * ((1 + slope) / 2 * t + (1 - slope) / 2 * t.abs())).sum(-1).permute(2, 0, 1)
 
 
-def gatv2_pair(conv, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+def gatv2_pair(conv, x: Tensor, g: Tensor, at: int) -> tuple[Tensor, Tensor]:
     """Score and value of each head of one sample and one proxy."""
     q, k = (lin(t).view(conv.heads, -1) for lin, t in ((conv.lin_r, x), (conv.lin_l, g)))
     t = q + k
     return (conv.att[0] * torch.where(t > 0, t, conv.negative_slope * t)).sum(1), k
 
 
-def attention_pair(conv, x: Tensor, g: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Score and value of each head of one sample and one proxy."""
+def attention_pair(conv, x: Tensor, g: Tensor, at: int, width: int) -> tuple[Tensor, Tensor]:
+    """Score and value of each head of one sample and one proxy of set ``at``, by the maps of that set."""
+    at = 0 if len(conv.lin_key) == 1 else at
     q, k, v = (
         lin(t).view(conv.heads, -1)
-        for lin, t in ((conv.lin_query, x), (conv.lin_key, g), (conv.lin_value, g))
+        for lin, t in ((conv.lin_query, x), (conv.lin_key[at], g), (conv.lin_value[at], g))
     )
     return (q * k).sum(1) / math.sqrt(width), v
 
@@ -340,38 +387,47 @@ def proxy_attention(conv, pair, x: Tensor, sets: list[Tensor], edges: list[Tenso
     rows = []
     for i, sample in enumerate(x):
         near = [
-            [g[j] for j, t in edge.T.tolist() if t == i]
-            for g, edge in zip(sets, edges, strict=True)
+            [(g[j], at) for j, t in edge.T.tolist() if t == i]
+            for at, (g, edge) in enumerate(zip(sets, edges, strict=True))
         ]
         near = [[g for group in near for g in group]] if conv.softmax == "joint" else near
         parts = []
-        for group in near:
-            group = [*group, sample] if conv.self_loop == "per_set" else group
+        for at, group in enumerate(near):
+            group = [*group, (sample, at)] if conv.self_loop == "per_set" else group
             out = torch.zeros(conv.heads, conv.out_channels, dtype=x.dtype)
             if group:
-                pairs = [pair(conv, sample, g) for g in group]
+                pairs = [pair(conv, sample, g, of) for g, of in group]
                 scores, values = (torch.stack(part) for part in zip(*pairs, strict=True))
                 weights = scores.exp() / scores.exp().sum(0)
                 out = (weights[:, :, None] * values).sum(0)
             parts.append(out.flatten() if conv.concat else out.mean(0))
         own = conv.skip(sample)
-        rows.append(combined(parts, conv.combine, 0.0 if own is None else own))
+        own = 0.0 if own is None else own
+        if conv.self_loop == "raw":
+            parts, own = [sample, *(part + own for part in parts)], 0.0
+        rows.append(combined(parts, conv.combine, own))
     return torch.stack(rows)
 
 
 def proxy_pool(conv, x: Tensor, sets: list[Tensor], edges: list[Tensor]) -> Tensor:
-    """Sample by sample, proxy by proxy; what has no proxy gets zero."""
+    """Sample by sample, proxy by proxy; what has no proxy gets zero, or itself as the maximum."""
     rows = []
     for i, sample in enumerate(x):
+        near = [
+            [(g[j], int((edge[0] == j).sum())) for j, t in edge.T.tolist() if t == i]
+            for g, edge in zip(sets, edges, strict=True)
+        ]
+        if conv.pool != "mean":
+            near = [[entry for group in near for entry in group]]
         parts = []
-        for g, edge in zip(sets, edges, strict=True):
-            out = torch.zeros(g.shape[1], dtype=x.dtype)
-            near = [j for j, t in edge.T.tolist() if t == i]
-            if conv.pool == "max" and near:
-                out = torch.stack([g[j] for j in near]).max(0).values
-            for j in near * (conv.pool != "max"):
-                degree = int((edge[0] == j).sum()) if conv.pool == "sym" else len(near)
-                out = out + g[j] / math.sqrt(len(near) * degree)
+        for group in near:
+            out = torch.zeros(sets[0].shape[1], dtype=x.dtype)
+            if conv.pool == "max":
+                out = torch.stack([sample, *(g for g, _ in group)]).max(0).values
+            elif conv.pool == "mean" and group:
+                out = torch.stack([g for g, _ in group]).mean(0)
+            elif conv.pool == "sym":
+                out = sum((g / math.sqrt(len(group) * d) for g, d in group), out)
             parts.append(conv.lin_l(out))
         rows.append(
             combined(parts, conv.combine, 0.0 if conv.lin_r is None else conv.lin_r(sample))
@@ -556,27 +612,50 @@ def pressed(ballots: Tensor, c: list[int]) -> list[set[int]]:
     ]
 
 
+def pressed_beyond_chance(a: Tensor, c: list[int]) -> list[set[int]]:
+    """Clusters of neighbours with most votes beyond those of chance, for each node; its own where nobody votes."""
+    n, d = len(c), a.sum(1) + a.diagonal()
+    moves = []
+    for i in range(n):
+        near = {c[j] for j in range(n) if j != i and a[i, j] > 0}
+        votes = {k: sum(float(a[i, j]) for j in range(n) if j != i and c[j] == k) for k in near}
+        gain = {
+            k: votes[k]
+            - float(d[i] * sum(d[j] for j in range(n) if j != i and c[j] == k) / d.sum())
+            for k in near
+        }
+        slack = 1e-6 * max(votes.values(), default=0)
+        best = max(gain.values(), default=0)
+        moves.append({k for k in near if gain[k] >= best - slack} or {c[i]})
+    return moves
+
+
 def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> list[int] | None:
-    """Clusters of a connected graph, by votes = A D^-1 B; None where some votes tie."""
+    """Clusters by votes = A B or A D^-1 B, then by votes beyond chance; None where some votes tie."""
     n = len(a)
     ballots = a / a.sum(0) if normalize else a
-    c = before = best = list(range(n))
-    phi, q = conductance_and_modularity(a, c)
-    stale = 0
-    for _ in range(max_iter):
-        moves = pressed(ballots, c)
-        if any(len(m) > 1 for m in moves):
-            return None
-        wanted = [m.pop() for m in moves]
-        back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
-        before, c = c, [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)]
-        now = conductance_and_modularity(a, c)
-        if now[0] < phi and now[1] > q:
-            best, (phi, q), stale = c, now, 0
-        else:
-            stale += 1
-        if stale == patience:
-            break
+    best, (phi, q) = list(range(n)), conductance_and_modularity(a, list(range(n)))
+    for rule in (partial(pressed, ballots), partial(pressed_beyond_chance, a)):
+        c = before = best
+        stale = 0
+        for _ in range(max_iter):
+            moves = rule(c)
+            if any(len(m) > 1 for m in moves):
+                return None
+            wanted = [m.pop() for m in moves]
+            back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
+            before, c = (
+                c,
+                [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)],
+            )
+            now = conductance_and_modularity(a, c)
+            falls = now[0] < phi or rule.func is pressed_beyond_chance
+            if falls and now[1] > q:
+                best, (phi, q), stale = c, now, 0
+            else:
+                stale += 1
+            if stale == patience:
+                break
     return best if q > 0 else [0] * n
 
 
@@ -617,3 +696,23 @@ def clustered_scores(
         means = [sum(x) / len(group) if group else None for x in (hits, losses)]
         scores.append((len(group), *means))
     return scores
+
+
+# Clusters and pruning
+
+
+def neighbour_overlap(a: Tensor) -> Tensor:
+    """Of adjacency [n, n]: |N_i and N_j| / |N_i or N_j|, each node in its own neighbourhood."""
+    rows = [set(row.nonzero()[:, 0].tolist()) | {i} for i, row in enumerate(a)]
+    return torch.tensor([[len(p & q) / len(p | q) for q in rows] for p in rows])
+
+
+def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset[int]]:
+    """Kruskal: the heaviest edge first, unless its ends are joined already."""
+    group, held = list(range(n)), set()
+    for _, i, j in sorted((-w, *pair) for pair, w in zip(edges.T.tolist(), weight, strict=True)):
+        if i < j and group[i] != group[j]:
+            held.add(frozenset((i, j)))
+            old, new = group[i], group[j]
+            group = [new if g == old else g for g in group]
+    return held

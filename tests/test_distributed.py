@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from pyg_relational.distributed import gather
-from pyg_relational.nn import graph_consistency_loss
+from pyg_relational.nn import FeatureCapture, graph_consistency_loss
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,111 @@ def work(rank: int, folder: str, sizes: list[int]) -> None:
     os._exit(0)  # gloo's destructor can wait for the GIL forever
 
 
+def trained_on(batches: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """Parameters after a step on each batch, in one process."""
+    model = problem()[0]
+    for x, y in batches:
+        hidden = model[:2](x)
+        step(model, global_loss(hidden, model[2](hidden), y))
+    return [p.detach() for p in model.parameters()]
+
+
+def step(model: nn.Module, loss: Tensor) -> None:
+    loss.backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.5 * p.grad
+            p.grad = None
+
+
+LENGTHS = [[3, 2, 1], [4, 1]]  # rows of each batch, by rank: the second has one batch less
+
+
+def batches(rank: int) -> list[tuple[Tensor, Tensor]]:
+    _, x, y = problem()
+    start, lengths = 6 * rank, LENGTHS[rank]
+    stops = [start + sum(lengths[: i + 1]) for i in range(len(lengths))]
+    return [
+        (x[stop - n : stop], y[stop - n : stop]) for n, stop in zip(lengths, stops, strict=True)
+    ]
+
+
+def global_batches(steps: int) -> list[tuple[Tensor, Tensor]]:
+    parts = [[b[i] for b in (batches(0), batches(1)) if i < len(b)] for i in range(steps)]
+    return [(torch.cat([x for x, _ in p]), torch.cat([y for _, y in p])) for p in parts]
+
+
+def gathered_loss(trained: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with FeatureCapture(trained, ["1"]) as capture:
+        logits = trained(x)
+    return global_loss(gather(capture.features[0]), gather(logits), gather(y))
+
+
+def goes_on_without_rows(rank: int) -> list[Tensor]:
+    model, mine = problem()[0], batches(rank)
+    trained = DistributedDataParallel(model)
+    for i in range(int(gather(torch.tensor([len(mine)])).max())):
+        x, y = mine[i] if i < len(mine) else (mine[0][0][:0], mine[0][1][:0])
+        step(model, gathered_loss(trained, x, y))
+    return [p.detach() for p in model.parameters()]
+
+
+def stops_with_the_first(rank: int) -> list[Tensor]:
+    model, mine = problem()[0], batches(rank)
+    trained = DistributedDataParallel(model)
+    with suppress(RuntimeError), trained.join(throw_on_early_termination=True):
+        for x, y in mine:
+            step(model, gathered_loss(trained, x, y))
+        assert len(mine) == 2, "the longer rank must be stopped"
+    return [p.detach() for p in model.parameters()]
+
+
+def curved(x: Tensor) -> Tensor:
+    """Neither its gradient nor its second derivative is constant, and rows meet."""
+    return (x.sum(0) ** 3).sum() + (x**3).sum()
+
+
+def second(x: Tensor, v: Tensor) -> Tensor:
+    (g,) = torch.autograd.grad(curved(gather(x)), x, create_graph=True)
+    (h,) = torch.autograd.grad((g * v).sum(), x)
+    return h
+
+
+def message(x: object, **kwargs: object) -> str:
+    try:
+        gather(x, **kwargs)
+    except ValueError as error:
+        return str(error)
+    return "no error"
+
+
+def collect(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    alone = [dist.new_group([r]) for r in range(2)]
+    x = problem()[1][6 * rank : 6 + 6 * rank]
+    v = x.cos()
+    out = {
+        "second": second(x.clone().requires_grad_(), v),
+        "func": torch.func.grad(lambda a: curved(gather(a)))(x),
+        "own": gather(x, group=alone[rank]),
+        "pair": gather(x, group=dist.new_group([0, 1])),
+        "other": message(x, group=alone[1 - rank]),
+        "dtype": message(x.to([torch.float32, torch.float64][rank])),
+        "width": message(torch.ones(2, 3 + rank, 2)),
+        "dims": message(torch.ones(2, 3) if rank else torch.ones(2)),
+        "scalar": message(torch.ones(()) if rank else torch.ones(2)),
+        "grad": message(x.clone().requires_grad_(rank == 1)),
+        "after": gather(x),
+        "empty": gather(x[:0] if rank else x),
+        "flags": gather(torch.tensor([rank == 1])),
+        "on": goes_on_without_rows(rank),
+        "stop": stops_with_the_first(rank),
+    }
+    torch.save(out, f"{folder}/{rank}.pt")
+    dist.barrier()
+    os._exit(0)
+
+
 def spawn(function, args, processes: int) -> None:
     """Run the processes to their end, or fail instead of waiting forever."""
     context = mp.spawn(function, args=args, nprocs=processes, join=False)
@@ -70,6 +176,56 @@ def test_two_processes_give_the_gradient_of_one(tmp_path, sizes):
         assert got["y"].equal(y)
 
 
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory) -> list[dict]:
+    """What two processes got."""
+    folder = tmp_path_factory.mktemp("two")
+    spawn(collect, (str(folder),), processes=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_a_second_derivative_is_that_of_the_sum_of_the_losses(collected):
+    x = problem()[1].requires_grad_()
+    (g,) = torch.autograd.grad(2 * curved(x), x, create_graph=True)
+    (h,) = torch.autograd.grad((g * x.detach().cos()).sum(), x)
+    torch.testing.assert_close(torch.cat([c["second"] for c in collected]), h)
+    torch.testing.assert_close(torch.cat([c["func"] for c in collected]), g.detach())
+
+
+def test_a_group_gathers_by_itself(collected):
+    x = problem()[1]
+    assert torch.cat([c["own"] for c in collected]).equal(x)
+    for rank, got in enumerate(collected):
+        assert got["pair"].equal(x)
+        assert got["other"] == f"group must hold this process, rank {rank}, got one without it"
+
+
+def test_ranks_that_differ_are_named_on_every_rank_and_the_group_lives(collected):
+    alike = "x must be alike on all ranks of the group but for its number of rows, got "
+    for got in collected:
+        dtypes = "torch.float32 [n, 4] without gradient on rank 0, torch.float64 [n, 4] without"
+        assert got["dtype"] == f"{alike}{dtypes} gradient on rank 1"
+        assert "[n, 3, 2] without gradient on rank 0, torch.float32 [n, 4, 2]" in got["width"]
+        assert "[n] without gradient on rank 0, torch.float32 [n, 3]" in got["dims"]
+        assert got["scalar"] == "x must have rows, shape [n, ...], got a scalar on rank 1"
+        assert "without gradient on rank 0, torch.float64 [n, 4] with gradient" in got["grad"]
+        assert got["after"].equal(problem()[1])
+
+
+def test_no_rows_and_flags(collected):
+    for got in collected:
+        assert got["empty"].equal(problem()[1][:6])
+        assert got["flags"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("name", "steps"), [("on", 3), ("stop", 2)])
+def test_uneven_batches_train_as_one_process_does(collected, name, steps):
+    expected = trained_on(global_batches(steps))
+    for got in collected:
+        for p, q in zip(got[name], expected, strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-12)
+
+
 def test_identity_without_a_process_group():
     x = torch.randn(3, 2)
     assert gather(x) is x
@@ -80,15 +236,21 @@ def test_a_scalar_has_no_rows():
         gather(torch.tensor(1.0))
 
 
+def test_x_must_be_a_tensor():
+    with pytest.raises(TypeError, match="x must be a Tensor, got list"):
+        gather([1.0])
+
+
 def test_gradcheck_with_a_group_of_one(monkeypatch):
     """In this process, so without gloo: its collectives of one rank are copies."""
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "get_rank", lambda: 0)
-    monkeypatch.setattr(dist, "get_world_size", lambda: 1)
-    monkeypatch.setattr(dist, "all_gather", lambda parts, x: parts[0].copy_(x))
-    monkeypatch.setattr(dist, "all_reduce", lambda x: None)
+    monkeypatch.setattr(dist, "get_rank", lambda group: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda group: 1)
+    monkeypatch.setattr(dist, "all_gather", lambda parts, x, group: parts[0].copy_(x))
+    monkeypatch.setattr(dist, "all_reduce", lambda x, group: None)
     x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(gather, x)
+    assert torch.autograd.gradgradcheck(lambda a: gather(a) ** 3, x)
     assert gather(torch.arange(4)).equal(torch.arange(4))
 
 

@@ -40,6 +40,27 @@ def test_prediction_graph_is_masked_by_class():
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+def test_rows_without_a_class_come_last_and_have_no_relation_in_the_prediction_graph():
+    logits = torch.tensor([[1.0, 0.0], [9.0, 0.0], [1.0, 0.0], [9.0, 0.0]])
+    y = torch.tensor([-1, 0, -1, 0])
+    ax = prediction_graph(logits, y)
+    expected = np.zeros((4, 4))
+    expected[:2, :2] = 1
+    np.testing.assert_allclose(ax.get_images()[0].get_array(), expected, atol=1e-6)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "none"]
+    x = torch.eye(4)[:, :3] + torch.eye(4)[:, 1:]
+    got = relation_matrix(x, y).get_images()[0].get_array()
+    u = torch.nn.functional.normalize(x[[1, 3, 0, 2]], dim=1)
+    np.testing.assert_allclose(got, u @ u.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30, 1e200])
+def test_relations_do_not_depend_on_the_length_of_rows(size):
+    x = torch.tensor([[1.0, 0.0], [3.0, 4.0]], dtype=torch.float64)
+    got = relation_matrix(size * x).get_images()[0].get_array()
+    np.testing.assert_allclose(got, [[1, 0.6], [0.6, 1]], atol=1e-6)
+
+
 def test_attention_matrix_shows_values_to_the_given_maximum_and_leaves_nan_empty():
     attention = torch.tensor([[0.25, 0.75], [torch.nan, torch.nan]], requires_grad=True)
     ax = attention_matrix(attention, vmax=0.8)
@@ -49,6 +70,11 @@ def test_attention_matrix_shows_values_to_the_given_maximum_and_leaves_nan_empty
     assert image.get_clim() == (0, 0.8)
     assert not ax.lines
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1"]
+
+
+def test_attention_matrix_rejects_infinite_values():
+    with pytest.raises(ValueError, match="attention must be finite, got inf in row 0, column 1"):
+        attention_matrix(torch.tensor([[0.0, torch.inf], [torch.nan, 0.0]]))
 
 
 def test_embedding_map_draws_each_set_in_the_colours_of_its_classes():
@@ -66,11 +92,42 @@ def test_embedding_map_draws_each_set_in_the_colours_of_its_classes():
     np.testing.assert_allclose(again.get_offsets(), images.get_offsets())
 
 
+def test_embedding_map_of_any_labels_has_one_colour_a_class_and_grey_for_none():
+    y = torch.tensor([10**12, 3, -1, 3, -1])
+    points = embedding_map(
+        {"a": (torch.randn(5, 3), y), "none": (torch.eye(3), -torch.ones(3).long())}
+    )
+    a, none = (p.get_facecolors() for p in points.collections)
+    np.testing.assert_allclose(a[1], a[3])
+    np.testing.assert_allclose(a[2], a[4])
+    np.testing.assert_allclose(none, np.tile(a[2], (3, 1)))
+    assert a[2, 0] == a[2, 1] == a[2, 2]
+    assert len(np.unique(a, axis=0)) == 3
+
+
+@pytest.mark.parametrize("x", [torch.ones(9, 4), torch.zeros(9, 2), torch.empty(9, 0)])
+def test_embedding_map_of_collapsed_features_is_one_point(x):
+    x = x * (1 + torch.arange(9.0)[:, None])
+    (points,) = embedding_map({"a": (x, torch.arange(9) % 3)}).collections
+    assert len(np.unique(points.get_offsets(), axis=0)) == 1
+
+
+def test_embedding_map_of_one_column_is_finite():
+    (points,) = embedding_map({"a": (torch.randn(9, 1), torch.arange(9) % 3)}).collections
+    assert np.isfinite(points.get_offsets()).all()
+
+
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
         ({}, r"sets must be 1 to 3, got \[\]"),
         ({"images": (torch.eye(3), torch.arange(3))}, "sets must hold 4 rows, got 3"),
+        ({"images": (torch.ones(1, 3), torch.arange(1))}, "sets must hold 4 rows, got 1"),
+        (
+            {"a": (torch.ones(4, 3), torch.arange(4)), "b": (torch.ones(4, 2), torch.arange(4))},
+            "sets must have features of one width, got {'a': 3, 'b': 2}",
+        ),
+        ({"a": (torch.eye(4), torch.arange(-2, 2))}, "classes of sets.* must be >= -1, got -2"),
         ({"images": (torch.eye(5), torch.arange(3))}, r"classes of sets\['images'\] must have"),
     ],
 )
@@ -120,6 +177,10 @@ def test_without_matplotlib_the_error_tells_what_to_install(monkeypatch):
         (relation_matrix, torch.ones(3, 2).long(), None, TypeError, "features must be floating"),
         (relation_matrix, torch.full((3, 2), torch.inf), None, ValueError, "must be finite"),
         (relation_matrix, torch.ones(3, 2), torch.zeros(2).long(), ValueError, "y must have shape"),
+        (relation_matrix, torch.ones(3), None, ValueError, r"features must have shape \[n, d\]"),
+        (relation_matrix, [[1.0]], None, TypeError, "features must be a Tensor, got list"),
+        (relation_matrix, torch.ones(1, 2), torch.tensor([-2]), ValueError, "y must be >= -1"),
+        (prediction_graph, torch.ones(1, 2), torch.tensor([-2]), ValueError, "y must be >= -1"),
         (prediction_graph, torch.ones(3), torch.zeros(3).long(), ValueError, r"logits must have"),
         (prediction_graph, torch.ones(3, 2), torch.zeros(3), TypeError, "y must be int64"),
     ],

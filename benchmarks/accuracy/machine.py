@@ -13,6 +13,7 @@ import torch_geometric
 
 import pyg_relational
 
+ROOT = Path(__file__).parents[2]
 _STATUS = Path("/proc/self/status")
 
 
@@ -39,15 +40,35 @@ def versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """Commit of the working tree, marked if files differ from it; None outside of a repository."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
+    """Commit of the working tree, marked if files other than results differ; None outside of a repository."""
     try:
-        out = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return out.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
+
+
+def check_clean(output: Path) -> None:
+    """Raise before rows that no commit reproduces come among the published results.
+
+    Args:
+        output: Folder for the rows.
+
+    Raises:
+        ValueError: It is in ``benchmarks/results``, and files differ from the commit.
+    """
+    commit = git_commit() or ""
+    if output.resolve().is_relative_to(ROOT / "benchmarks" / "results") and "-dirty" in commit:
+        raise ValueError(
+            f"output must be outside of benchmarks/results while files differ from commit {commit}, got {output}: "
+            "commit first"
+        )
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def reset_peak_memory(device: str) -> None:

@@ -36,6 +36,7 @@ def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
         The study's rows, in order, be they new or old; and why tasks were left out, by label:
         their data sets are neither on disk nor reachable.
     """
+    machine.check_clean(output)
     torch.set_num_threads(study.threads)
     device = _device(study.device)
     store = Store(output / "runs.jsonl")
@@ -45,7 +46,8 @@ def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
         print(f"SKIPPED {label}: {why}")
     tuned = study.methods[0].trials > 1
     done: list[Row] = []
-    a_task = len(study.methods) * (len(study.seeds) + tuned * study.methods[0].trials)
+    tuning = tuned * study.methods[0].trials * len(study.tune_seeds)
+    a_task = len(study.methods) * (len(study.seeds) + tuning)
     with tqdm(total=len(tasks) * a_task, unit="run") as bar:
 
         def rows(runs: list[Run], probes: Path | None = None) -> list[Row]:
@@ -60,18 +62,32 @@ def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
         for task in tasks:
             best = []
             for method in study.methods:
-                trials = settings("tune", task, method, study.tune_seed)
-                best.append(pick(trials, rows(trials)) if tuned else trials[0])
+                trials = settings("tune", task, method, study.tune_seeds[0])
+                if tuned:
+                    again = (
+                        [replace(trial, seed=seed) for trial in trials] for seed in study.tune_seeds
+                    )
+                    trials = [pick(trials, [rows(part) for part in again], study.tune_by)]
+                best.append(trials[0])
             for seed in study.seeds:
                 probes = output / "probes" if seed == study.seeds[0] else None
                 rows([replace(run, stage="test", seed=seed) for run in best], probes)
     return done, skipped
 
 
-def pick(trials: list[Run], rows: list[Row]) -> Run:
-    """The trial of highest accuracy on the held-out samples; lower NLL, then order, break ties."""
-    best = min(range(len(rows)), key=lambda i: (-rows[i]["accuracy"], rows[i]["nll"]))
-    return trials[best]
+def pick(trials: list[Run], rows: list[list[Row]], by: str) -> Run:
+    """The trial of the best mean on the held-out samples of several seeds; the other score, then order, break ties.
+
+    Args:
+        trials: One run for each setting.
+        rows: Theirs, in this order, for each tuning seed.
+        by: ``"nll"`` or ``"accuracy"``.
+    """
+    nll, accuracy = (
+        np.mean([[r[name] for r in part] for part in rows], 0) for name in ("nll", "accuracy")
+    )
+    first, second = (nll, -accuracy) if by == "nll" else (-accuracy, nll)
+    return trials[min(range(len(trials)), key=lambda i: (first[i], second[i]))]
 
 
 def perform(run: Run, device: str, probes: Path | None = None) -> Row:

@@ -71,7 +71,7 @@ def fit(
         if epoch == train.epochs // 2:
             halfway()
         start = time.perf_counter(), time.process_time()
-        method.on_epoch(epoch)
+        method.on_epoch(epoch, train.epochs)
         method.module.train()
         losses, hits = [], []
         order = torch.randperm(len(labelled), generator=generator)

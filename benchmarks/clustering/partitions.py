@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -46,9 +48,40 @@ def spectral_plain(graph: Graph, n: int, k: int, seed: int) -> Tensor:
     return spectral(*graph, k, row_normalize=False, min_size=size, num_nodes=n, seed=seed)
 
 
+def sklearn(graph: Graph, n: int, k: int, seed: int) -> Tensor:
+    """Spectral clustering of scikit-learn, with its defaults: stray groups take clusters."""
+    from sklearn.cluster import SpectralClustering
+
+    found = SpectralClustering(k, affinity="precomputed", random_state=seed)
+    return torch.from_numpy(found.fit_predict(_adjacency(graph, n))).long()
+
+
+def lanczos(graph: Graph, n: int, k: int, seed: int) -> Tensor:
+    """Ng, Jordan and Weiss by the textbook: rows of ARPACK's largest eigenvectors, scaled to length 1, by k-means.
+
+    Where components share the eigenvalue 1, one starting vector misses copies of it.
+    """
+    from sklearn.cluster import KMeans
+
+    adjacency = _adjacency(graph, n)
+    root = scipy.sparse.diags_array(adjacency.sum(1) ** -0.5)
+    start = np.random.default_rng(seed).random(n)
+    x = scipy.sparse.linalg.eigsh(root @ adjacency @ root, k, which="LA", v0=start)[1]
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return torch.from_numpy(KMeans(k, n_init=10, random_state=seed).fit_predict(x)).long()
+
+
+def _adjacency(graph: Graph, n: int) -> scipy.sparse.csr_array:
+    weight = graph.edge_weight.double().numpy()
+    index = [ends.int().numpy() for ends in graph.edge_index]  # as scikit-learn asks
+    return scipy.sparse.csr_array((weight, tuple(index)), shape=(n, n))
+
+
 CLUSTERINGS: dict[str, Callable[[Graph, int, int, int], Tensor]] = {
     "leiden": leiden_at_one,
     "leiden_k": leiden_with_k,
     "spectral": spectral_rows,
     "spectral_plain": spectral_plain,
+    "sklearn": sklearn,
+    "lanczos": lanczos,
 }

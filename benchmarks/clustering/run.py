@@ -22,27 +22,34 @@ from benchmarks.clustering.table import report
 from pyg_relational import datasets
 from pyg_relational.metrics import ari, clustering_accuracy, homophily, nmi
 from pyg_relational.ops import modularity
+from pyg_relational.transforms import knn_graph
 
 ROOT = Path(__file__).parents[2] / "datasets"
 TRAINING_ROWS = {"PenDigits"}  # all rows of the others
+BINARY = ", binary"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Study:
-    """What to run; kNN is the graph that the others are paired with."""
+    """What to run; kNN is the graph that the others are paired with.
+
+    Its weights are those of ``kernels``; rows of the binary graph say so behind the name of the data set.
+    """
 
     data: list[str] = field(default_factory=lambda: ["COIL20", "PenDigits", "USPS"])
     graphs: list[str] = field(default_factory=lambda: list(GRAPHS))
     clusterings: list[str] = field(default_factory=lambda: list(CLUSTERINGS))
     seeds: list[int] = field(default_factory=lambda: list(range(10)))
     neighbours: int = 10
+    kernels: list[str] = field(default_factory=lambda: ["gaussian"])
 
     def __post_init__(self) -> None:
         for name, known in (
             ("data", datasets.__all__),
             ("graphs", GRAPHS),
             ("clusterings", CLUSTERINGS),
+            ("kernels", ("gaussian", "binary")),
         ):
             if unknown := set(getattr(self, name)) - set(known):
                 raise ValueError(f"{name} must be of {list(known)}, got {sorted(unknown)}")
@@ -79,8 +86,11 @@ def main(argv: list[str] | None = None) -> None:
 def run(study: Study, store: Store) -> None:
     """Add the rows that are missing."""
     each = len(study.graphs) * len(study.seeds) * len(study.clusterings)
-    with tqdm(total=len(study.data) * each, unit="clustering") as bar:
-        for data in study.data:
+    kinds = [
+        name + BINARY * (kernel == "binary") for name in study.data for kernel in study.kernels
+    ]
+    with tqdm(total=len(kinds) * each, unit="clustering") as bar:
+        for data in kinds:
             for graph in study.graphs:
                 bar.set_description(f"{data}: {graph}")
                 _run_graph(study, data, graph, store, bar)
@@ -113,12 +123,14 @@ def identity(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load(name: str, neighbours: int) -> Problem:
-    """A data set as published, in [0, 1], images flattened."""
+def load(data: str, neighbours: int) -> Problem:
+    """A data set as published, in [0, 1], images flattened, and its kNN graph, binary if the name says so."""
+    name, kernel = data.removesuffix(BINARY), "binary" if data.endswith(BINARY) else "gaussian"
     dataset = getattr(datasets, name)(root=ROOT)
     x, y = dataset.split("train") if name in TRAINING_ROWS else (dataset[0].x, dataset[0].y)
     x, k = x.flatten(1), dataset.num_classes
-    return Problem(x, y, k, *timed(GRAPHS["knn"], x, Recipe(neighbours, k, 0)))
+    given, seconds = timed(lambda: Graph(*knn_graph(x, neighbours, kernel=kernel)))
+    return Problem(x, y, k, given, seconds)
 
 
 def _row(config: dict[str, Any], problem: Problem, graph: Graph, seconds: float) -> Row:

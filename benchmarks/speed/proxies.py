@@ -60,7 +60,7 @@ def _attention(proxies: int) -> Build:
         layer = ProxyAttentionConv(CHANNELS, CHANNELS // HEADS, HEADS)
 
         def bare() -> Tensor:
-            pairs = (layer.lin_query, x), (layer.lin_key, sets), (layer.lin_value, sets)
+            pairs = (layer.lin_query, x), (layer.lin_key[0], sets), (layer.lin_value[0], sets)
             q, k, v = (
                 linear(rows).view(1, len(rows), HEADS, -1).transpose(1, 2) for linear, rows in pairs
             )

@@ -9,6 +9,7 @@ from torch import Tensor
 from pyg_relational.cluster.absorb import absorb_small
 from pyg_relational.cluster.contract import contract
 from pyg_relational.cluster.leiden import leiden
+from pyg_relational.cluster.overlap import neighbour_overlap
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.undirected import undirected_edges
 
@@ -68,15 +69,17 @@ def leiden_partitions(
     min_size: float = 0,
     seed: int = 0,
 ) -> list[Tensor]:
-    """Leiden partitions at several resolutions, each of the weighted and of the binary graph.
+    r"""Leiden partitions at several resolutions, each of the graph with two kinds of weights.
 
-    Weights and their absence err in different places, and so do coarse and fine partitions and repeated runs: what all
-    of them cut is rarely an edge inside of a class. For speed, nodes of larger graphs are first joined to groups of
-    about 20, by one run at a resolution of 40.
+    Weights err in different places than others or their absence, and so do coarse and fine partitions and repeated
+    runs: what all of them cut is rarely an edge inside of a class. With weights the kinds are these and ones. Without,
+    they come from the triangles of the graph, :math:`J` and :math:`J^2`, with the share :math:`J_{ij}` of the
+    neighbours of :math:`i` and :math:`j`, themselves included, that both have. For speed, nodes of larger graphs are
+    first joined to groups of about 20, by one run at a resolution of 40.
 
     Args:
         edge_index: Edges, in both directions.
-        edge_weight: Their weights, ``None`` for ones.
+        edge_weight: Their weights, ``None`` for those of the triangles.
         num_nodes: Number of nodes.
         resolutions: Of :func:`leiden`.
         runs: Partitions of each kind.
@@ -100,11 +103,11 @@ def leiden_partitions(
     if runs < 1:
         raise ValueError(f"runs must be >= 1, got {runs}")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
-    kinds = (
-        weight[:, None]
-        if edge_weight is None
-        else torch.stack([weight, torch.ones_like(weight)], 1)
-    )
+    if edge_weight is None:
+        weight = neighbour_overlap(edge_index, n)
+        kinds = torch.stack([weight, weight.square()], 1)
+    else:
+        kinds = torch.stack([weight, torch.ones_like(weight)], 1)
     found = []
     for run in range(runs * seed, runs * (seed + 1)):
         groups = _groups(edge_index, weight, n, run)

@@ -58,7 +58,7 @@ def leiden(
     try:
         import igraph
     except ImportError as error:
-        raise ImportError("leiden needs igraph: pip install 'pyg-relational[cluster]'") from error
+        raise ImportError("leiden needs igraph: pip install igraph") from error
     if not math.isfinite(resolution) or resolution < 0:
         raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
     if iterations != -1 and iterations < 1:

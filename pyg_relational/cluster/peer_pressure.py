@@ -1,6 +1,8 @@
 """Peer pressure clustering of a graph."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,30 +23,41 @@ def peer_pressure(
     edge_weight: Tensor | None = None,
     num_nodes: int | None = None,
     *,
-    normalize: bool = True,
+    normalize: bool = False,
     max_iter: int = 100,
     patience: int = 10,
     seed: int = 0,
 ) -> Tensor:
     r"""Clusters that form as every node joins the one that most of its neighbours are in, again and again.
 
-    At first every node is a cluster of its own. With :math:`B_{ic} = [c_i = c]`, each step moves all nodes at once:
+    The kNN pressure of `Ho Thanh, "Improving Fine-Tuning with Latent Cluster Correction"
+    <https://arxiv.org/abs/2501.11919>`_ (section VI.A). At first every node is a cluster of its own. With
+    :math:`B_{ic} = [c_i = c]`, each step moves all nodes at once:
 
     .. math::
-        c_i \leftarrow \arg\max_c \, (A D^{-1} B)_{ic}
+        c_i \leftarrow \arg\max_c \, (A B)_{ic}
 
-    a sparse product; votes within a 1e-6 of the largest tie, and ties are drawn at random. :math:`D^{-1}` gives every
-    node one vote to share among its neighbours, as in `Kepner and Gilbert, "Graph Algorithms in the Language of Linear
-    Algebra" <https://doi.org/10.1137/1.9780898719918>`_ (2011, chapter 6); without it (``normalize=False``) nodes of
-    high degree have more to say, and pull all of a kNN graph that has hubs into one cluster sooner.
+    a sparse product; votes within a 1e-6 of the largest tie, and ties are drawn at random. Steps go on until the mean
+    :func:`~pyg_relational.metrics.conductance` (eqs. 10 and 11, over the total volume) stops falling.
 
-    Of all steps, the partition of lowest mean :func:`~pyg_relational.metrics.conductance` is returned whose modularity
-    is no lower than that of those before it. Conductance alone goes on falling while one cluster takes over the graph,
-    and is undefined once it has. A component for which no step has a positive modularity, such as a complete graph, or
-    one that all of its nodes have come to agree on, is one cluster. The connected components of the graph are apart in
-    all this: a union of graphs gives what each of them gives, but for ties. A node that would go straight back to the
-    cluster it came from does so only if that has the lower number, and stays a step otherwise: neighbours that exchange
-    their clusters for ever, as on a bipartite graph, would never agree.
+    Four things are not in the text:
+
+    - The step of lowest conductance counts only while modularity rises as well, and ``patience`` steps may pass without
+      a better one. Conductance alone goes on falling while one cluster takes over the graph.
+    - In a graph with hubs and overlapping classes, one cluster takes over before the others have formed. So from the
+      best step others follow, whose votes are counted beyond chance,
+
+      .. math::
+          c_i \leftarrow \arg\max_c \Big( \sum_{j \ne i} A_{ij} B_{jc} - \frac{d_i}{2m} \sum_{j \ne i} d_j B_{jc} \Big),
+
+      the gain of modularity; of these, the partition of highest modularity is returned. None that is below the
+      connected components', which a complete graph's is.
+    - A node that would go straight back to the cluster it came from does so only if that has the lower number, and
+      stays a step otherwise: neighbours that exchange their clusters for ever, as on a bipartite graph, would never
+      agree.
+    - ``normalize=True`` is the rule of `Kepner and Gilbert, "Graph Algorithms in the Language of Linear Algebra"
+      <https://doi.org/10.1137/1.9780898719918>`_ (2011, chapter 6): :math:`A D^{-1} B`, every node has one vote to
+      share among its neighbours.
 
     Runs on the CPU in :math:`O(E)` time a step, and memory. The same seed gives the same partition. An isolated node is
     a cluster of its own. A self-loop is a vote for the node's own cluster.
@@ -54,8 +67,8 @@ def peer_pressure(
         edge_weight: Their weights, ``None`` for ones.
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
         normalize: Whether the votes of every node sum to 1, or are the weights of its edges.
-        max_iter: Most steps.
-        patience: Steps without a better partition after which a component is done.
+        max_iter: Most steps of either kind.
+        patience: Steps without a better partition after which those of a kind are done.
         seed: Of the ties.
 
     Shapes:
@@ -90,44 +103,75 @@ def peer_pressure(
     return number
 
 
+class _Partition(NamedTuple):
+    cluster: Array
+    conductance: float
+    modularity: float
+
+
 def _press(a: Any, normalize: bool, max_iter: int, patience: int, seed: int) -> Array:
-    """A node of its cluster for every node; each component keeps its best partition, and is done by itself."""
+    """A node of its cluster for every node."""
     n = a.shape[0]
     if a.nnz == 0:
         return np.arange(n)
     degree = a.sum(1)
+    volume = degree + a.diagonal()
     votes = a.data / degree[a.indices] if normalize else a.data
     ballots = csr_array((votes, a.indices, a.indptr), shape=(n, n))
-    volume = degree + a.diagonal()
-    component = csgraph.connected_components(a, directed=False)[1]
     rng = np.random.default_rng(seed)
-    cluster = before = best = np.arange(n, dtype=a.indices.dtype)
-    phi, q = _scores(cluster, a, volume, component)
-    stale = np.zeros(len(q), dtype=np.int64)
+    score = partial(_scored, a=a, volume=volume)
+    limits = max_iter, patience
+
+    best = score(np.arange(n, dtype=a.indices.dtype))
+    best = _climb(best, partial(_vote, ballots, rng=rng), score, _falls, *limits)
+    beyond_chance = partial(_vote, _without_loops(a), rng=rng, volume=volume)
+    best = _climb(best, beyond_chance, score, _rises, *limits)
+    return max(score(_whole_components(a)), best, key=lambda found: found.modularity).cluster
+
+
+def _falls(new: _Partition, best: _Partition) -> bool:
+    return new.conductance < best.conductance and new.modularity > best.modularity
+
+
+def _rises(new: _Partition, best: _Partition) -> bool:
+    return new.modularity > best.modularity
+
+
+def _climb(
+    best: _Partition,
+    vote: Callable[[Array], Array],
+    score: Callable[[Array], _Partition],
+    better: Callable[[_Partition, _Partition], bool],
+    max_iter: int,
+    patience: int,
+) -> _Partition:
+    """The best partition of the steps from one."""
+    before = cluster = best.cluster
+    stale = 0
     for _ in range(max_iter):
-        wanted = _vote(ballots, cluster, rng)
+        wanted = vote(cluster)
         back = (wanted == before) & (wanted > cluster)
         before, cluster = cluster, np.where(back, cluster, wanted)
-        new_phi, new_q = _scores(cluster, a, volume, component)
-        better = (stale < patience) & (new_phi < phi) & (new_q > q)
-        best = np.where(better[component], cluster, best)
-        phi, q = np.where(better, new_phi, phi), np.where(better, new_q, q)
-        stale = np.where(better, 0, stale + 1)
-        if (stale >= patience).all():
+        new = score(cluster)
+        best, stale = (new, 0) if better(new, best) else (best, stale + 1)
+        if stale == patience:
             break
-    first = np.unique(component, return_index=True)[1]
-    return np.where((q > 0)[component], best, first[component])
+    return best
 
 
-def _vote(ballots: Any, cluster: Array, rng: np.random.Generator) -> Array:
-    """The cluster that most neighbours of each node are in."""
+def _vote(
+    ballots: Any, cluster: Array, rng: np.random.Generator, volume: Array | None = None
+) -> Array:
+    """The cluster that most neighbours of each node are in; with volumes, beyond those that chance puts there."""
     n = len(cluster)
     votes = ballots @ csr_array((np.ones(n), cluster, np.arange(n + 1)), shape=(n, n))
     count = np.diff(votes.indptr)
     voting = np.flatnonzero(count)
-    start = votes.indptr[voting]
-    most = np.maximum.reduceat(votes.data, start)
-    tied = votes.data >= np.repeat((1 - _TIE) * most, count[voting])
+    start, counts = votes.indptr[voting], count[voting]
+    slack = _TIE * np.maximum.reduceat(votes.data, start) if len(voting) else 0
+    gain = votes.data - (0 if volume is None else _by_chance(votes, cluster, volume))
+    least = np.maximum.reduceat(gain, start) - slack
+    tied = gain >= np.repeat(least, counts)
     ties = np.add.reduceat(tied, start, dtype=np.int64)
     drawn = np.cumsum(ties) - ties + rng.integers(ties)
     moved = cluster.copy()
@@ -135,17 +179,36 @@ def _vote(ballots: Any, cluster: Array, rng: np.random.Generator) -> Array:
     return moved
 
 
-def _scores(cluster: Array, a: Any, volume: Array, component: Array) -> tuple[Array, Array]:
-    """Mean conductance and modularity of each component."""
+def _by_chance(votes: Any, cluster: Array, volume: Array) -> Array:
+    """Weight that each node would have in each cluster, were edges drawn by volume; itself not counted."""
+    row = np.repeat(np.arange(len(cluster)), np.diff(votes.indptr))
+    there = np.bincount(cluster, volume, len(cluster))[votes.indices]
+    itself = np.where(votes.indices == cluster[row], volume[row], 0)
+    expected: Array = volume[row] / volume.sum() * (there - itself)
+    return expected
+
+
+def _scored(cluster: Array, a: Any, volume: Array) -> _Partition:
+    """With mean conductance and modularity."""
     leaves = np.repeat(cluster, np.diff(a.indptr)) != cluster[a.indices]
     leaving = csr_array((a.data * leaves, a.indices, a.indptr), shape=a.shape).sum(1)
     cut = np.bincount(cluster, leaving, len(cluster))
     part = np.bincount(cluster, volume, len(cluster))
-    total = np.maximum(np.bincount(component, volume), np.finfo(float).tiny)
-    whole = total[component]  # clusters bear the numbers of nodes, of the same component
+    whole = part.sum()  # of these, so that the rest of a cluster of all is 0
     smaller = np.maximum(np.minimum(part, whole - part), cut)
-    phi = np.divide(cut, smaller, out=np.ones_like(cut), where=cut > 0)
+    phi = np.divide(cut, smaller, out=np.ones_like(cut), where=smaller > 0)
     share = part / whole
-    conductance = np.bincount(component, share * phi)
-    modularity = 1 - np.bincount(component, cut / whole + share**2)
-    return conductance, modularity
+    return _Partition(cluster, share @ phi, 1 - cut.sum() / whole - share @ share)
+
+
+def _whole_components(a: Any) -> Array:
+    component = csgraph.connected_components(a, directed=False)[1]
+    first: Array = np.unique(component, return_index=True)[1]
+    return first[component]
+
+
+def _without_loops(a: Any) -> Any:
+    a = a.copy()
+    a.setdiag(0)
+    a.eliminate_zeros()
+    return a

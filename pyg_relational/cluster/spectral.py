@@ -70,10 +70,9 @@ def spectral(
     """
     from sklearn.cluster import KMeans
 
-    if k < 1:
-        raise ValueError(f"k must be >= 1, got {k}")
-    if min_size < 2:
-        raise ValueError(f"min_size must be >= 2, got {min_size}")
+    for name, value, least in (("k", k, 1), ("min_size", min_size, 2)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     adjacency, degree = _normalized_adjacency(edge_index, weight.detach(), n)
     embedding = _embedding(adjacency, k, min_size, seed)

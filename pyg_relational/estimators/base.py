@@ -1,5 +1,6 @@
 """What the classifiers share: features or a graph, labels, and rows that came later."""
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
@@ -39,7 +41,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: Features ``[n, d]``, or with ``affinity="precomputed"`` an undirected graph of ``n`` nodes.
-            y: Labels ``[n]``, -1 where there is none. Labels that are strings want an object array.
+            y: Labels ``[n]``; -1, None, NaN or pandas' NA where there is none. With -1, labels that are strings want an
+                object array.
 
         Returns:
             The estimator.
@@ -49,8 +52,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_choice(self.affinity, ("nearest_neighbors", "precomputed"), "affinity")
         x, (edge_index, weight, n) = self._graph(X)
-        labels = _checked_labels(y, n)
-        labelled = labels != -1
+        labels, labelled = _checked_labels(y, n)
         self.classes_, number = np.unique(labels[labelled], return_inverse=True)
         target = np.full(n, -1)
         target[labelled] = number
@@ -93,6 +95,22 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         predicted: Array = self.classes_[best]
         return predicted
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy on the labelled rows.
+
+        Args:
+            X: As in :meth:`predict`.
+            y: True labels ``[m]``; rows without one, as in :meth:`fit`, do not count.
+            sample_weight: Weights of the rows.
+
+        Raises:
+            ValueError: If no row is labelled.
+        """
+        predicted = self.predict(X)
+        labels, labelled = _checked_labels(y, len(predicted))
+        weight = None if sample_weight is None else np.asarray(sample_weight)[labelled]
+        return float(accuracy_score(labels[labelled], predicted[labelled], sample_weight=weight))
+
     def _graph(self, X: Any) -> tuple[Tensor | None, tuple[Tensor, Tensor, int]]:
         if self.affinity == "precomputed":
             graph = scipy.sparse.csr_array(check_array(X)) if isinstance(X, np.ndarray) else X
@@ -128,11 +146,9 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         q = self._features(X, reset=False)
         assert self._x is not None
         index, distance = knn(self._x, self.k, self.metric, y=q)
-        exponent = -4 * distance.square() / self._scale(index, distance)
-        exponent = exponent.masked_fill(distance == 0, torch.inf).nan_to_num(
-            posinf=1e300, neginf=-1e300
-        )
-        share = exponent.double().softmax(1).cpu().numpy()
+        exponent = -4 * distance.double().square() / self._scale(index, distance)
+        exponent = exponent.masked_fill(distance == 0, torch.inf).nan_to_num()
+        share = exponent.softmax(1).cpu().numpy()
         near: Array = share[:, :, None] * self._scores[index.cpu().numpy()]
         average: Array = near.sum(1)
         return average
@@ -146,19 +162,30 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         assert self._x is not None
         rows, place = index.unique(return_inverse=True)
         last = knn(self._x, self.k + 1, self.metric, y=self._x[rows]).distance[:, -1]
-        return last[place] * distance[:, -1:]
+        return last[place].double() * distance[:, -1:]
 
 
-def _checked_labels(y: Any, n: int) -> Array:
-    labels: Array = column_or_1d(y, warn=True)
+def _checked_labels(y: Any, n: int) -> tuple[Array, Array]:
+    """Labels ``[n]``, and which rows have one."""
+    labels: Array = column_or_1d(np.asarray(y), warn=True)
     if len(labels) != n:
         raise ValueError(f"y must have {n} labels, one a row of X, got {len(labels)}")
     if labels.dtype.kind in "US" and (labels.astype(str) == "-1").any():
         raise ValueError("y must be an object array with -1 for no label where labels are strings")
-    labelled = labels[np.asarray(labels != -1)]
-    if len(labelled) == 0:
+    labelled = np.array([not _missing(label) for label in labels.tolist()], dtype=bool)
+    known = labels[labelled]
+    if len(known) == 0:
         raise ValueError(f"y must label a row (-1 is no label), got no label in {n} rows")
-    check_classification_targets(
-        labelled if labels.dtype != object else np.unique(labelled.astype(str))
-    )
-    return labels
+    if labels.dtype == object and all(isinstance(label, Number) for label in known):
+        known = np.array(known.tolist())  # numbers beside None or NA
+        labels = np.zeros(n, known.dtype)
+        labels[labelled] = known
+    check_classification_targets(known if known.dtype != object else np.unique(known.astype(str)))
+    return labels, labelled
+
+
+def _missing(label: Any) -> bool:
+    """Whether it is -1, None, NaN or pandas' NA."""
+    if label is None or type(label).__name__ == "NAType":
+        return True
+    return bool(isinstance(label, int | float) and (label == -1 or label != label))

@@ -10,6 +10,7 @@ from pyg_relational.ops.laplacian import laplacian_product
 from pyg_relational.ops.modularity import modularity
 from pyg_relational.ops.solve import CG, ConvergenceError, Direct, SolveInfo
 from pyg_relational.ops.spmm import spmm
+from pyg_relational.ops.tangent_basis import tangent_basis
 
 __all__ = [
     "CG",
@@ -29,5 +30,6 @@ __all__ = [
     "neighbor_pairs",
     "safe_sqrt",
     "spmm",
+    "tangent_basis",
     "unit_rows",
 ]

@@ -1,5 +1,6 @@
 """Input checks shared by the public functions: each names the argument, what it expected and what it got."""
 
+import operator
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ def check_features(x: Any, name: str = "x") -> None:
     Raises:
         TypeError: If ``x`` is not a floating-point Tensor.
         ValueError: If ``x`` is not 2-dimensional or holds NaN or infinity.
+        RuntimeError: In place of that, compiled, if it holds NaN or infinity.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a Tensor, got {type(x).__name__}")
@@ -23,9 +25,10 @@ def check_features(x: Any, name: str = "x") -> None:
         raise TypeError(f"{name} must be floating point, got {x.dtype}")
     if x.dim() != 2:
         raise ValueError(f"{name} must have shape [n, d], got {list(x.shape)}")
-    if torch.compiler.is_compiling() or torch.isfinite(
-        x.detach().sum()
-    ):  # one pass; a finite sum has finite terms
+    if torch.compiler.is_compiling():
+        torch._assert_async(torch.isfinite(x.detach()).all(), f"{name} must be finite")
+        return
+    if torch.isfinite(x.detach().sum()):  # one pass; a finite sum has finite terms
         return
     bad = (~torch.isfinite(x)).nonzero()
     if len(bad):
@@ -53,6 +56,32 @@ def check_labels(y: Any, n: int, name: str = "y") -> None:
         raise ValueError(f"{name} must have shape [{n}], got {list(y.shape)}")
 
 
+def check_classes(y: Any, n: int, name: str = "y") -> int:
+    """Raise unless ``y`` is an int64 vector of length ``n`` of classes, or -1 for none; return the lowest.
+
+    Args:
+        y: The argument to check.
+        n: The number of rows it goes with.
+        name: How the caller's signature names it.
+
+    Returns:
+        The lowest class, 0 if there is none; 0 while compiling, where it is not known yet.
+
+    Raises:
+        TypeError: If ``y`` is not an int64 Tensor.
+        ValueError: If its shape is not ``[n]`` or a class is below -1.
+        RuntimeError: In place of that, compiled, if a class is below -1.
+    """
+    check_labels(y, n, name)
+    if torch.compiler.is_compiling():
+        torch._assert_async((y >= -1).all(), f"{name} must be >= -1")
+        return 0
+    lowest = int(y.min()) if n else 0
+    if lowest < -1:
+        raise ValueError(f"{name} must be >= -1, got {lowest}")
+    return lowest
+
+
 def check_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``.
 
@@ -63,3 +92,26 @@ def check_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """``value`` as an int; raise unless it is an integer, of any library, and at least ``least``.
+
+    Args:
+        value: The argument to check.
+        name: How the caller's signature names it.
+        least: The smallest that is allowed.
+
+    Raises:
+        TypeError: If ``value`` is no integer, or a bool.
+        ValueError: If it is below ``least``.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}") from None
+    if count < least:
+        raise ValueError(f"{name} must be >= {least}, got {count}")
+    return count

@@ -1,9 +1,13 @@
 """Connected components of a graph."""
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
+
+from pyg_relational.ops.functorch import plainly
 
 
 def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
@@ -26,6 +30,11 @@ def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
     """
     if edge_index.device.type != "cpu":
         return _counted(smallest_reachable(edge_index, num_nodes))
+    component: Tensor = plainly(partial(_by_scipy, num_nodes=num_nodes), edge_index)
+    return component
+
+
+def _by_scipy(edge_index: Tensor, num_nodes: int) -> Tensor:
     row, col = edge_index.numpy()
     ones = np.ones(len(row), dtype=np.int8)
     graph = scipy.sparse.coo_array((ones, (row, col)), shape=(num_nodes, num_nodes))

@@ -64,7 +64,7 @@ class GamePLaplacian:
         for steps in range(most + 1):
             linear = PolicyEquation(self, self.policy(u), _FORCING)
             residual = linear.product(u, weight).where(~self.fixed[:, None], 0.0)
-            error = residual.abs().amax(0) / u.abs().amax(0).clamp(min=1e-300)
+            error = residual.abs().amax(0) / u.abs().amax(0).clamp(min=torch.finfo(u.dtype).tiny)
             if bool((error <= self.tol).all()) or steps == most:
                 break
             u = u - linear.solve(residual, weight)
@@ -113,7 +113,9 @@ class PolicyEquation:
         solver = self.game.solver
         x, count = bicgstab(lambda x: self.product(x, weight), b, self.tol, solver.max_iter)
         if self.tol != _FORCING:  # Newton's method looks at what its steps leave
-            left = (b - self.product(x, weight)).abs().amax(0) / b.abs().amax(0).clamp(min=1e-300)
+            left = (b - self.product(x, weight)).abs().amax(0) / b.abs().amax(0).clamp(
+                min=torch.finfo(b.dtype).tiny
+            )
             info = SolveInfo(count, left, bool((left <= 10 * self.tol).all()))
             report(info, solver, "the adjoint of p-Laplace")
         return x

@@ -21,8 +21,8 @@ def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, negative_slope: float 
     Nothing of size :math:`B P H C` is built: with :math:`\mathrm{LeakyReLU}_s(t) = \frac{1 + s}{2} t + \frac{1 - s}{2}
     |t|`, the scores are a rank-one part and the difference of two matrices of L1 distances between :math:`a q` and
     :math:`-a k`, one over the channels with :math:`a_{hc} \ge 0` and one over the others. Memory is
-    :math:`O(H (B P + B C + P C))`, also for the gradient; only a second derivative, and ``torch.compile``, which fuses
-    it, use the broadcast form. Half precision is computed in float32.
+    :math:`O(H (B P + B C + P C))`, also for the gradient and in ``torch.compile``, which takes it as one operator;
+    only a second derivative uses the broadcast form. Half precision is computed in float32.
 
     Args:
         query: :math:`q`.
@@ -57,9 +57,8 @@ def gatv2_scores(query: Tensor, key: Tensor, att: Tensor, negative_slope: float 
     dtype = torch.promote_types(dtype, torch.float32)
     q, k = (t.transpose(0, 1).to(dtype).contiguous() for t in (query, key))
     a = att.to(dtype)
-    if torch.compiler.is_compiling():
-        return _broadcast(q, k, a, negative_slope)
-    scores: Tensor = _Scores.apply(q, k, a, negative_slope)
+    whole = torch.compiler.is_compiling()
+    scores: Tensor = (_scores if whole else _Scores.apply)(q, k, a, negative_slope)  # type: ignore[no-untyped-call]
     return scores
 
 
@@ -68,25 +67,87 @@ def _broadcast(q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
     return (a[:, None, None] * ((1 + slope) / 2 * t + (1 - slope) / 2 * t.abs())).sum(-1)
 
 
+def _forward(q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
+    linear = (a[:, None] * q).sum(2)[:, :, None] + (a[:, None] * k).sum(2)[:, None]
+    return _signed_distance(q, k, a).mul_((1 - slope) / 2).add_(linear, alpha=(1 + slope) / 2)
+
+
+def _backward(
+    grad: Tensor, q: Tensor, k: Tensor, a: Tensor, slope: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    by_query = _slopes(grad, q, k, slope)
+    by_key = _slopes(grad.mT, k, q, slope)
+    by_att = (by_query * q).sum(1) + (by_key * k).sum(1)
+    return by_query.mul_(a[:, None]), by_key.mul_(a[:, None]), by_att
+
+
 class _Scores(torch.autograd.Function):
+    generate_vmap_rule = False
+
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
-        ctx.save_for_backward(q, k, a)
-        ctx.slope = slope
-        linear = (a[:, None] * q).sum(2)[:, :, None] + (a[:, None] * k).sum(2)[:, None]
-        return _signed_distance(q, k, a).mul_((1 - slope) / 2).add_(linear, alpha=(1 + slope) / 2)
+    def forward(q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
+        return _forward(q, k, a, slope)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.slope = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Grads:
-        q, k, a = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative is asked for
-            inputs = [t.view_as(t).requires_grad_() for t in (q, k, a)]
-            scores = _broadcast(inputs[0], inputs[1], inputs[2], ctx.slope)
-            return *torch.autograd.grad(scores, inputs, grad, create_graph=True), None
-        by_query = _slopes(grad, q, k, ctx.slope)
-        by_key = _slopes(grad.mT, k, q, ctx.slope)
-        by_att = (by_query * q).sum(1) + (by_key * k).sum(1)
-        return by_query.mul_(a[:, None]), by_key.mul_(a[:, None]), by_att, None
+        return *_Slopes.apply(grad, *ctx.saved_tensors, ctx.slope), None
+
+
+class _Slopes(torch.autograd.Function):
+    """The gradient of the scores; its own is that of the broadcast form."""
+
+    @staticmethod
+    def forward(
+        grad: Tensor, q: Tensor, k: Tensor, a: Tensor, slope: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return _backward(grad, q, k, a, slope)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.slope = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Grads:
+        slope = ctx.slope
+
+        def gradient(grad: Tensor, *inputs: Tensor) -> Any:
+            return torch.func.vjp(lambda q, k, a: _broadcast(q, k, a, slope), *inputs)[1](grad)
+
+        return *torch.func.vjp(gradient, *ctx.saved_tensors)[1](grads), None
+
+
+_scores = torch.library.custom_op("pyg_relational::gatv2_scores", _forward, mutates_args=())
+_slopes_of_scores = torch.library.custom_op(
+    "pyg_relational::gatv2_scores_backward", _backward, mutates_args=()
+)
+
+
+@_scores.register_fake
+def _(q: Tensor, k: Tensor, a: Tensor, slope: float) -> Tensor:
+    return q.new_empty(len(a), q.shape[1], k.shape[1])
+
+
+@_slopes_of_scores.register_fake
+def _(grad: Tensor, q: Tensor, k: Tensor, a: Tensor, slope: float) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(a)
+
+
+def _keep(ctx: Any, inputs: Any, output: Any) -> None:
+    *tensors, ctx.slope = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _scores_backward(ctx: Any, grad: Tensor) -> Grads:
+    return *_slopes_of_scores(grad.contiguous(), *ctx.saved_tensors, ctx.slope), None
+
+
+_scores.register_autograd(_scores_backward, setup_context=_keep)
 
 
 def _signed_distance(q: Tensor, k: Tensor, a: Tensor) -> Tensor:

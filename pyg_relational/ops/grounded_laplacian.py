@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 from pyg_relational.ops.aggregation import strong_edges
 from pyg_relational.ops.components import connected_components
+from pyg_relational.ops.functorch import plainly
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import laplacian_product
 from pyg_relational.ops.scaled_laplacian import WEAK, ScaledLaplacian
@@ -78,16 +79,20 @@ class GroundedLaplacian:
         self.solver = solver or CG()
         self.initial = initial
         self.info: SolveInfo | None = None
-        with torch.no_grad():
-            row, col = edge_index
-            self.weight = weight.double() * (row != col)
-            self.shift = shift.double()
-            self.matrix = csr_matrix(row, col, self.weight, (len(fixed), len(fixed)))
-            self.degree: Tensor = (self.matrix @ self.weight.new_ones(len(fixed), 1))[:, 0]
-            self.mass = [] if mass is None else [mass.double()]
-            self.component, self.floating, self.weak = self._floating()
+        self.mass: list[Tensor] = []
         self._factors: SuperLU | None = None
         self._system: ScaledLaplacian | None = None
+        plainly(self._prepare, weight, shift, *([] if mass is None else [mass]))
+
+    def _prepare(self, weight: Tensor, shift: Tensor, *mass: Tensor) -> None:
+        row, col = self.edge_index
+        n = len(self.fixed)
+        self.weight = weight.double() * (row != col)
+        self.shift = shift.double()
+        self.matrix = csr_matrix(row, col, self.weight, (n, n))
+        self.degree: Tensor = (self.matrix @ self.weight.new_ones(n, 1))[:, 0]
+        self.mass = [m.double() for m in mass]
+        self.component, self.floating, self.weak = self._floating()
 
     def _floating(self) -> tuple[Tensor, Tensor, bool]:
         """Components, the nodes of those that nothing holds, and whether something is held weakly only."""

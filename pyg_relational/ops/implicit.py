@@ -1,6 +1,6 @@
 """Derivatives of the solution of an equation, written once for every equation and every solver."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -28,11 +28,13 @@ class Equation(Protocol):
 
 class _Implicit(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, equation: Equation, *theta: Tensor) -> Tensor:
-        u = equation.solve(*theta)
-        ctx.equation = equation
-        ctx.save_for_backward(u, *theta)
-        return u
+    def forward(equation: Equation, *theta: Tensor) -> Tensor:
+        return equation.solve(*theta)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.equation, *theta = inputs
+        ctx.save_for_backward(output, *theta)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -40,16 +42,32 @@ class _Implicit(torch.autograd.Function):
             grads = iter(_derivative(ctx, grad))
         return None, *(next(grads) if need else None for need in ctx.needs_input_grad[1:])
 
+    @staticmethod
+    def vmap(info: Any, dims: Any, equation: Equation, *theta: Tensor) -> Any:
+        """One solve a part."""
+        parts = zip(*map(_parts, theta, dims[1:], [info.batch_size] * len(theta)), strict=True)
+        return torch.stack([_Implicit.apply(equation, *part) for part in parts]), 0
+
+
+def _parts(x: Tensor, dim: int | None, size: int) -> Sequence[Tensor]:
+    return [x] * size if dim is None else x.unbind(dim)
+
 
 def _derivative(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
     u, *theta = ctx.saved_tensors
+    wanted = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
+
+    def residual(*some: Tensor) -> Tensor:  # u depends on theta, but not on these
+        full = list(theta)
+        for i, t in zip(wanted, some, strict=True):
+            full[i] = t
+        left: Tensor = ctx.equation.residual(u, *full)
+        return left
+
     adjoint = ctx.equation.adjoint(u, grad, *theta)
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        theta = [t.view_as(t) for t in theta]  # u depends on theta, but not on these
-        wanted = [t for t, need in zip(theta, ctx.needs_input_grad[1:], strict=True) if need]
-        residual = ctx.equation.residual(u, *theta)
-        return torch.autograd.grad(residual, wanted, -adjoint, create_graph=again)
+    pull = torch.func.vjp(residual, *(theta[i] for i in wanted))[1]
+    grads: tuple[Tensor, ...] = pull(-adjoint)
+    return grads
 
 
 def implicit_solve(equation: Equation, *theta: Tensor) -> Tensor:

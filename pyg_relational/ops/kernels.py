@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.functorch import join_rows, split_parts
+
 
 def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
     r"""Gaussian weight :math:`w = \exp(-4 d^2 / s)` with the limit of a vanishing scale.
@@ -73,14 +75,17 @@ class _UnitRows(torch.autograd.Function):
     """Keeps nothing but its input."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         if x.numel() == 0:
             return x.clone()
         largest = x.abs().amax(1, keepdim=True)
         x = x / torch.exp2((torch.frexp(largest).exponent - 1).to(x.dtype))
         square = torch.linalg.vecdot(x, x)[:, None]
         return x.div_(square.where(square > 0, torch.inf).sqrt_())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -90,3 +95,8 @@ class _UnitRows(torch.autograd.Function):
         along = torch.linalg.vecdot(grad, unit)[:, None]
         across: Tensor = (grad - along * unit) / length.where(length > 0, torch.inf)
         return across
+
+    @staticmethod
+    def vmap(info: Any, dims: Any, x: Tensor) -> Any:
+        rows = join_rows(x, dims[0], info.batch_size)
+        return split_parts(_UnitRows.apply(rows), info.batch_size), 0

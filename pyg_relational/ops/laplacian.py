@@ -5,26 +5,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.edge_dot import edge_diff_dot
+from pyg_relational.ops.edge_dot import _EdgeDiffDot
+from pyg_relational.ops.functorch import join_nodes, join_rows, split_parts
+from pyg_relational.ops.opaque import opaque
 from pyg_relational.ops.spmm import csr_matrix
+
+
+@opaque("laplacian_product", lambda row, col, w, u: u.new_empty(u.shape))
+def _laplacian_product(row: Tensor, col: Tensor, w: Tensor, u: Tensor) -> Tensor:
+    n = u.shape[0]
+    with torch.autocast(u.device.type, enabled=False):
+        matrix = csr_matrix(row, col, w, (n, n))
+        product: Tensor = torch.addcmul(-(matrix @ u), matrix @ u.new_ones(n, 1), u)
+        return product.contiguous()
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, w: Tensor, u: Tensor, edge_index: Tensor) -> Tensor:
-        ctx.save_for_backward(w, u, edge_index)
-        row, col = edge_index
-        n = u.shape[0]
-        with torch.autocast(u.device.type, enabled=False):
-            matrix = csr_matrix(row, col, w, (n, n))
-            return torch.addcmul(-(matrix @ u), matrix @ u.new_ones(n, 1), u)
+    def forward(w: Tensor, u: Tensor, row: Tensor, col: Tensor) -> Tensor:
+        return _laplacian_product(row, col, w, u)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        w, u, edge_index = ctx.saved_tensors
-        need_w, need_u, _ = ctx.needs_input_grad
-        grad_w = edge_diff_dot(grad, u, edge_index) / 2 if need_w else None
-        return grad_w, _Product.apply(w, grad, edge_index) if need_u else None, None
+        w, u, row, col = ctx.saved_tensors
+        need_w, need_u, *_ = ctx.needs_input_grad
+        grad_w = _EdgeDiffDot.apply(grad, u, row, col) / 2 if need_w else None
+        return grad_w, _Product.apply(w, grad, row, col) if need_u else None, None, None
+
+    @staticmethod
+    def vmap(info: Any, dims: Any, w: Tensor, u: Tensor, row: Tensor, col: Tensor) -> Any:
+        size = info.batch_size
+        w, u = join_rows(w, dims[0], size), join_rows(u, dims[1], size)
+        row, col = (
+            join_nodes(t, d, size, len(u) // size)
+            for t, d in zip((row, col), dims[2:], strict=True)
+        )
+        return split_parts(_Product.apply(w, u, row, col), size), 0
 
 
 def laplacian_product(edge_index: Tensor, edge_weight: Tensor, u: Tensor) -> Tensor:
@@ -48,7 +68,7 @@ def laplacian_product(edge_index: Tensor, edge_weight: Tensor, u: Tensor) -> Ten
         >>> laplacian_product(torch.tensor([[0, 1], [1, 0]]), torch.ones(2), torch.eye(2)).tolist()
         [[1.0, -1.0], [-1.0, 1.0]]
     """
-    product: Tensor = _Product.apply(edge_weight, u, edge_index)
+    product: Tensor = _Product.apply(edge_weight, u, edge_index[0], edge_index[1])
     return product
 
 

@@ -102,7 +102,7 @@ class PLaplacian:
 
     def _error(self, u: Tensor, f: Tensor, stiffness: Tensor, shift: Tensor) -> Tensor:
         diagonal = (degree(self.edge_index, stiffness, len(u)) + shift)[:, None]
-        size = u.abs().max().clamp(min=1e-300)
+        size = u.abs().max().clamp(min=torch.finfo(u.dtype).tiny)
         return (f / diagonal.where(diagonal > 0, 1.0)).abs().max() / size
 
     def _step(
@@ -141,7 +141,7 @@ class _Stiffness(GroundedLaplacian):
             x, iterations = x + step, iterations + count
             r = b - system.apply(x)
         residual = torch.linalg.vector_norm(r, dim=0) / torch.linalg.vector_norm(b, dim=0).clamp(
-            min=1e-300
+            min=torch.finfo(b.dtype).tiny
         )
         converged = bool((residual <= solver.tolerances(dtype)[0]).all())
         report(SolveInfo(iterations, residual, converged), solver, "the adjoint of p-Laplace")

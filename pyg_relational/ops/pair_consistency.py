@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.once import scaled
+
 
 class PairWeights(NamedTuple):
     """Weight of a pair of one class and of a pair of two classes."""
@@ -22,25 +24,36 @@ class _PairConsistency(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, q: Tensor, y: Tensor, weights: PairWeights, relu: bool, tile: int
-    ) -> Tensor:
-        need_u, need_q, *_ = ctx.needs_input_grad
-        grad_u = torch.zeros_like(u) if need_u else None
-        grad_q = torch.zeros_like(q) if need_q else None
+        u: Tensor,
+        q: Tensor,
+        y: Tensor,
+        weights: PairWeights,
+        relu: bool,
+        tile: int,
+        needs: tuple[bool, bool],
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        grad_u, grad_q = (
+            torch.zeros_like(x) if need else None for x, need in zip((u, q), needs, strict=True)
+        )
         total = u.new_zeros((), dtype=torch.float64)
         buffer = u.new_empty(tile * tile)
         bounds = _class_bounds(y, tile)
         for a, (i, _, last) in enumerate(bounds):
             for j, first, _ in bounds[a:]:
                 total += _tile(u, q, y, i, j, first <= last, weights, relu, grad_u, grad_q, buffer)
-        ctx.save_for_backward(grad_u, grad_q)
-        return total.to(u.dtype)
+        return total.to(u.dtype), grad_u, grad_q
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        grads = [None if g is None else g * grad for g in ctx.saved_tensors]
-        return *grads, None, None, None, None
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        _, *grads = output
+        ctx.mark_non_differentiable(*(g for g in grads if g is not None))
+        ctx.save_for_backward(*inputs[:2], *grads)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+        u, q, *grads = ctx.saved_tensors
+        scaled = [None if g is None else scaled(g, grad, u, q) for g in grads]
+        return *scaled, None, None, None, None, None
 
 
 def _class_bounds(y: Tensor, tile: int) -> list[tuple[slice, int, int]]:
@@ -147,5 +160,7 @@ def pair_consistency(
     """
     tile = tile or (4096 if u.is_cuda else 512)
     order = y.argsort(stable=True)
-    total: Tensor = _PairConsistency.apply(u[order], q[order], y[order], weights, relu, tile)
+    u, q = u[order], q[order]
+    needs = (u.requires_grad, q.requires_grad)
+    total: Tensor = _PairConsistency.apply(u, q, y[order], weights, relu, tile, needs)[0]
     return total

@@ -170,7 +170,9 @@ def conjugate_gradients(
         else:
             break
     converged = bool((error <= tol[1] / system.growth * whole).all())
-    return x, SolveInfo(iterations, error / whole.clamp(min=1e-300), converged)
+    return x, SolveInfo(
+        iterations, error / whole.clamp(min=torch.finfo(whole.dtype).tiny), converged
+    )
 
 
 def _largest_of(x: Tensor) -> Tensor:

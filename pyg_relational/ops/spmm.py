@@ -5,6 +5,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.opaque import opaque
+
 
 def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
     """CSR matrix of edges; those sorted by row need no sort.
@@ -59,5 +61,10 @@ def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> 
         >>> spmm(torch.tensor([0]), torch.tensor([1]), torch.tensor([2.0]), torch.eye(2), 1).tolist()
         [[0.0, 2.0]]
     """
+    return _spmm(row, col, weight, x, num_rows)
+
+
+@opaque("spmm", lambda row, col, weight, x, num_rows: x.new_empty(num_rows, x.shape[1]))
+def _spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         return csr_matrix(row, col, weight, (num_rows, x.shape[0])) @ x

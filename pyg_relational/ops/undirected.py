@@ -1,10 +1,13 @@
 """The door of what works on undirected graphs: edges checked, sorted and weighted."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.functorch import plainly
 from pyg_relational.ops.spmm import spmm
 
 
@@ -59,21 +62,24 @@ def check_undirected(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) ->
         raise ValueError(
             f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
         )
-    if not _is_symmetric(edge_index, edge_weight.detach(), num_nodes):
+    symmetric = partial(_is_symmetric, n=num_nodes)
+    if not plainly(symmetric, edge_index, edge_weight):
         raise ValueError(
             "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
             "see torch_geometric.utils.to_undirected"
         )
 
 
-def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> bool:
+def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
     r"""Whether :math:`a^T W b = b^T W a` for two arbitrary vectors."""
     row, col = edge_index
     node = torch.arange(n, dtype=torch.float64, device=weight.device)
     a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
     product = spmm(row, col, weight.double(), torch.stack([a, b], 1), n)
     rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
-    return bool((torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs() <= rounding)
+    apart = (torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs()
+    near: Tensor = apart <= rounding
+    return near
 
 
 def check_batch(batch: Tensor, edge_index: Tensor, num_nodes: int) -> None:

@@ -32,7 +32,7 @@ def test_shipped_configs_are_valid_and_described(path):
         ("seeds: [0, 1]", "seeds: [0, one]", "one"),
         ("seeds: [0, 1]", "seeds: []", "seeds must not be empty"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "seeds must differ"),
-        ("seeds: [0, 1]", "seeds: [0, 1000]", r"tune_seed must not be among seeds \[0, 1000\]"),
+        ("seeds: [0, 1]", "seeds: [0, 1000]", r"tune_seeds must not be among seeds \[0, 1000\]"),
         ("epochs: 2", "epochs: two", "two"),
         ("epochs: 2", "epochs: 0", "epochs must be >= 1, got 0"),
         ("batch_size: 50", "schedule: linear", "linear"),
@@ -124,5 +124,5 @@ def test_attacks_belong_to_the_id_of_test_runs_alone(study_file):
 
 def test_seeds_can_be_given_in_place_of_the_files(study_file):
     assert load(study_file(), seeds=[3]).seeds == [3]
-    with pytest.raises(ValueError, match="tune_seed"):
+    with pytest.raises(ValueError, match="tune_seeds"):
         load(study_file(), seeds=[1000])

@@ -41,11 +41,26 @@ def test_gll_learns_and_predicts():
     assert accuracy(method, test) > 0.9
 
 
+def test_softmax_trains_the_head_for_its_share_of_the_epochs():
+    train = blobs(10)
+    model = encoder()
+    method = methods["gll"](model, train, k=6, base=3, softmax=0.5)
+    batch = Batch(train.x, train.y, torch.arange(30))
+    moved = []
+    for epoch in range(4):
+        method.on_epoch(epoch, 4)
+        model.zero_grad()
+        method.loss(batch)[0].backward()
+        grad = model.head.weight.grad
+        moved.append(grad is not None and bool(grad.any()))
+    assert moved == [True, True, False, False]
+
+
 def test_loss_is_the_papers_on_rows_outside_of_the_base():
     train = blobs(10)
     model = encoder().eval()
     method = methods["gll"](model, train, k=6, base=3)
-    method.on_epoch(0)
+    method.on_epoch(0, 9)
     seen = {}
     embed = model.embed
 
@@ -79,7 +94,7 @@ def test_base_is_drawn_anew_each_epoch_and_by_the_seed():
         embed = model.embed
         model.embed = lambda x: inputs.append(x[:6]) or embed(x)
         for epoch in range(epochs):
-            method.on_epoch(epoch)
+            method.on_epoch(epoch, 9)
             method.loss(Batch(train.x[:12], train.y[:12], torch.arange(12)))
         return inputs
 
@@ -97,7 +112,7 @@ def test_half_of_few_labels_is_left_to_learn_from_and_one_a_class_is_used_twice(
         sizes = []
         embed = model.embed
         model.embed = lambda x, embed=embed, sizes=sizes: sizes.append(len(x)) or embed(x)
-        method.on_epoch(0)
+        method.on_epoch(0, 9)
         index = torch.arange(shown)
         loss, _ = method.loss(Batch(train.x[index], train.y[index], index))
         assert sizes == [sum(expected) + shown]

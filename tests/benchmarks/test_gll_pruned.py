@@ -40,7 +40,7 @@ def test_gates_learn_and_are_hard_in_prediction():
     found = []
     for keep in (0.5, 1.0):
         method = built(train, keep=keep, loss_weight=10.0)
-        method.on_epoch(0)
+        method.on_epoch(0, 9)
         for _ in range(80):
             loss, _ = method.loss(Batch(train.x, train.y, torch.arange(120)))
             loss.backward()

@@ -68,7 +68,7 @@ def test_loss_is_cross_entropy_and_the_correction_of_the_layer(layer, correction
     assert got > plain + 1e-4
     torch.testing.assert_close(got, plain + 0.5 * correction(latents, whole.index))
     before = [info.num_samples for info in correction.info]
-    method.on_epoch(4)
+    method.on_epoch(4, 9)
     assert (correction.epoch, before) == (4, [120] * len(latents))
 
 
@@ -105,4 +105,4 @@ def test_control_needs_all_labels_and_all_samples():
     method = methods["lcc_control"](model, train, k=5, warmup=1)
     method.loss(Batch(train.x[:50], train.y[:50], torch.arange(50)))
     with pytest.raises(ValueError, match="all 120 samples were seen, got 50"):
-        method.on_epoch(1)
+        method.on_epoch(1, 9)

@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import data, study
+from benchmarks.accuracy import data, machine, study
 from benchmarks.accuracy.cli import main
 from benchmarks.accuracy.config import load, settings
 
@@ -91,16 +92,60 @@ def test_errors_are_one_line_and_a_status(tmp_path, capsys, study_file):
     assert "Traceback" not in err
 
 
-def test_pick_takes_accuracy_then_nll_then_order(study_file):
+def test_pick_takes_the_best_mean_then_the_other_score_then_order(study_file):
     config = load(study_file())
     trials = settings("tune", config.tasks[0], config.methods[0], 7)
 
-    def best(*scores):
-        return trials.index(study.pick(trials, [{"accuracy": a, "nll": n} for a, n in scores]))
+    def best(by, *seeds):
+        rows = [[{"accuracy": a, "nll": n} for a, n in scores] for scores in seeds]
+        return trials.index(study.pick(trials, rows, by))
 
-    assert best((0.8, 0.1), (0.9, 0.9)) == 1
-    assert best((0.9, 0.2), (0.9, 0.1)) == 1
-    assert best((0.9, 0.1), (0.9, 0.1)) == 0
+    assert best("accuracy", [(0.8, 0.1), (0.9, 0.9)]) == 1
+    assert best("accuracy", [(0.9, 0.2), (0.9, 0.1)]) == 1
+    assert best("accuracy", [(0.9, 0.1), (0.9, 0.1)]) == 0
+    assert best("nll", [(0.8, 0.1), (0.9, 0.9)]) == 0
+    assert best("nll", [(0.8, 0.1), (0.9, 0.1)]) == 1
+    assert best("nll", [(0.9, 0.1), (0.9, 0.2)], [(0.9, 0.4), (0.9, 0.2)]) == 1
+
+
+def test_every_setting_is_tried_with_every_tuning_seed(study_file, tmp_path):
+    path = study_file("seeds: [0, 1]", "seeds: [0]\ntune_seeds: [7, 8]")
+    study.run_study(load(path), tmp_path)
+    tuned = [r for r in rows(tmp_path) if r["stage"] == "tune" and r["method"] == "baseline"]
+    assert sorted((r["seed"], r["config"]["train"]["lr"]) for r in tuned) == [
+        (7, 0.001), (7, 0.01), (8, 0.001), (8, 0.01)
+    ]  # fmt: skip
+
+
+def test_published_results_are_refused_from_a_changed_tree(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "git_commit", lambda: "0123456789ab-dirty")
+    with pytest.raises(ValueError, match="outside of benchmarks/results while files differ"):
+        machine.check_clean(ROOT / "benchmarks" / "results" / "new")
+    machine.check_clean(tmp_path)
+    monkeypatch.setattr(machine, "git_commit", lambda: "0123456789ab")
+    machine.check_clean(ROOT / "benchmarks" / "results" / "new")
+
+
+def test_the_commit_is_marked_when_files_differ_but_not_by_results(monkeypatch, tmp_path):
+    def git(*arguments):
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+            cwd=tmp_path,
+            check=True,
+        )
+
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    for name in ("code.py", "benchmarks/results/runs.jsonl"):
+        (tmp_path / name).write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    commit = machine.git_commit.__wrapped__
+    (tmp_path / "benchmarks/results/runs.jsonl").write_text("2")
+    assert not commit().endswith("-dirty")
+    (tmp_path / "code.py").write_text("2")
+    assert commit().endswith("-dirty")
 
 
 def test_the_best_setting_is_run_for_every_seed(smoke):
@@ -108,7 +153,10 @@ def test_the_best_setting_is_run_for_every_seed(smoke):
     for method in ("baseline", "gcr"):
         mine = [r for r in got if r["method"] == method]
         tuned = [r for r in mine if r["stage"] == "tune"]
-        best = max(tuned, key=lambda r: (r["accuracy"], -r["nll"]))["config"]
+        nll = defaultdict(list)
+        for r in tuned:
+            nll[json.dumps({k: r["config"][k] for k in ("train", "method")})].append(r["nll"])
+        best = json.loads(min(nll, key=lambda setting: sum(nll[setting])))
         for r in (r["config"] for r in mine if r["stage"] == "test"):
             assert (r["train"], r["method"]) == (best["train"], best["method"])
 
@@ -148,7 +196,7 @@ def test_a_changed_study_in_the_same_folder_shows_its_own_rows(study_file, tmp_p
     for epochs in ("epochs: 1", "epochs: 3"):
         path = study_file("epochs: 2", epochs)
         assert main(["run", str(path), "--output", str(tmp_path), "--seeds", "0"]) == 0
-    assert len(rows(tmp_path)) == 12
+    assert len(rows(tmp_path)) == 28
     assert main(["table", str(tmp_path)]) == 1
     assert "a changed study a new folder" in capsys.readouterr().err
 
@@ -168,11 +216,11 @@ def test_killed_and_resumed_no_run_is_lost_or_repeated(study_file, tmp_path):
     assert process.wait() == -signal.SIGKILL
     killed = file.read_bytes()
     finished = killed[: killed.rfind(b"\n") + 1]
-    assert 6 <= finished.count(b"\n") < 24
+    assert 6 <= finished.count(b"\n") < 32
     file.write_bytes(finished + b'{"id": "torn", "accur')
     resumed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "cut short" in resumed.stderr
     assert file.read_bytes().startswith(finished)
     got = rows(tmp_path)
-    assert len(got) == len({r["id"] for r in got}) == 4 + 2 * len(seeds)
+    assert len(got) == len({r["id"] for r in got}) == 12 + 2 * len(seeds)
     assert sorted({str(r["seed"]) for r in got if r["stage"] == "test"}) == seeds

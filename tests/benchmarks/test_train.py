@@ -70,10 +70,12 @@ def test_a_method_sees_every_full_batch_with_its_rows_and_each_epoch(study):
         seen.append(batch.index)
         return base.loss(batch)
 
-    fit(replace(base, loss=loss, on_epoch=epochs.append), data, Train(2, 50), seed=0)
+    fit(
+        replace(base, loss=loss, on_epoch=lambda *of: epochs.append(of)), data, Train(2, 50), seed=0
+    )
     assert [len(index) for index in seen] == [50] * 4
     assert len(torch.cat(seen[:2]).unique()) == 100
-    assert epochs == [0, 1]
+    assert epochs == [(0, 2), (1, 2)]
 
 
 def test_test_curve_does_not_change_training(study):

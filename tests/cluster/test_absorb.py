@@ -64,3 +64,18 @@ def test_bad_clusters():
 def test_no_nodes():
     none = torch.empty(0, dtype=torch.int64)
     assert absorb_small(torch.empty(2, 0, dtype=torch.int64), None, none, 2).tolist() == []
+
+
+def test_of_equal_weights_the_first_cluster_is_joined():
+    edges, _ = both_directions(torch.tensor([[0, 1, 3, 0], [2, 2, 4, 4]]), 5)
+    got = absorb_small(edges, None, torch.tensor([2, 0, 0, 1, 1]), 1.5)
+    assert got.tolist() == [0, 0, 0, 1, 1]
+    clusters = torch.tensor([0, 2, 2, 1, 1])  # the small one is the first
+    got = absorb_small(edges, torch.ones(8), clusters, 1.5)
+    assert got.tolist() == [0, 1, 1, 0, 0]
+
+
+def test_of_equal_sizes_the_first_cluster_joins_first():
+    path, pair = both_directions(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
+    weight = torch.tensor([1.0, 2.0, 3.0])[pair]
+    assert absorb_small(path, weight, torch.arange(4), 2).tolist() == [0, 0, 1, 1]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from pyg_relational.cluster import edge_consensus, leiden, leiden_partitions
+from pyg_relational.cluster.overlap import neighbour_overlap
 from pyg_relational.transforms import knn_graph
 
 
@@ -25,7 +26,8 @@ def test_share_is_counted_edge_by_edge():
 def test_partitions_are_leiden_s(weighted):
     x, _ = blobs()
     edges, weight = knn_graph(x, 5)
-    forms = [weight, None] if weighted else [None]
+    overlap = neighbour_overlap(edges, len(x))
+    forms = [weight, None] if weighted else [overlap, overlap**2]
     given = weight if weighted else None
     found = leiden_partitions(edges, given, len(x), resolutions=[0.5, 1.0], runs=2, seed=3)
     expected = [

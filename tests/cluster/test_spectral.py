@@ -191,10 +191,11 @@ def test_coil20_whose_graph_falls_apart(tmp_path, raw_root, monkeypatch):
     [
         ({"edge_index": PAIR[:, :1]}, ValueError, "not undirected"),
         ({"edge_weight": torch.tensor([1, torch.inf])}, ValueError, "edge_weight must be finite"),
-        ({"k": 0}, ValueError, "k must be >= 1, got 0"),
+        ({"k": 0}, ValueError, "k must be an integer >= 1, got 0"),
+        ({"k": "auto"}, ValueError, "k must be an integer >= 1, got 'auto'"),
         ({"k": 3}, ValueError, "k must be <= 2, the number of nodes .* got 3"),
         ({"k": 3, "num_nodes": 3}, ValueError, "k must be <= 2, the number of nodes .* got 3"),
-        ({"min_size": 1}, ValueError, "min_size must be >= 2, got 1"),
+        ({"min_size": 1}, ValueError, "min_size must be an integer >= 2, got 1"),
         ({"min_size": 3}, ValueError, "k must be <= 0, .* components of at least 3, got 2"),
         ({"edge_index": torch.empty(2, 0).long()}, ValueError, "k must be <= 0"),
     ],

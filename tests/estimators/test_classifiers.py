@@ -2,11 +2,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import torch
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from torch_geometric.data import Data
 
@@ -112,6 +116,83 @@ def test_a_graph_of_one_direction_is_refused(Classifier):
         Classifier(affinity="precomputed").fit(np.triu(np.ones((3, 3)), 1), [0, 1, -1])
 
 
+@pytest.mark.parametrize("bandwidth", ["self_tuning", 0.5, "unit"])
+def test_weights_of_a_new_row_tell_its_neighbours_apart(bandwidth, moons):
+    x = moons[0]
+    label = np.random.default_rng(0).integers(5, size=len(x))
+    model = LaplaceClassifier(k=6, bandwidth=bandwidth).fit(x, label)
+    new = x[::30] + 0.05
+    for row, got in zip(new, model.predict_proba(new), strict=True):
+        d = np.sqrt(((x - row) ** 2).sum(1))
+        near = np.argsort(d)[:6]
+        last = np.sort(np.sqrt(((x[near][:, None] - x[None]) ** 2).sum(-1)), 1)[:, 6]
+        scale = {"self_tuning": last * d[near].max(), 0.5: 0.25, "unit": 4}[bandwidth]
+        w = np.exp(-4 * d[near] ** 2 / scale)
+        assert w.min() < w.max()
+        np.testing.assert_allclose(got, w @ np.eye(5)[label[near]] / w.sum(), atol=1e-5)
+
+
+@BOTH
+@pytest.mark.parametrize("bandwidth", ["self_tuning", 0.5, "unit"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_fitted_rows_keep_what_they_have_in_every_dtype(Classifier, dtype, bandwidth, moons):
+    x, _, partial = moons
+    for scale in (1.0, 1e-3, 1e3):
+        rows = (scale * x).astype(dtype)
+        model = Classifier(bandwidth=bandwidth).fit(rows, partial)
+        assert np.isfinite(model.predict_proba(rows)).all()
+        assert (model.predict(rows) == model.transduction_).mean() > 0.99  # equal rows take a mean
+        assert np.isfinite(model.predict_proba(rows + dtype(scale))).all()
+
+
+@BOTH
+def test_behind_a_scaler_in_float32(Classifier, moons):
+    x, y, partial = moons
+    model = make_pipeline(StandardScaler(), Classifier()).fit(x.astype(np.float32), partial)
+    assert model.score(x.astype(np.float32), y) > 0.98
+
+
+@BOTH
+def test_missing_labels_as_tables_have_them(Classifier, moons):
+    x, _, partial = moons
+    want = Classifier().fit_predict(x, partial)
+    none = pd.Series([None if k < 0 else "ab"[k] for k in partial], dtype=object)
+    assert (Classifier().fit_predict(x, none) == np.array(["a", "b"])[want]).all()
+    nan = np.where(partial < 0, np.nan, partial)
+    na = pd.Series(nan).astype("Int64")
+    for y in (nan, na, na.astype(object), pd.Series(nan), nan.tolist()):
+        model = Classifier().fit(x, y)
+        assert (model.transduction_ == want).all()
+        assert model.classes_.tolist() == [0, 1]
+        assert model.classes_.dtype != object
+
+
+@BOTH
+def test_score_counts_labelled_rows_alone(Classifier, moons):
+    x, y, partial = moons
+    model = Classifier().fit(x, partial)
+    some = np.where(np.arange(len(y)) % 3 == 0, y, -1)
+    assert model.score(x, some) == (model.predict(x) == y)[::3].mean()
+    weight = np.arange(len(y)) + 1.0
+    want = np.average((model.predict(x) == y)[::3], weights=weight[::3])
+    assert model.score(x, some, sample_weight=weight) == pytest.approx(want)
+    with pytest.raises(ValueError, match="must label a row"):
+        model.score(x, np.full(len(y), -1))
+
+
+@BOTH
+def test_grid_search_and_a_held_out_part_of_the_labels(Classifier, moons):
+    x, y, partial = moons
+    partial = np.where(np.arange(len(y)) % 10 == 0, y, -1)
+    search = GridSearchCV(Classifier(), {"k": [5, 10]}, cv=3).fit(x, partial)
+    assert search.best_score_ > 0.9
+    held_out = np.flatnonzero(partial >= 0)[::2]
+    fold = np.full(len(y), -1)  # always in the training part, its labels hidden below
+    fold[held_out] = 0
+    search = GridSearchCV(Classifier(), {"k": [5, 10]}, cv=PredefinedSplit(fold)).fit(x, partial)
+    assert search.best_score_ > 0.9
+
+
 @BOTH
 def test_labels_of_any_type(Classifier, moons):
     x, _, partial = moons
@@ -123,6 +204,8 @@ def test_labels_of_any_type(Classifier, moons):
     ).all()
     with pytest.raises(ValueError, match="object array"):
         model.fit(x, names.astype(str))
+    with pytest.raises(ValueError, match="object array"):  # nor beside a longer string
+        Classifier(k=1).fit(x[:3], np.array(["a", "-1", "bb"]))
     tens = model.fit(x, np.where(partial == -1, -1, 10 * partial + 7))
     assert tens.classes_.tolist() == [7, 17]
 

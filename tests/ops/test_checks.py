@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,13 @@ def test_choice():
     check_choice(None, ("a", None), "what")
     with pytest.raises(ValueError, match=r"what must be one of \('a', None\), got 'b'"):
         check_choice("b", ("a", None), "what")
+
+
+def test_count():
+    assert type(check_count(np.int64(3), "k")) is int
+    assert check_count(0, "k", 0) == 0
+    for bad in (True, 2.0, "2", None):
+        with pytest.raises(TypeError, match=f"k must be an int, got {type(bad).__name__}"):
+            check_count(bad, "k")
+    with pytest.raises(ValueError, match="k must be >= 2, got 1"):
+        check_count(1, "k", 2)

@@ -52,7 +52,7 @@ class Relations(NamedTuple):
     attention: dict[str, Attention]
 
 
-def _nothing(epoch: int) -> None:
+def _nothing(epoch: int, epochs: int) -> None:
     pass
 
 
@@ -67,7 +67,7 @@ class Method:
             logarithms of probabilities, or of what becomes them when rows are normalised. It gets all
             samples at once and may relate them.
         loss: The loss of a batch, and its logits (for the training curve); None without training.
-        on_epoch: Called before each epoch, counted from 0.
+        on_epoch: Called before each epoch, counted from 0, with the number of all.
         relate: Called in evaluation mode with features: anchors, proxies and attention to them; None without.
     """
 
@@ -75,7 +75,7 @@ class Method:
     embed: Callable[[Tensor], Tensor]
     classifier: Callable[[], Callable[[Tensor], Tensor]]
     loss: Callable[[Batch], tuple[Tensor, Tensor]] | None
-    on_epoch: Callable[[int], None] = _nothing
+    on_epoch: Callable[[int, int], None] = _nothing
     relate: Callable[[Tensor], Relations] | None = None
 
 

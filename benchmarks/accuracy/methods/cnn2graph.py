@@ -27,6 +27,7 @@ def cnn2graph(
     layer: str = "gatv2",
     heads: int = 4,
     self_loop: str = "residual",
+    combine: str = "sum",
     softmax: str = "per_set",
     proxies_per_class: int = 1,
     anchors_per_class: int = 1,
@@ -34,22 +35,25 @@ def cnn2graph(
     contrastive_weight: float = 1.0,
     margin: float = 0.2,
     mining: str = "all",
+    redraw: bool = False,
     gcr_weight: float = 0.0,
 ) -> Method:
-    """``layer`` is ``"gatv2"`` (CNN2GNN), ``"attention"`` (CNN2Transformer), ``"mean"`` or ``"max"``.
+    """``layer`` is ``"gatv2"`` (CNN2GNN), ``"attention"`` (CNN2Transformer), ``"mean"``, ``"max"`` or ``"sym"``.
 
-    Anchors are drawn from the training samples by the seed. ``gcr_weight`` adds graph consistency of the late layers.
+    Anchors are drawn from the training samples by the seed, anew in each epoch with ``redraw``. ``gcr_weight`` adds
+    graph consistency of the late layers.
     """
     graph = CNN2Graph(
         model.blocks,
         model.channels,
         model.num_classes,
-        _conv(layer, model.channels, heads, self_loop, softmax),
+        _conv(layer, model.channels, heads, self_loop, softmax, combine),
         proxies_per_class=proxies_per_class,
         anchors_per_class=anchors_per_class,
         anchor_grad=anchor_grad,
     ).to(train.x.device)
-    graph.sets.choose(train.x, train.y, torch.Generator().manual_seed(torch.initial_seed()))
+    generator = torch.Generator().manual_seed(torch.initial_seed())
+    graph.sets.choose(train.x, train.y, generator)
     objective = CNN2GraphLoss(ProxyContrastiveLoss(margin, mining=mining), contrastive_weight)
     consistency = GraphConsistencyLoss(stage="late")
 
@@ -63,6 +67,10 @@ def cnn2graph(
         alignment = consistency(features, output.logits, batch.y)
         return objective(output, batch.y) + gcr_weight * alignment, output.logits
 
+    def draw(epoch: int, epochs: int) -> None:
+        if redraw and epoch:
+            graph.sets.choose(train.x, train.y, generator)
+
     def classifier() -> Callable[[Tensor], Tensor]:
         graph.sets.refresh(graph.backbone)
         groups = tuple(group.x for group in _groups(graph).values())
@@ -73,18 +81,23 @@ def cnn2graph(
         groups = _groups(graph)
         return Relations(groups, _attention(graph.conv, features, groups))
 
-    return Method(graph, graph.backbone, classifier, loss, relate=relate)
+    return Method(graph, graph.backbone, classifier, loss, draw, relate)
 
 
-def _conv(layer: str, channels: int, heads: int, self_loop: str, softmax: str) -> nn.Module:
-    if layer in ("mean", "max"):
+def _conv(
+    layer: str, channels: int, heads: int, self_loop: str, softmax: str, combine: str
+) -> nn.Module:
+    if layer in ("mean", "max", "sym"):
         return ProxyPoolConv(channels, channels, layer, self_loop=self_loop)
     if layer not in ("gatv2", "attention"):
-        raise ValueError(f"layer must be 'gatv2', 'attention', 'mean' or 'max', got {layer!r}")
+        raise ValueError(
+            f"layer must be 'gatv2', 'attention', 'mean', 'max' or 'sym', got {layer!r}"
+        )
     if channels % heads:
         raise ValueError(f"heads must divide the {channels} channels of the model, got {heads}")
     conv = ProxyGATv2Conv if layer == "gatv2" else ProxyAttentionConv
-    return conv(channels, channels // heads, heads, softmax=softmax, self_loop=self_loop)
+    options = {"softmax": softmax, "self_loop": self_loop, "combine": combine}
+    return conv(channels, channels // heads, heads, **options)
 
 
 def _groups(graph: CNN2Graph) -> dict[str, Samples]:

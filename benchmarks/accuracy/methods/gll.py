@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from benchmarks.accuracy.methods import Batch, Method, Samples, register
+from benchmarks.accuracy.methods.baseline import baseline
 from benchmarks.accuracy.methods.propagation import spread
 from benchmarks.accuracy.models import Backbone
 from pyg_relational.nn import BaseSampler, GraphLearningLayer
@@ -25,8 +26,11 @@ def gll(
     base: int = 10,
     test_base: int = 100,
     unlabelled: int = 0,
+    softmax: float = 0.0,
 ) -> Method:
     """Labels of base samples spread to the batch over the graph of their features (unit rows).
+
+    The first share ``softmax`` of the epochs trains a linear head in its place: .5 is the paper's GLL-50.
 
     Each epoch draws ``base`` labelled samples a class, at most half of a class; the rows of a batch that
     are not among them are learnt from, or all, where each label is needed in the base (one a class).
@@ -43,11 +47,14 @@ def gll(
     guess = train.y
     if unlabelled:
         guess = spread(train.x.flatten(1), train.y, model.num_classes, tau=tau).argmax(1)
-    drawn = fixed
+    drawn, warm = fixed, False
 
-    def draw(epoch: int) -> None:
-        nonlocal drawn
-        drawn = sampler()
+    def draw(epoch: int, epochs: int) -> None:
+        nonlocal drawn, warm
+        drawn, warm = sampler(), epoch < softmax * epochs
+
+    headed = baseline(model, train).loss
+    assert headed is not None
 
     def logits(known: Tensor, y: Tensor, features: Tensor) -> Tensor:
         y = torch.cat([y, y.new_full((len(features),), -1)])
@@ -55,6 +62,8 @@ def gll(
         return (u[len(known) :].clamp_min(0) + EPS).log()
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
+        if warm:
+            return headed(batch)
         n = len(batch.y)
         more = hidden[
             torch.randperm(len(hidden), generator=generator)[:unlabelled].to(hidden.device)

@@ -49,7 +49,7 @@ def gll_pruned(
     gates = torch.optim.Adam(pruning.parameters(), RATE)
     drawn = fixed
 
-    def draw(epoch: int) -> None:
+    def draw(epoch: int, epochs: int) -> None:
         nonlocal drawn
         drawn = sampler()
 

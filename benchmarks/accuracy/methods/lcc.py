@@ -21,20 +21,29 @@ def lcc(
     k: int = 50,
     loss_weight: float = 1e-2,
     clustering: str = "leiden",
+    kernel: str = "binary",
+    targets: str = "class",
     method: str = "exact",
+    tangent_dim: int = 0,
+    tangent_k: int = 50,
     warmup: int = 10,
     interval: int = 1,
 ) -> Method:
     """Cross-entropy + ``loss_weight`` * latent cluster correction, after ``warmup`` epochs of cross-entropy alone.
 
-    ``layer`` is ``"features"``, those before the head, ``"head"``, the logits, or ``"both"``.
+    ``layer`` is ``"features"``, those before the head, ``"head"``, the logits, or ``"both"``. The other options are
+    those of :class:`~pyg_relational.nn.LatentClusterCorrection`.
     """
     correction = LatentClusterCorrection(
         train.y,
         layers=1 + (layer == "both"),
         k=k,
         clustering=clustering,
+        kernel=kernel,
+        targets=targets,
         method=method,
+        tangent_dim=tangent_dim,
+        tangent_k=tangent_k,
         warmup=warmup,
         interval=interval,
         seed=torch.initial_seed(),
@@ -60,7 +69,7 @@ def corrected(
         pull = correction(latents, batch.index)
         return cross_entropy(logits, batch.y) + loss_weight * pull, logits
 
-    def end_epoch(epoch: int) -> None:
+    def end_epoch(epoch: int, epochs: int) -> None:
         if epoch:
             correction.step()
 

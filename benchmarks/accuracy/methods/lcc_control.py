@@ -43,10 +43,11 @@ def lcc_control(
     return corrected(model, train, correction, layer, loss_weight)
 
 
-def _dealt(y: Tensor, seed: int) -> Callable[[Tensor, Tensor, int], Tensor]:
+def _dealt(y: Tensor, seed: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     generator = torch.Generator().manual_seed(seed)
 
-    def cluster(edge_index: Tensor, edge_weight: Tensor, n: int) -> Tensor:
+    def cluster(edge_index: Tensor, edge_weight: Tensor, z: Tensor) -> Tensor:
+        n = len(z)
         if n != len(y):
             raise ValueError(f"warmup must last until all {len(y)} samples were seen, got {n}")
         clusters = leiden(edge_index, edge_weight, n, seed=seed)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import ModuleList
 from torch.nn.functional import scaled_dot_product_attention
 from torch_geometric.nn import TransformerConv
 from torch_geometric.nn.dense import Linear
@@ -20,12 +21,15 @@ class ProxyAttentionConv(ProxyConv):
     <https://openaccess.thecvf.com/content/WACV2023/html/Trivedy_CNN2Graph_Building_Graphs_for_Image_Classification_WACV_2023_paper.html>`_:
 
     .. math::
-        x'_i = \sum_j \alpha_{ij} W_v g_j, \qquad
-        \alpha_i = \mathrm{softmax}_j \left( \frac{\langle W_{k1} x_i, W_{k2} g_j \rangle}{\sqrt{d}} \right)
+        m^s_i = \sum_j \alpha^s_{ij} W^s_v g^s_j, \qquad
+        \alpha^s_i = \mathrm{softmax}_j \left( \frac{\langle W_q x_i, W^s_k g^s_j \rangle}{\sqrt{d}} \right), \qquad
+        x'_i = \omega(x_i, m^1_i, m^2_i)
 
-    over each set apart or over all proxies. (The paper prints :math:`W_{k1}` for :math:`W_{k2}` as well.) With one set
-    and ``self_loop="residual"`` it is :class:`torch_geometric.nn.TransformerConv` of the complete bipartite graph, with
-    the same parameters.
+    Eqs. 5 to 7: the sets :math:`s`, anchors and proxies, have key and value maps of their own (the second
+    :math:`W_{k_1}` in print is :math:`W_{k_2}`), and :math:`\omega` puts the sample itself and both messages side by
+    side or takes their maximum: ``self_loop="raw"`` with ``combine="cat"`` or ``"max"``. With ``num_sets=1`` and
+    ``self_loop="residual"`` it
+    is :class:`torch_geometric.nn.TransformerConv` of the complete bipartite graph, with the same parameters.
 
     Args:
         in_channels: Channels of both, or a tuple: of the proxies and of the samples.
@@ -36,8 +40,11 @@ class ProxyAttentionConv(ProxyConv):
         dropout: Probability of leaving out a weight in training. (default: 0)
         softmax: Over each set (``"per_set"``) or over all proxies at once (``"joint"``). (default: ``"per_set"``)
         self_loop: ``"residual"`` adds :math:`W_3 x_i`; ``"per_set"`` makes the sample itself, :math:`g = x_i`, one more
-            proxy of each set. (default: ``"none"``)
+            proxy of each set; ``"raw"`` makes :math:`x_i` one of the parts that ``combine`` puts together.
+            (default: ``"none"``)
         combine: Of the sets: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
+        num_sets: Sets that have maps of their own; 1 shares them between all sets. A call with fewer sets takes the
+            first maps. (default: 2)
         bias: Add learnable biases. (default: ``True``)
 
     Shapes:
@@ -67,16 +74,21 @@ class ProxyAttentionConv(ProxyConv):
         softmax: str = "per_set",
         self_loop: str = "none",
         combine: str = "sum",
+        num_sets: int = 2,
         bias: bool = True,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, dropout, softmax, self_loop, combine
+            in_channels, out_channels, heads, concat, dropout, softmax, self_loop, combine, num_sets
         )
         check_choice(scale, ("head", "embed"), "scale")
         self.scale = 1 / math.sqrt(out_channels * (heads if scale == "embed" else 1))
-        self.lin_key = Linear(self.source, heads * out_channels, bias=bias)
         self.lin_query = Linear(self.target, heads * out_channels, bias=bias)
-        self.lin_value = Linear(self.source, heads * out_channels, bias=bias)
+        self.lin_key, self.lin_value = (
+            ModuleList(
+                Linear(self.source, heads * out_channels, bias=bias) for _ in range(num_sets)
+            )
+            for _ in range(2)
+        )
         self.lin_skip = None
         if self_loop == "residual":
             self.lin_skip = Linear(self.target, self.width, bias=bias)
@@ -84,7 +96,7 @@ class ProxyAttentionConv(ProxyConv):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as PyG's layer does."""
         super().reset_parameters()
-        for linear in (self.lin_key, self.lin_query, self.lin_value, self.lin_skip):
+        for linear in (*self.lin_key, self.lin_query, *self.lin_value, self.lin_skip):
             if linear is not None:
                 linear.reset_parameters()
 
@@ -92,7 +104,7 @@ class ProxyAttentionConv(ProxyConv):
     def from_pyg(
         cls, conv: TransformerConv, softmax: str = "joint", combine: str = "sum"
     ) -> "ProxyAttentionConv":
-        """Take over the weights of PyG's layer; its root weight becomes ``self_loop="residual"``.
+        """Take over the weights of PyG's layer, shared between sets; its root weight becomes ``self_loop="residual"``.
 
         Args:
             conv: The layer, without edge features and gate (``beta``).
@@ -113,21 +125,25 @@ class ProxyAttentionConv(ProxyConv):
             softmax=softmax,
             self_loop="residual" if conv.root_weight else "none",
             combine=combine,
+            num_sets=1,
             bias=conv.lin_key.bias is not None,
         )
-        state = conv.state_dict()
-        if not conv.root_weight:
-            state = {k: v for k, v in state.items() if not k.startswith("lin_skip")}
+        state = {
+            name.replace("lin_key.", "lin_key.0.").replace("lin_value.", "lin_value.0."): value
+            for name, value in conv.state_dict().items()
+            if conv.root_weight or not name.startswith("lin_skip")
+        }
         new.to(conv.lin_key.weight).train(conv.training).load_state_dict(state)
         return new
 
     def query(self, x: Tensor) -> Tensor:
-        """Return :math:`W_{k1} x`."""
+        """Return :math:`W_q x`."""
         return self._heads(self.lin_query(x))
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return :math:`W_{k2} g` and :math:`W_v g`."""
-        return self._heads(self.lin_key(x)), self._heads(self.lin_value(x))
+    def project(self, x: Tensor, at: int = 0) -> tuple[Tensor, Tensor]:
+        """Return :math:`W^s_k g` and :math:`W^s_v g` of set ``at``."""
+        at = min(at, self.num_sets - 1)
+        return self._heads(self.lin_key[at](x)), self._heads(self.lin_value[at](x))
 
     def score(self, query: Tensor, key: Tensor) -> Tensor:
         """Score pairs."""
@@ -147,11 +163,11 @@ class ProxyAttentionConv(ProxyConv):
         return out
 
     def _complete(
-        self, x: Tensor, query: Tensor, group: Tensor, weighted: bool
+        self, x: Tensor, query: Tensor, pair: tuple[Tensor, Tensor], at: int, weighted: bool
     ) -> tuple[Tensor, Any]:
-        if weighted or self.self_loop == "per_set" or not len(group):
-            return super()._complete(x, query, group, weighted)
-        key, value = self.project(group)
+        key, value = pair
+        if weighted or self.self_loop == "per_set" or not len(key):
+            return super()._complete(x, query, pair, at, weighted)
         q, k, v = (t.transpose(0, 1)[None] for t in (query, key, value))
         p = self.dropout if self.training else 0.0
         out = scaled_dot_product_attention(q, k, v, dropout_p=p, scale=self.scale)

@@ -11,9 +11,10 @@ from torch_geometric.utils import softmax as softmax_over_edges
 
 from pyg_relational.nn.conv.proxy_sets import (
     COMBINE,
-    Sets,
     check_channels,
     combine,
+    joined,
+    read_arguments,
     read_edges,
     read_sets,
 )
@@ -37,34 +38,50 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         softmax: str,
         self_loop: str,
         combine: str,
+        num_sets: int = 1,
     ) -> None:
         super().__init__(aggr="add", node_dim=0)
         check_choice(softmax, ("per_set", "joint"), "softmax")
-        check_choice(self_loop, ("none", "residual", "per_set"), "self_loop")
+        check_choice(self_loop, ("none", "residual", "per_set", "raw"), "self_loop")
         check_choice(combine, COMBINE, "combine")
-        if softmax == "joint" and combine != "sum":
+        if softmax == "joint" and combine != "sum" and self_loop != "raw":
             raise ValueError(f'combine must be "sum" with softmax="joint", got {combine!r}')
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-        pair = check_channels(in_channels, out_channels=out_channels, heads=heads)
+        sizes = {"out_channels": out_channels, "heads": heads, "num_sets": num_sets}
+        pair = check_channels(in_channels, **sizes)
         if self_loop == "per_set" and pair[0] != pair[1]:
             raise ValueError(f'self_loop="per_set" needs equal in_channels, got {in_channels}')
         self.source, self.target = pair
         self.out_channels, self.heads, self.concat = out_channels, heads, concat
         self.dropout, self.softmax = dropout, softmax
-        self.self_loop, self.combine = self_loop, combine
+        self.self_loop, self.combine, self.num_sets = self_loop, combine, num_sets
+        if self_loop == "raw" and combine != "cat" and self.target != self.width:
+            raise ValueError(
+                f'self_loop="raw" needs combine="cat" or {self.target} channels a set, got {self.width}'
+            )
 
     @property
     def width(self) -> int:
         """Channels that come from each set."""
         return self.out_channels * (self.heads if self.concat else 1)
 
+    def output_channels(self, sets: int) -> int:
+        """Channels of the output.
+
+        Args:
+            sets: Number of sets that the layer is called with.
+        """
+        parts = 1 if self.softmax == "joint" else sets
+        own = self.target if self.self_loop == "raw" else 0
+        return parts * self.width + own if self.combine == "cat" else self.width
+
     def query(self, x: Tensor) -> Tensor:
         """Project samples, to :math:`[B, H, C]`."""
         raise NotImplementedError
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Project proxies to keys and values, :math:`[P, H, C]` each."""
+    def project(self, x: Tensor, at: int = 0) -> tuple[Tensor, Tensor]:
+        """Project proxies of set ``at`` to keys and values, :math:`[P, H, C]` each."""
         raise NotImplementedError
 
     def score(self, query: Tensor, key: Tensor) -> Tensor:
@@ -81,12 +98,15 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
 
     def forward(
         self,
-        x: Tensor,
-        sets: Sets,
+        x: Tensor | tuple[Tensor, Tensor],
+        sets: Any,
         edge_index: Any = None,
         return_attention_weights: bool | None = None,
     ) -> Any:
         """Return the samples' new features.
+
+        As PyG's layers, it can be called as ``conv((proxies, samples), edge_index)``, and by
+        :class:`torch_geometric.nn.HeteroConv`.
 
         Args:
             x: Features of the samples.
@@ -96,33 +116,41 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
                 [samples, proxies].
             return_attention_weights: Return ``(out, weights)``, weights a list with one entry a softmax.
         """
+        x, sets, edge_index = read_arguments(x, sets, edge_index)
         groups = read_sets(x, sets, self.source, self.target)
+        if 1 < self.num_sets < len(groups):
+            raise ValueError(f"sets must be {self.num_sets} at most, got {len(groups)}")
         edges = None
         if edge_index is not None:
             edges = read_edges(edge_index, sets, groups, len(x))
+        keys = [self.project(group, i) for i, group in enumerate(groups)]
         if self.softmax == "joint":
-            edges = edges and [_joined(edges, groups)]
-            groups = (torch.cat(groups),)
+            edges = edges and [joined(edges, groups)]
+            keys = [(torch.cat([k for k, _ in keys]), torch.cat([v for _, v in keys]))]
         query, weighted = self.query(x), bool(return_attention_weights)
         done = [
-            self._complete(x, query, group, weighted)
+            self._complete(x, query, pair, i, weighted)
             if edges is None
-            else self._sparse(x, query, group, edges[i])
-            for i, group in enumerate(groups)
+            else self._sparse(x, query, pair, i, edges[i])
+            for i, pair in enumerate(keys)
         ]
         parts = [part.flatten(1) if self.concat else part.mean(1) for part, _ in done]
-        out = combine(parts, self.combine, self.skip(x))
+        base = self.skip(x)
+        if self.self_loop == "raw":
+            parts = [x, *(part if base is None else part + base for part in parts)]
+            base = None
+        out = combine(parts, self.combine, base)
         return (out, [weights for _, weights in done]) if weighted else out
 
     def _complete(
-        self, x: Tensor, query: Tensor, group: Tensor, weighted: bool
+        self, x: Tensor, query: Tensor, pair: tuple[Tensor, Tensor], at: int, weighted: bool
     ) -> tuple[Tensor, Any]:
-        key, value = self.project(group)
+        key, value = pair
         scores = self.scores(query, key)
         if self.self_loop != "per_set":
             alpha = self._alpha(scores.softmax(2), value)
             return torch.einsum("hbp,phc->bhc", alpha, value), alpha.movedim(0, 2)
-        own_key, own_value = self.project(x)
+        own_key, own_value = self.project(x, at)
         own = self.score(query, own_key).mT[:, :, None]
         alpha = self._alpha(torch.cat([scores, own], 2).softmax(2), value)
         out = torch.einsum("hbp,phc->bhc", alpha[:, :, :-1], value)
@@ -132,14 +160,15 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         return functional.dropout(alpha, self.dropout, self.training).to(value.dtype)
 
     def _sparse(
-        self, x: Tensor, query: Tensor, group: Tensor, edges: Tensor
+        self, x: Tensor, query: Tensor, pair: tuple[Tensor, Tensor], at: int, edges: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        key, value = pair
         if self.self_loop == "per_set":
             own = torch.arange(len(x), device=x.device)
-            edges = torch.cat([edges, torch.stack([own + len(group), own])], 1)
-            group = torch.cat([group, x])
-        key, value = self.project(group)
-        size = len(group), len(x)
+            edges = torch.cat([edges, torch.stack([own + len(key), own])], 1)
+            own_key, own_value = self.project(x, at)
+            key, value = torch.cat([key, own_key]), torch.cat([value, own_value])
+        size = len(key), len(x)
         alpha = self.edge_updater(edges, query=query, key=key, size=size)
         alpha = self._alpha(alpha, value)
         out: Tensor = self.propagate(edges, value=value, alpha=alpha, size=size)
@@ -187,12 +216,3 @@ def check_pyg(conv: Any, kind: Any, **wanted: Any) -> None:
     for name, value in {"flow": "source_to_target", **wanted}.items():
         if getattr(conv, name) != value:
             raise ValueError(f"conv must have {name}={value!r}, got {getattr(conv, name)!r}")
-
-
-def _joined(edges: list[Tensor], groups: tuple[Tensor, ...]) -> Tensor:
-    """Edges from several sets as edges from their concatenation."""
-    moved, start = [], 0
-    for edge, group in zip(edges, groups, strict=True):
-        moved.append(torch.stack([edge[0] + start, edge[1]]))
-        start += len(group)
-    return torch.cat(moved, 1)

@@ -26,6 +26,10 @@ class ProxyGATv2Conv(ProxyConv):
     :math:`B P H C` (see :func:`~pyg_relational.ops.gatv2_scores`). With one set it is
     :class:`torch_geometric.nn.GATv2Conv` of the complete bipartite graph, with the same parameters.
 
+    This is Algorithm 1, with the softmax over each set as its text says, and maps that anchors and proxies share. What
+    becomes of the sets' results the algorithm leaves open; step 5 of the method aggregates :math:`x_i` with both,
+    which is ``self_loop="raw"``.
+
     Args:
         in_channels: Channels of both, or a tuple: of the proxies and of the samples.
         out_channels: Channels of a head.
@@ -35,7 +39,8 @@ class ProxyGATv2Conv(ProxyConv):
         dropout: Probability of leaving out a weight in training. (default: 0)
         softmax: Over each set (``"per_set"``) or over all proxies at once (``"joint"``). (default: ``"per_set"``)
         self_loop: ``"residual"`` adds :math:`W_3 x_i`; ``"per_set"`` makes the sample itself, :math:`g = x_i`, one more
-            proxy of each set. (default: ``"none"``)
+            proxy of each set; ``"raw"`` makes :math:`x_i` one of the parts that ``combine`` puts together.
+            (default: ``"none"``)
         combine: Of the sets: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
         bias: Add learnable biases. (default: ``True``)
 
@@ -130,7 +135,7 @@ class ProxyGATv2Conv(ProxyConv):
         out: Tensor = self.lin_r(x).unflatten(1, (self.heads, self.out_channels))
         return out
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def project(self, x: Tensor, at: int = 0) -> tuple[Tensor, Tensor]:
         """Return :math:`W_2 g`, key and value."""
         key = self.lin_l(x).unflatten(1, (self.heads, self.out_channels))
         return key, key

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.dense import Linear
@@ -10,9 +11,10 @@ from torch_geometric.utils import degree
 
 from pyg_relational.nn.conv.proxy_sets import (
     COMBINE,
-    Sets,
     check_channels,
     combine,
+    joined,
+    read_arguments,
     read_edges,
     read_sets,
 )
@@ -28,17 +30,21 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
     .. math::
         x'_i = W_2 \, \mathrm{aggr}_j \, g_j + W_1 x_i
 
-    On the complete graph the first term is the same for all samples: without ``self_loop="residual"`` the output says
-    nothing of them. With it and one set, this is :class:`torch_geometric.nn.SAGEConv`, with the same parameters.
+    The paper pools over anchors and proxies as one bank, without :math:`W_2` and :math:`W_1`: ``"sym"`` is its eq. 2,
+    and its maximum includes the sample itself. The mean is ours, over each set. On the complete graph the first term of
+    ``"mean"`` and
+    ``"sym"`` is the same for all samples: without ``self_loop="residual"`` the output says nothing of them. ``"mean"``
+    of one set is :class:`torch_geometric.nn.SAGEConv`, with the same parameters.
 
     Args:
         in_channels: Channels of both, or a tuple: of the proxies and of the samples.
         out_channels: Channels of the output.
-        aggr: ``"mean"``, ``"max"``, or ``"sym"``: :math:`\sum_j g_j / \sqrt{d_i d_j}` with the numbers of neighbours
-            :math:`d`, the paper's eq. 2. On the complete graph that is :math:`\sum_j g_j / \sqrt{P B}`, which depends
-            on the size of the batch. (default: ``"mean"``)
+        aggr: ``"mean"`` of each set; ``"max"`` of all proxies and the sample, channel by channel; or ``"sym"``:
+            :math:`\sum_j g_j / \sqrt{d_i d_j}` over all proxies, with the numbers of neighbours :math:`d`. On the
+            complete
+            graph that is :math:`\sum_j g_j / \sqrt{P B}`, which depends on the size of the batch. (default: ``"mean"``)
         self_loop: ``"residual"`` adds :math:`W_1 x_i`, ``"none"`` does not. (default: ``"residual"``)
-        combine: Of the sets: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
+        combine: Of the sets' means: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
         bias: Add a learnable bias. (default: ``True``)
 
     Shapes:
@@ -68,8 +74,12 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
         check_choice(aggr, ("mean", "max", "sym"), "aggr")
         check_choice(self_loop, ("none", "residual"), "self_loop")
         check_choice(combine, COMBINE, "combine")
+        if aggr != "mean" and combine != "sum":
+            raise ValueError(f'combine must be "sum" with aggr={aggr!r}, got {combine!r}')
         super().__init__(aggr="sum" if aggr == "sym" else aggr, node_dim=0)
         self.source, self.target = check_channels(in_channels, out_channels=out_channels)
+        if aggr == "max" and self.source != self.target:
+            raise ValueError(f'aggr="max" needs equal in_channels, got {in_channels}')
         self.pool, self.combine, self.out_channels = aggr, combine, out_channels
         self.lin_l = Linear(self.source, out_channels, bias=bias)
         self.lin_r = None
@@ -83,40 +93,62 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
         if self.lin_r is not None:
             self.lin_r.reset_parameters()
 
-    def forward(self, x: Tensor, sets: Sets, edge_index: Any = None) -> Tensor:
+    def output_channels(self, sets: int) -> int:
+        """Channels of the output.
+
+        Args:
+            sets: Number of sets that the layer is called with.
+        """
+        return self.out_channels * (sets if self.combine == "cat" else 1)
+
+    def forward(
+        self, x: Tensor | tuple[Tensor, Tensor], sets: Any, edge_index: Any = None
+    ) -> Tensor:
         """Return the samples' new features.
+
+        As PyG's layers, it can be called as ``conv((proxies, samples), edge_index)``, and by
+        :class:`torch_geometric.nn.HeteroConv`.
 
         Args:
             x: Features of the samples.
             sets: Features of the proxies: one set, or several.
             edge_index: All to all if ``None``; else as for :class:`ProxyGATv2Conv`.
         """
+        x, sets, edge_index = read_arguments(x, sets, edge_index)
         groups = read_sets(x, sets, self.source, self.target)
-        if edge_index is None:
-            pooled = [self._complete(group, len(x)) for group in groups]
-        else:
+        edges = None
+        if edge_index is not None:
             edges = read_edges(edge_index, sets, groups, len(x))
-            pooled = [self._sparse(g, len(x), e) for g, e in zip(groups, edges, strict=True)]
+        if self.pool != "mean":
+            edges = edges and [joined(edges, groups)]
+            groups = (torch.cat(groups),)
+        pooled = [
+            self._complete(x, group) if edges is None else self._sparse(x, group, edges[i])
+            for i, group in enumerate(groups)
+        ]
         base = None if self.lin_r is None else self.lin_r(x)
         return combine([self.lin_l(part) for part in pooled], self.combine, base)
 
-    def _complete(self, group: Tensor, rows: int) -> Tensor:
-        n = max(len(group), 1)
+    def _complete(self, x: Tensor, group: Tensor) -> Tensor:
         if self.pool == "max":
-            pooled = group.amax(0) if len(group) else group.sum(0)
-        else:
-            pooled = group.sum(0) / (n if self.pool == "mean" else (n * max(rows, 1)) ** 0.5)
-        return pooled.expand(rows, -1)
+            return torch.maximum(x, group.amax(0)) if len(group) else x
+        n = max(len(group), 1)
+        pooled = group.sum(0) / (n if self.pool == "mean" else (n * max(len(x), 1)) ** 0.5)
+        return pooled.expand(len(x), -1)
 
-    def _sparse(self, group: Tensor, rows: int, edges: Tensor) -> Tensor:
+    def _sparse(self, x: Tensor, group: Tensor, edges: Tensor) -> Tensor:
         weight = None
         if self.pool == "sym":
             source, target = (
                 degree(row, size, group.dtype).rsqrt()
-                for row, size in zip(edges, (len(group), rows), strict=True)
+                for row, size in zip(edges, (len(group), len(x)), strict=True)
             )
             weight = source[edges[0]] * target[edges[1]]
-        out: Tensor = self.propagate(edges, g=group, weight=weight, size=(len(group), rows))
+        if self.pool == "max":
+            own = torch.arange(len(x), device=x.device)
+            edges = torch.cat([edges, torch.stack([own + len(group), own])], 1)
+            group = torch.cat([group, x])
+        out: Tensor = self.propagate(edges, g=group, weight=weight, size=(len(group), len(x)))
         return out
 
     def message(self, g_j: Tensor, weight: OptTensor) -> Tensor:

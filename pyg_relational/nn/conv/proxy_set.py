@@ -30,7 +30,7 @@ class ProxySet(nn.Module):
     Attributes:
         proxies: :math:`[P, F]`. ``proxy_y``: their classes, :math:`[P]`.
         anchors: Embeddings of the last refresh, :math:`[A, F]`. ``anchor_y``: their classes, :math:`[A]`.
-        inputs: The anchors' inputs, :math:`[A, *]`; ``None`` before :meth:`choose`.
+        inputs: The anchors' inputs, :math:`[A, *]`; ``None`` before :meth:`choose`. Set them to augment anchors.
         stale: Whether the embeddings have to be made anew.
 
     Raises:
@@ -67,7 +67,7 @@ class ProxySet(nn.Module):
         if proxies_per_class + anchors_per_class == 0:
             raise ValueError("proxies_per_class and anchors_per_class must not both be 0")
         self.num_classes, self.anchors_per_class = num_classes, anchors_per_class
-        self.inputs: Tensor | None = None
+        self._inputs: Tensor | None = None
         self.stale = anchors_per_class > 0
         classes = torch.arange(num_classes)
         self.register_buffer("proxy_y", classes.repeat_interleave(proxies_per_class))
@@ -76,6 +76,18 @@ class ProxySet(nn.Module):
         self.proxies = nn.Parameter(torch.empty(len(self.proxy_y), channels))
         self.register_load_state_dict_post_hook(_trust_what_was_loaded)
         self.reset_parameters()
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """The anchors' inputs."""
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or len(x) != len(self.anchor_y):
+            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"inputs must be a Tensor of {len(self.anchor_y)} rows, got {got}")
+        self._inputs, self.stale = x, True
 
     def reset_parameters(self) -> None:
         """Draw the proxies anew."""
@@ -105,7 +117,7 @@ class ProxySet(nn.Module):
             )
         if self.anchors_per_class:
             index = BaseSampler(y, self.anchors_per_class, generator=generator)()
-            self.inputs, self.stale = x[index.to(x.device)].detach().clone(), True
+            self.inputs = x[index.to(x.device)].detach().clone()
 
     @torch.no_grad()
     def refresh(self, encoder: Callable[[Tensor], Tensor]) -> None:
@@ -144,14 +156,14 @@ class ProxySet(nn.Module):
         Raises:
             RuntimeError: If no anchors have been chosen.
         """
-        if self.inputs is None:
+        if self._inputs is None:
             raise RuntimeError("anchors must be chosen first, with ProxySet.choose(x, y)")
-        self.inputs = self.inputs.to(self.anchors.device)
-        return self.inputs
+        self._inputs = self._inputs.to(self.anchors.device)
+        return self._inputs
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ProxySet":
-        if self.inputs is not None:  # no buffer: a copy of the module may have none yet
-            self.inputs = fn(self.inputs)
+        if self._inputs is not None:  # no buffer: a copy of the module may have none yet
+            self._inputs = fn(self._inputs)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 

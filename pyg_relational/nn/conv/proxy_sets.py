@@ -34,6 +34,34 @@ def check_channels(in_channels: int | tuple[int, int], **sizes: int) -> tuple[in
     return pair
 
 
+def read_arguments(x: Any, sets: Any, edge_index: Any) -> tuple[Tensor, Any, Any]:
+    """Samples, sets and edges, also of a call as PyG's: ``conv((proxies, samples), graph)``, ``conv(x, graph)``.
+
+    Args:
+        x: Samples, or proxies and samples.
+        sets: Sets, or in the second manner the graph.
+        edge_index: Graph, ``None`` in the second manner.
+
+    Raises:
+        ValueError: If ``x`` is a tuple of other than two.
+        TypeError: If ``x`` is a tuple and ``edge_index`` is given, too.
+    """
+    if isinstance(x, tuple):
+        if len(x) != 2:
+            raise ValueError(f"x must be samples or (proxies, samples), got a tuple of {len(x)}")
+        if edge_index is not None:
+            raise TypeError(
+                "edge_index must come second where x is (proxies, samples), got a third"
+            )
+        return x[1], x[0], sets
+    floating = (
+        isinstance(sets, Tensor) and sets.is_floating_point() and sets.layout == torch.strided
+    )
+    if edge_index is None and isinstance(sets, (Tensor, SparseTensor)) and not floating:
+        return x, x, sets
+    return x, sets, edge_index
+
+
 def read_sets(x: Tensor, sets: Sets, source: int, target: int) -> tuple[Tensor, ...]:
     """Return the sets of proxies as a tuple, or raise where they or the samples have the wrong shape.
 
@@ -118,8 +146,22 @@ def _edges(graph: Any, proxies: int, rows: int) -> Tensor:
     return edges
 
 
+def joined(edges: list[Tensor], groups: tuple[Tensor, ...]) -> Tensor:
+    """Edges from several sets as edges from their concatenation.
+
+    Args:
+        edges: From each set.
+        groups: The sets.
+    """
+    moved, start = [], 0
+    for edge, group in zip(edges, groups, strict=True):
+        moved.append(torch.stack([edge[0] + start, edge[1]]))
+        start += len(group)
+    return torch.cat(moved, 1)
+
+
 def combine(parts: list[Tensor], how: str, base: Tensor | None) -> Tensor:
-    """Put together what came from each set.
+    """Put together what came from each set, and with it the sample itself if it is among the parts.
 
     Args:
         parts: One a set.

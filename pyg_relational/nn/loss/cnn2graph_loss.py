@@ -1,12 +1,13 @@
 """Classification and contrast of images, anchors and proxies."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss
+from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, check_weights
 from pyg_relational.nn.models.cnn2graph import CNN2GraphOutput
 from pyg_relational.ops.checks import check_features, check_labels
 
@@ -23,12 +24,15 @@ class CNN2GraphLoss(nn.Module):
         \mathcal{L} = \sum_{S \in \{images, anchors, proxies\}} \frac{1}{|S|} \sum_{i \in S} -\log p_{i, y_i}
         + \lambda \mathcal{L}_{contrastive}
 
+    The weights, and unlabelled rows, are ours; the paper's are all 1.
+
     Rows with class -1 (unlabelled) take no part; a set without a labelled row adds 0.
 
     Args:
         contrastive: Contrastive loss of embeddings; ``None`` is :class:`~pyg_relational.nn.ProxyContrastiveLoss`
             with its defaults.
         weight: :math:`\lambda`.
+        class_weights: Factors of the cross-entropies of images, anchors and proxies. (default: all 1)
 
     Shapes:
         ``output``: the model's for :math:`B` images, ``y``: :math:`[B]`, output: scalar, at least float32.
@@ -47,7 +51,12 @@ class CNN2GraphLoss(nn.Module):
         0.0007
     """
 
-    def __init__(self, contrastive: nn.Module | None = None, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        contrastive: nn.Module | None = None,
+        weight: float = 1.0,
+        class_weights: Sequence[float] = (1.0, 1.0, 1.0),
+    ) -> None:
         super().__init__()
         if not isinstance(contrastive, nn.Module | None):
             raise TypeError(
@@ -58,7 +67,8 @@ class CNN2GraphLoss(nn.Module):
         if not 0 <= weight < math.inf:
             raise ValueError(f"weight must be finite and >= 0, got {weight}")
         self.contrastive = ProxyContrastiveLoss() if contrastive is None else contrastive
-        self.weight = weight
+        check_weights(class_weights, 3, "class_weights")
+        self.weight, self.class_weights = weight, tuple(class_weights)
 
     def forward(self, output: CNN2GraphOutput, y: Tensor) -> Tensor:
         """Return the loss of a batch."""
@@ -67,6 +77,7 @@ class CNN2GraphLoss(nn.Module):
             _cross_entropy(output.anchor_logits, output.anchor_y, "anchor_logits", "anchor_y"),
             _cross_entropy(output.proxy_logits, output.proxy_y, "proxy_logits", "proxy_y"),
         ]
+        parts = [part * weight for part, weight in zip(parts, self.class_weights, strict=True)]
         if self.weight:
             contrastive = self.contrastive(
                 output.embedding,
@@ -81,7 +92,7 @@ class CNN2GraphLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
-        return f"weight={self.weight!r}"
+        return f"weight={self.weight!r}, class_weights={self.class_weights!r}"
 
 
 def _cross_entropy(logits: Tensor, y: Tensor, name: str, y_name: str) -> Tensor:
@@ -89,7 +100,10 @@ def _cross_entropy(logits: Tensor, y: Tensor, name: str, y_name: str) -> Tensor:
     check_features(logits, name)
     check_labels(y, logits.shape[0], y_name)
     classes = logits.shape[1]
-    if not torch.compiler.is_compiling() and y.numel():
+    if torch.compiler.is_compiling():
+        inside = ((y >= -1) & (y < classes)).all()
+        torch._assert_async(inside, f"{y_name} must be -1 or a class in [0, {classes})")
+    elif y.numel():
         for value in (int(bound) for bound in y.aminmax()):
             if not -1 <= value < classes:
                 raise ValueError(f"{y_name} must be -1 or a class in [0, {classes}), got {value}")

@@ -5,21 +5,51 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
 from pyg_relational.ops import edge_dot, unit_rows
+from pyg_relational.ops.checks import check_classes, check_features
 from pyg_relational.ops.pair_consistency import PairWeights
 
 
-def pair_losses(u: Tensor, q: Tensor, y: Tensor, pairs: Tensor, relu: bool = True) -> Tensor:
+def rbf(a: Tensor, b: Tensor) -> Tensor:
+    r"""Similarity :math:`\exp(-\min(\lVert a_i - b_j \rVert^2, 100) / d)` of all rows of ``a`` and ``b``.
+
+    Args:
+        a: Features.
+        b: Features.
+
+    Shapes:
+        ``a``: :math:`[n, d]`, ``b``: :math:`[m, d]`, output: :math:`[n, m]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn.loss.edge_consistency import rbf
+        >>> rbf(torch.zeros(1, 2), torch.zeros(1, 2)).item()
+        1.0
+    """
+    norm_a, norm_b = torch.linalg.vecdot(a, a), torch.linalg.vecdot(b, b)
+    square = (norm_a[:, None] + norm_b - 2 * (a @ b.T)).clamp(min=0, max=100)
+    return torch.exp(-square / max(a.shape[1], 1))
+
+
+def pair_losses(
+    u: Tensor,
+    q: Tensor,
+    y: Tensor,
+    pairs: Tensor,
+    relu: bool = True,
+    similarity: str = "cosine",
+) -> Tensor:
     r"""Squared difference of feature and masked prediction similarity, pair by pair.
 
     .. math::
         \ell_{ij} = \left(\max(\langle u_i, u_j \rangle, 0) - [y_i = y_j] \langle q_i, q_j \rangle\right)^2
 
     Args:
-        u: Unit rows of features.
-        q: Unit rows of predictions.
+        u: Unit rows of features; features themselves with ``"rbf"``.
+        q: Unit rows of predictions; predictions themselves with ``"rbf"``.
         y: Classes.
         pairs: Pairs of rows.
         relu: Cut the feature similarity at 0.
+        similarity: ``"cosine"``, or ``"rbf"`` as in :func:`rbf`.
 
     Shapes:
         ``u``: :math:`[n, d]`, ``q``: :math:`[n, c]`, ``y``: :math:`[n]`, ``pairs``: :math:`[2, P]`,
@@ -31,9 +61,18 @@ def pair_losses(u: Tensor, q: Tensor, y: Tensor, pairs: Tensor, relu: bool = Tru
         >>> pair_losses(torch.eye(2), torch.ones(2, 1), torch.tensor([0, 0]), torch.tensor([[0], [1]])).tolist()
         [1.0]
     """
-    f = edge_dot(u, u, pairs)
+    f, p = (_edge_similarity(x, pairs, similarity) for x in (u, q))
     same = y[pairs[0]] == y[pairs[1]]
-    return ((f.relu() if relu else f) - same * edge_dot(q, q, pairs)).square()
+    return ((f.relu() if relu else f) - same * p).square()
+
+
+def _edge_similarity(x: Tensor, pairs: Tensor, similarity: str) -> Tensor:
+    product = edge_dot(x, x, pairs)
+    if similarity == "cosine":
+        return product
+    norm = torch.linalg.vecdot(x, x)
+    square = (norm[pairs[0]] + norm[pairs[1]] - 2 * product).clamp(min=0, max=100)
+    return torch.exp(-square / max(x.shape[1], 1))
 
 
 def complement_pairs(
@@ -81,6 +120,7 @@ def edge_consistency(
     extra: tuple[Tensor, float],
     weights: PairWeights,
     relu: bool,
+    similarity: str = "cosine",
 ) -> Tensor:
     """Weighted sum of the losses of pairs, and of sampled pairs times what each stands for.
 
@@ -92,6 +132,7 @@ def edge_consistency(
         extra: Result of :func:`complement_pairs`.
         weights: Weight of a pair of one class and of two.
         relu: Cut the feature similarity at 0.
+        similarity: ``"cosine"`` or ``"rbf"``.
 
     Shapes:
         ``u``: :math:`[n, d]`, ``q``: :math:`[n, c]`, ``y``: :math:`[n]`, ``pairs``: :math:`[2, P]`, output: scalar.
@@ -100,7 +141,7 @@ def edge_consistency(
     for some, factor in ((pairs, 1.0), extra):
         same = y[some[0]] == y[some[1]]
         scale = weights.at(same, u.dtype) * factor
-        total = total + (scale * pair_losses(u, q, y, some, relu)).sum()
+        total = total + (scale * pair_losses(u, q, y, some, relu, similarity)).sum()
     return total
 
 
@@ -116,8 +157,11 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
         relu: Cut negative cosines at 0.
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``logits``: :math:`[n, c]`, ``y``: :math:`[n]`,
+        ``x``: :math:`[n, d]`, ``logits``: :math:`[n, c]`, ``y``: :math:`[n]`, -1 for a node whose edges have loss 0,
         ``edge_index``: :math:`[2, E]`, output: :math:`[n]`.
+
+    Raises:
+        ValueError: If shapes disagree, a value is not finite or a class is below -1.
 
     Example:
         >>> import torch
@@ -133,8 +177,14 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
 
     def forward(self, x: Tensor, logits: Tensor, y: Tensor, edge_index: Tensor) -> Tensor:
         """Return the loss at every node."""
+        check_features(x)
+        check_features(logits, "logits")
+        if len(logits) != len(x):
+            raise ValueError(f"logits must have the {len(x)} rows of x, got {len(logits)}")
+        check_classes(y, len(x))
         u, q = unit_rows(x), unit_rows(logits.softmax(1))
-        loss = pair_losses(u, q, y, edge_index, self.relu)
+        known = (y >= 0)[edge_index].all(0)
+        loss = pair_losses(u, q, y, edge_index, self.relu) * known
         out: Tensor = self.propagate(edge_index, loss=loss[:, None], size=(x.shape[0], x.shape[0]))
         return out.squeeze(1)
 

@@ -1,7 +1,7 @@
 """Misclustered samples pulled to correctly clustered ones of their class."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -133,15 +133,16 @@ def latent_cluster_loss(
     over the :math:`N` samples that :func:`latent_cluster_targets` finds correctible, with its targets
     :math:`\bar z_i` as constants. A sample on its target has gradient 0.
 
-    With ``orthogonal_to``, the gradient :math:`g_i` of the task's loss at :math:`z_i`, only the part of the pull that
-    is orthogonal to it remains:
+    With ``orthogonal_to``, a basis of a subspace for each row, only the part of the pull that is orthogonal to it
+    remains:
 
     .. math::
-        \mathcal{L}_\perp = \frac{1}{\sqrt{d} \, N} \sum_i \lVert r_i - \langle r_i, u_i \rangle u_i \rVert,
-        \qquad r_i = z_i - \bar z_i, \quad u_i = \frac{g_i}{\lVert g_i \rVert}
+        \mathcal{L}_\perp = \frac{1}{\sqrt{d} \, N} \sum_i \lVert (I - U_i U_i^\top) (z_i - \bar z_i) \rVert
 
-    so that each row's gradient is orthogonal to the task's (:math:`g_i = 0`: the whole pull). This is a reading of the
-    paper's orthogonal correction (section V.C): the author's program has none to compare with.
+    with an orthonormal basis :math:`U_i` of the same subspace. The paper's orthogonal correction (section V.C) takes
+    the tangent space at :math:`z_i`, :func:`~pyg_relational.ops.tangent_basis`: the sample leaves its manifold
+    the shortest way. One direction, such as the gradient of the task's loss at :math:`z_i`, leaves that loss as it is,
+    to first order; that is not in the paper. The author's program has neither.
 
     Args:
         z: Latents. Half precision is computed in float32.
@@ -154,11 +155,12 @@ def latent_cluster_loss(
         classes: Correct the samples of these classes only.
         from_clusters: Correct the samples in these clusters only.
         seed: Of the approximate method's draws.
-        orthogonal_to: Gradient of the task's loss in ``z``, a constant.
+        orthogonal_to: A basis for each row, in columns, or one direction, a constant. It need not be orthonormal, nor
+            of full rank: columns of 0, or that others span, count for nothing.
 
     Shapes:
-        ``z``: :math:`[n, d]`, ``y``: :math:`[n]`, ``clusters``: :math:`[n]`, ``orthogonal_to``: :math:`[n, d]`,
-        output: scalar, at least float32.
+        ``z``: :math:`[n, d]`, ``y``: :math:`[n]`, ``clusters``: :math:`[n]`, ``orthogonal_to``: :math:`[n, d, r]` or
+        :math:`[n, d]`, output: scalar, at least float32.
 
     Returns:
         The loss, in units of ``z``; 0, with gradient 0, where there is nothing to correct.
@@ -190,26 +192,23 @@ def latent_cluster_loss(
         seed=seed,
     )
     if orthogonal_to is not None:
-        check_features(orthogonal_to, "orthogonal_to")
-        if orthogonal_to.shape != z.shape:
-            raise ValueError(
-                f"orthogonal_to must have shape {list(z.shape)}, got {list(orthogonal_to.shape)}"
-            )
+        _check_basis(orthogonal_to, z)
         orthogonal_to = orthogonal_to[found.index]
     length = pull_length(z[found.index], found.target, orthogonal_to)
     return length.sum() / max(1, len(length))
 
 
 def pull_length(z: Tensor, target: Tensor, orthogonal_to: Tensor | None = None) -> Tensor:
-    r"""Length, over :math:`\sqrt d`, of each row's pull to its target, or of the part orthogonal to a direction.
+    r"""Length, over :math:`\sqrt d`, of each row's pull to its target, or of the part orthogonal to a subspace.
 
     Args:
         z: Latents.
         target: Their targets.
-        orthogonal_to: Directions; a zero row leaves the whole pull.
+        orthogonal_to: Bases of the subspaces, or directions; columns of 0 count for nothing.
 
     Shapes:
-        ``z``, ``target``, ``orthogonal_to``: :math:`[n, d]`, output: :math:`[n]`, at least float32.
+        ``z``, ``target``: :math:`[n, d]`, ``orthogonal_to``: :math:`[n, d, r]` or :math:`[n, d]`, output: :math:`[n]`,
+        at least float32.
 
     Example:
         >>> import torch
@@ -222,12 +221,41 @@ def pull_length(z: Tensor, target: Tensor, orthogonal_to: Tensor | None = None) 
     length: Tensor = torch.linalg.vector_norm(pull, dim=1)
     if orthogonal_to is not None:
         rounding = 8 * torch.finfo(pull.dtype).eps * length.detach()
-        direction = unit_rows(orthogonal_to.detach().to(pull.dtype))
-        for _ in range(2):  # the second time takes away what rounding left
-            pull = pull - (pull * direction).sum(1, keepdim=True) * direction
+        basis = orthogonal_to.detach().to(pull.dtype)
+        for column in _orthonormal(basis[..., None] if basis.dim() == 2 else basis):
+            pull = _without(pull, column)
         length = torch.linalg.vector_norm(pull, dim=1)
         length = length.where(~(length <= rounding), 0)  # NaN stays
     return length / math.sqrt(max(1, z.shape[1]))
+
+
+def _orthonormal(basis: Tensor) -> list[Tensor]:
+    """Columns that span the same, of length 1 or 0."""
+    made: list[Tensor] = []
+    rounding = 8 * basis.shape[1] * torch.finfo(basis.dtype).eps
+    for column in unit_rows(basis.mT.flatten(0, 1)).view(basis.mT.shape).unbind(1):
+        for other in made:
+            column = _without(column, other)
+        length = torch.linalg.vector_norm(column, dim=1, keepdim=True)
+        made.append(unit_rows(column.where(~(length <= rounding), 0)))
+    return made
+
+
+def _without(x: Tensor, direction: Tensor) -> Tensor:
+    """Rows less their parts in directions of length 1."""
+    for _ in range(2):  # the second time takes away what rounding left
+        x = x - (x * direction).sum(1, keepdim=True) * direction
+    return x
+
+
+def _check_basis(basis: Any, z: Tensor) -> None:
+    if isinstance(basis, Tensor) and basis.dim() == 3:
+        check_features(basis.flatten(1), "orthogonal_to")
+    else:
+        check_features(basis, "orthogonal_to")
+    if basis.shape[:2] != z.shape:
+        shape = f"{list(z.shape)} or [{len(z)}, {z.shape[1]}, r]"
+        raise ValueError(f"orthogonal_to must have shape {shape}, got {list(basis.shape)}")
 
 
 def check_count(value: int, name: str, least: int = 1) -> None:

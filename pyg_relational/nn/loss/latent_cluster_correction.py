@@ -15,11 +15,11 @@ from pyg_relational.nn.loss.latent_cluster import (
     latent_cluster_targets,
     pull_length,
 )
-from pyg_relational.ops import modularity
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops import modularity, tangent_basis
+from pyg_relational.ops.checks import check_choice, check_labels
 from pyg_relational.transforms.knn_graph import knn_graph
 
-Clustering = Callable[[Tensor, Tensor, int], Tensor]
+Clustering = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class LatentClusterInfo(NamedTuple):
@@ -42,13 +42,14 @@ class LatentClusterInfo(NamedTuple):
 
 @dataclass
 class _Layer:
-    """Latents and targets, by sample; ``position`` is the row in ``target``, whose row 0 is nobody's."""
+    """Latents and targets, by sample; ``position`` is the row in ``target`` and ``tangent``; row 0 is nobody's."""
 
     recorded: Tensor
     position: Tensor
     clusters: Tensor
     latents: Tensor | None = None
     target: Tensor | None = None
+    tangent: Tensor | None = None
     info: LatentClusterInfo | None = None
 
     def to(self, device: torch.device) -> None:
@@ -62,8 +63,8 @@ class LatentClusterCorrection(nn.Module):
     r"""Latent cluster correction: latents are clustered between epochs, misclustered samples are pulled in batches.
 
     From `Ho Thanh, "Improving Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_. An
-    update takes each layer's recorded latents to a kNN graph (binary, union), the graph to clusters, the clusters to
-    labels and targets (:func:`latent_cluster_targets`). From then on, a batch's loss is that of
+    update takes each layer's recorded latents to a kNN graph (union), the graph to clusters, the clusters to labels
+    and targets (:func:`latent_cluster_targets`). From then on, a batch's loss is that of
     :func:`latent_cluster_loss` with the targets of the last update, by the samples' indices, summed over layers:
 
     .. math::
@@ -82,7 +83,12 @@ class LatentClusterCorrection(nn.Module):
     stopped. In several processes, batches are gathered: every process records all rows, and the loss is that of the
     global batch; all must call alike.
 
-    What differs from `the author's program <https://github.com/altaris/lcc>`_: a sample's target stays till the next
+    ``kernel="binary"`` is the author's program, ``"gaussian"``, with weights :math:`\exp(-\lVert z_i - z_j \rVert^2)`,
+    the paper's text (section III.B); ``targets="class"`` is the text (eq. 7), ``"cluster"`` its section VI.B and the
+    program. ``tangent_dim`` is the text's orthogonal correction (section V.C), which the program has not: the pull
+    less its part in the tangent space at the sample, :func:`~pyg_relational.ops.tangent_basis` of its ``tangent_k``
+    nearest latents of any class. What else differs from `the program <https://github.com/altaris/lcc>`_: a sample's
+    target stays till the next
     update, where the program searches anew for each batch, among the latents of the last update; with an interval,
     correction goes on between updates; layers are summed, not averaged.
 
@@ -90,12 +96,15 @@ class LatentClusterCorrection(nn.Module):
         y: Classes of all samples; -1: unlabelled, takes part in the graph only.
         layers: Number of layers.
         k: Neighbours in the graph and in the exact targets.
+        kernel: Weights of the graph, ``"binary"`` or ``"gaussian"``, which vanish where latents are far apart.
         clustering: ``"leiden"``, ``"peer_pressure"``, or a function from ``edge_index``, ``edge_weight`` and the
-            number of nodes to the cluster of every node.
+            latents to the cluster of every row.
         targets: ``"class"`` or ``"cluster"``, see :func:`latent_cluster_targets`.
         method: ``"exact"`` or ``"approximate"``.
         samples_per_cluster: Of the approximate method.
         classes: Correct the samples of these classes only.
+        tangent_dim: Dimension of the tangent space that a pull has no part in, 0 for the whole pull.
+        tangent_k: Neighbours that the tangent space is from.
         warmup: Number of epochs before the first update; for one before the first epoch, take 0 and call
             :meth:`update` after recording.
         interval: Epochs from one update to the next; targets stay in between.
@@ -134,11 +143,14 @@ class LatentClusterCorrection(nn.Module):
         *,
         layers: int = 1,
         k: int = 5,
+        kernel: str = "binary",
         clustering: str | Clustering = "leiden",
         targets: str = "class",
         method: str = "exact",
         samples_per_cluster: int = 1,
         classes: Tensor | None = None,
+        tangent_dim: int = 0,
+        tangent_k: int = 50,
         warmup: int = 1,
         interval: int = 1,
         memory: str = "running",
@@ -149,18 +161,24 @@ class LatentClusterCorrection(nn.Module):
         check_choice(targets, ("class", "cluster"), "targets")
         check_choice(method, ("exact", "approximate"), "method")
         check_choice(memory, ("running", "fresh"), "memory")
+        check_choice(kernel, ("binary", "gaussian"), "kernel")
         if not callable(clustering):
             check_choice(clustering, ("leiden", "peer_pressure"), "clustering")
         check_count(layers, "layers")
         check_count(k, "k")
         check_count(samples_per_cluster, "samples_per_cluster")
+        check_count(tangent_dim, "tangent_dim", 0)
+        check_count(tangent_k, "tangent_k")
         check_count(warmup, "warmup", 0)
         check_count(interval, "interval")
         if classes is not None:
             check_labels(classes, classes.numel() if isinstance(classes, Tensor) else 0, "classes")
         self.y = y
         self.k = k
+        self.kernel = kernel
         self.clustering = clustering
+        self.tangent_dim = tangent_dim
+        self.tangent_k = tangent_k
         self.options: dict[str, Any] = {
             "targets": targets,
             "method": method,
@@ -202,10 +220,11 @@ class LatentClusterCorrection(nn.Module):
         Args:
             features: Latents of each layer.
             index: Samples that the rows are of.
-            orthogonal_to: Gradient of the task's loss in each of the features, see :func:`latent_cluster_loss`.
+            orthogonal_to: For each layer, a basis :math:`[B, d, r]` for each row, or a direction in the features'
+                shape, that the pull has no part in; see :func:`latent_cluster_loss`.
         """
         zs = self._checked(features, index)
-        gs = [None] * len(zs) if orthogonal_to is None else _directions(orthogonal_to, zs)
+        gs = [None] * len(zs) if orthogonal_to is None else _bases(orthogonal_to, zs)
         zs, index = _gathered(zs, index)
         if self.training and self.memory == "running":
             self._store(zs, index)
@@ -252,7 +271,8 @@ class LatentClusterCorrection(nn.Module):
 
         Raises:
             RuntimeError: If no latents were recorded.
-            ValueError: If there are not more than ``k`` of them, or a value is not finite.
+            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights of a graph are
+                0.
         """
         for number, layer in enumerate(self._layers):
             if layer.latents is None:
@@ -266,16 +286,21 @@ class LatentClusterCorrection(nn.Module):
         rows = layer.recorded.nonzero()[:, 0]
         z = latents if len(rows) == len(latents) else latents[rows]
         z = full(z)
-        check_features(z, name)
+        _check_finite(z, rows, name)
         n = len(z)
-        edge_index, edge_weight = knn_graph(z, self.k, kernel="binary")
-        clusters = self._cluster(edge_index, edge_weight, n).to(z.device)
+        edge_index, edge_weight = knn_graph(z, self.k, kernel=self.kernel, bandwidth="unit")
+        if not edge_weight.any():
+            raise ValueError(
+                f"kernel='gaussian': all weights exp(-d^2) of {name} are 0; scale them, or take 'binary'"
+            )
+        clusters = self._cluster(edge_index, edge_weight, z).to(z.device)
         y = self.y.to(z.device)[rows]
         found = latent_cluster_targets(
             z, y, clusters, k=self.k, seed=self.seed + self.epoch, **self.options
         )
         layer.clusters = torch.full_like(layer.clusters, -1).index_copy(0, rows, clusters)
         layer.target = torch.cat([z.new_zeros(1, z.shape[1]), found.target])
+        layer.tangent = self._tangent(z, found.index)
         place = torch.arange(1, len(layer.target), device=z.device)
         layer.position = torch.zeros_like(layer.position).index_copy(0, rows[found.index], place)
         layer.info = LatentClusterInfo(
@@ -286,18 +311,24 @@ class LatentClusterCorrection(nn.Module):
             modularity=modularity(edge_index, edge_weight, clusters).item(),
         )
 
-    def _cluster(self, edge_index: Tensor, edge_weight: Tensor, n: int) -> Tensor:
+    def _cluster(self, edge_index: Tensor, edge_weight: Tensor, z: Tensor) -> Tensor:
         if self.clustering == "leiden":
-            return leiden(edge_index, edge_weight, n, seed=self.seed)
+            return leiden(edge_index, edge_weight, len(z), seed=self.seed)
         if self.clustering == "peer_pressure":
             from pyg_relational.cluster.peer_pressure import peer_pressure
 
-            found: Tensor = peer_pressure(edge_index, edge_weight, n, seed=self.seed)
+            found: Tensor = peer_pressure(edge_index, edge_weight, len(z), seed=self.seed)
             return found
         assert callable(self.clustering)
-        clusters = self.clustering(edge_index, edge_weight, n)
-        check_labels(clusters, n, "clusters")
+        clusters = self.clustering(edge_index, edge_weight, z)
+        check_labels(clusters, len(z), "clusters")
         return clusters
+
+    def _tangent(self, z: Tensor, rows: Tensor) -> Tensor | None:
+        if not self.tangent_dim:
+            return None
+        basis = tangent_basis(z, self.tangent_k, self.tangent_dim, rows)
+        return torch.cat([basis.new_zeros(1, *basis.shape[1:]), basis])
 
     def _checked(self, features: Tensor | Sequence[Tensor], index: Tensor) -> list[Tensor]:
         """The layers' features as matrices."""
@@ -314,7 +345,11 @@ class LatentClusterCorrection(nn.Module):
                 raise ValueError(
                     f"index must be in 0..{n - 1} for {n} samples, got {low if low < 0 else high}"
                 )
-        return [z.flatten(1) for z in zs]
+        zs = [z.flatten(1) for z in zs]
+        for number, z in enumerate(zs):
+            if z.device.type == "cpu":
+                _check_finite(z.detach(), index, f"features[{number}]")
+        return zs
 
     def get_extra_state(self) -> dict[str, Any]:
         """State for ``state_dict``: tensors and numbers."""
@@ -344,8 +379,11 @@ class LatentClusterCorrection(nn.Module):
         options = {
             "layers": len(self._layers),
             "k": self.k,
+            "kernel": self.kernel,
             "clustering": self.clustering,
             **self.options,
+            "tangent_dim": self.tangent_dim,
+            "tangent_k": self.tangent_k,
             "warmup": self.warmup,
             "interval": self.interval,
             "memory": self.memory,
@@ -372,19 +410,35 @@ def _check_layer(layer: _Layer, z: Any, name: str) -> None:
         raise ValueError(f"{name} must have {known.shape[1]} values a row as before, got {d}")
 
 
-def _directions(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor | None]:
-    gs = _tensors(orthogonal_to)
-    if len(gs) != len(zs):
-        raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(gs)}")
-    for number, (g, z) in enumerate(zip(gs, zs, strict=True)):
-        if not isinstance(g, Tensor):
-            raise TypeError(f"orthogonal_to[{number}] must be a Tensor, got {type(g).__name__}")
-        if g.shape[:1] != z.shape[:1] or g.numel() != z.numel():
-            raise ValueError(
-                f"orthogonal_to[{number}] must have the shape of features[{number}], "
-                f"flattened {list(z.shape)}, got {list(g.shape)}"
-            )
-    return [gather(g.flatten(1)) for g in gs]
+def _check_finite(z: Tensor, samples: Tensor, name: str) -> None:
+    """Raise at a value that is not finite; ``samples`` are those that the rows are of."""
+    if not torch.isfinite(z.sum()) and len(bad := (~torch.isfinite(z)).nonzero()):
+        row, column = bad[0].tolist()
+        value, sample = z[row, column].item(), int(samples[row])
+        raise ValueError(f"{name} must be finite, got {value} in sample {sample}, column {column}")
+
+
+def _bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor | None]:
+    """A basis ``[B, d, r]`` for each layer."""
+    given = _tensors(orthogonal_to)
+    if len(given) != len(zs):
+        raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(given)}")
+    return [
+        gather(_basis(g, z, number)) for number, (g, z) in enumerate(zip(given, zs, strict=True))
+    ]
+
+
+def _basis(g: Any, z: Tensor, number: int) -> Tensor:
+    if not isinstance(g, Tensor):
+        raise TypeError(f"orthogonal_to[{number}] must be a Tensor, got {type(g).__name__}")
+    if g.dim() == 3 and g.shape[:2] == z.shape:
+        return g
+    if g.shape[:1] != z.shape[:1] or g.numel() != z.numel():
+        raise ValueError(
+            f"orthogonal_to[{number}] must have the shape of features[{number}], flattened "
+            f"{list(z.shape)}, or [{len(z)}, {z.shape[1]}, r], got {list(g.shape)}"
+        )
+    return g.flatten(1)[..., None]
 
 
 def _last_copies(index: Tensor) -> Tensor:
@@ -399,12 +453,15 @@ def _gathered(zs: list[Tensor], index: Tensor) -> tuple[list[Tensor], Tensor]:
     return [gather(z) for z in zs], gather(index.to(zs[0].device))
 
 
-def _batch_loss(layer: _Layer, z: Tensor, index: Tensor, direction: Tensor | None) -> Tensor:
+def _batch_loss(layer: _Layer, z: Tensor, index: Tensor, basis: Tensor | None) -> Tensor:
     """Mean over the rows with a target; nothing here waits for a GPU."""
     if layer.target is None:
         return full(z[:0]).sum()
     layer.to(z.device)
     position = layer.position.index_select(0, index)
-    length = pull_length(z, layer.target.index_select(0, position), direction)
+    if layer.tangent is not None:
+        tangent = layer.tangent.index_select(0, position)
+        basis = tangent if basis is None else torch.cat([tangent, basis.to(tangent)], dim=2)
+    length = pull_length(z, layer.target.index_select(0, position), basis)
     pulled = position > 0
     return length.where(pulled, 0).sum() / pulled.sum().clamp(min=1)

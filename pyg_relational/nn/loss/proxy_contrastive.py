@@ -1,6 +1,7 @@
 """Triplets of images, anchors and proxies, and contrast between proxies."""
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pdist
 
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_classes, check_features
+from pyg_relational.ops.once import scaled
 
 
 def proxy_contrastive_loss(
@@ -24,6 +26,7 @@ def proxy_contrastive_loss(
     pair_margin: float = 1.0,
     mining: str = "all",
     reduction: str = "mean",
+    term_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Contrastive loss of images, anchors and proxies.
@@ -35,8 +38,10 @@ def proxy_contrastive_loss(
     .. math::
         \mathcal{L} = \mathcal{L}_{at} + \mathcal{L}_{pt} + \mathcal{L}_{ap} + \mathcal{L}_p
 
-    The first three are means of triplets: images against anchors, images against proxies, anchors against proxies.
-    Query :math:`i` has a positive :math:`p` and a negative :math:`n`, both from the set it is held against:
+    The first three are means of triplets (eqs. 11-13): sources are the anchors among images, the proxies among
+    images, the
+    anchors among proxies. Source :math:`i` has a positive :math:`p` and a negative :math:`n`, both from the set it is
+    among:
 
     .. math::
         T(i; p, n) = \max(D_{ip}^2 - D_{in}^2 + m, 0), \qquad y_p = y_i \ne y_n
@@ -50,7 +55,7 @@ def proxy_contrastive_loss(
     Equation 10 of CNN2Graph, which stands for this one, is misprinted; the above is what it means.
 
     A term without a triplet or pair is 0, with gradient 0. Triplets are counted, never built: with :math:`k`
-    positives a query at most, a term takes :math:`O(B P \log k)` time and :math:`O(B P)` memory.
+    positives a source at most, a term takes :math:`O(B P \log k)` time and :math:`O(B P)` memory.
     On several processes the loss is over the local rows; gather them with :func:`pyg_relational.distributed.gather`
     first for the loss of the global batch.
 
@@ -64,9 +69,11 @@ def proxy_contrastive_loss(
         margin: :math:`m`, in units of the squared distance.
         pair_margin: :math:`m_p`, in units of the distance.
         mining: ``"all"`` triplets; ``"semihard"`` ones, :math:`D_{ip}^2 < D_{in}^2 < D_{ip}^2 + m`
-            (`FaceNet <https://arxiv.org/abs/1503.03832>`_); or ``"random"``: one positive and one negative a query,
-            drawn uniformly, queries that lack either left out.
+            (`FaceNet <https://arxiv.org/abs/1503.03832>`_); or ``"random"``: one positive and one negative a source,
+            drawn uniformly, sources that lack either left out. The paper does not say which it takes.
         reduction: Of the triplets: ``"mean"`` over all that were mined, or ``"nonzero_mean"`` over those above 0.
+        term_weights: Factors of :math:`\mathcal{L}_{at}`, :math:`\mathcal{L}_{pt}`, :math:`\mathcal{L}_{ap}` and
+            :math:`\mathcal{L}_p`. (default: all 1)
         generator: Of the random triplets.
 
     Shapes:
@@ -88,6 +95,7 @@ def proxy_contrastive_loss(
         4.400000095367432
     """
     _check_options(margin, pair_margin, mining, reduction)
+    check_weights(term_weights, 4, "term_weights")
     if not isinstance(generator, torch.Generator | None):
         raise TypeError(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
@@ -102,14 +110,15 @@ def proxy_contrastive_loss(
         image = _Rows(unit_rows(embedding.to(dtype)), y)
         anchor = _Rows(unit_rows(anchors.to(dtype)), anchor_y)
         proxy = _Rows(unit_rows(proxies.to(dtype)), proxy_y)
-        pairs = _PairContrast.apply(proxy.u, proxy.y, float(pair_margin))
+        pairs = _PairContrast.apply(proxy.u, proxy.y, float(pair_margin))[0]
         triplets = [
             _random_triplets(query, bank, margin, reduction, generator)
             if mining == "random"
             else _counted_triplets(query, bank, margin, mining == "semihard", reduction)
-            for query, bank in ((image, anchor), (image, proxy), (anchor, proxy))
+            for query, bank in ((anchor, image), (proxy, image), (anchor, proxy))
         ]
-        return torch.stack([*triplets, pairs]).sum().to(dtype)
+        terms = torch.stack([*triplets, pairs])
+        return (terms * terms.new_tensor(term_weights)).sum().to(dtype)
 
 
 def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
@@ -122,15 +131,28 @@ def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -
     check_choice(reduction, ("mean", "nonzero_mean"), "reduction")
 
 
+def check_weights(weights: Any, count: int, name: str) -> None:
+    """Raise unless ``weights`` are so many finite numbers >= 0.
+
+    Args:
+        weights: The argument to check.
+        count: How many there must be.
+        name: How the caller's signature names it.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if len(weights) != count or not all(0 <= weight < math.inf for weight in weights):
+        raise ValueError(f"{name} must be {count} finite numbers >= 0, got {weights}")
+
+
 def _check_rows(x: Tensor, y: Tensor, name: str, y_name: str, like: Tensor) -> None:
     check_features(x, name)
-    check_labels(y, x.shape[0], y_name)
+    check_classes(y, x.shape[0], y_name)
     if x.shape[1] != like.shape[1]:
         raise ValueError(
             f"{name} must have the {like.shape[1]} columns of embedding, got {x.shape[1]}"
         )
-    if not torch.compiler.is_compiling() and y.numel() and (lowest := int(y.min())) < -1:
-        raise ValueError(f"{y_name} must be >= -1, got {lowest}")
 
 
 class _Rows(NamedTuple):
@@ -247,7 +269,7 @@ class _PairContrast(torch.autograd.Function):
     """Mean over the unordered pairs of rows of one class or two, with its gradient as one matrix product."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, y: Tensor, margin: float) -> Tensor:
+    def forward(u: Tensor, y: Tensor, margin: float) -> tuple[Tensor, Tensor]:
         i, j = torch.triu_indices(y.shape[0], y.shape[0], 1, device=y.device)
         labelled = (y >= 0)[i] & (y >= 0)[j]
         share = labelled.to(u.dtype) / labelled.sum().clamp(min=1)
@@ -257,14 +279,17 @@ class _PairContrast(torch.autograd.Function):
         pull = torch.where(same, share, -share * apart / distance.where(distance > 0, torch.inf))
         pulls = u.new_zeros(y.shape[0], y.shape[0]).index_put_((i, j), pull)
         pulls += pulls.T.clone()
-        ctx.save_for_backward(pulls.sum(1, keepdim=True) * u - pulls @ u)
-        return (apart.square() * share).sum(dtype=torch.float64) / 2
+        value = (apart.square() * share).sum(dtype=torch.float64) / 2
+        return value, pulls.sum(1, keepdim=True) * u - pulls @ u
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        (grad_u,) = ctx.saved_tensors
-        return grad_u * grad, None, None
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+        return scaled(ctx.saved_tensors[1], grad, ctx.saved_tensors[0]), None, None
 
 
 class ProxyContrastiveLoss(nn.Module):
@@ -275,6 +300,7 @@ class ProxyContrastiveLoss(nn.Module):
         pair_margin: Of the pairs of proxies, in units of the distance.
         mining: ``"all"``, ``"random"`` or ``"semihard"``.
         reduction: ``"mean"`` or ``"nonzero_mean"``.
+        term_weights: Factors of the four terms.
 
     Raises:
         TypeError: If a margin is not a number.
@@ -294,14 +320,17 @@ class ProxyContrastiveLoss(nn.Module):
         pair_margin: float = 1.0,
         mining: str = "all",
         reduction: str = "mean",
+        term_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
         _check_options(margin, pair_margin, mining, reduction)
+        check_weights(term_weights, 4, "term_weights")
         self.options: dict[str, Any] = {
             "margin": margin,
             "pair_margin": pair_margin,
             "mining": mining,
             "reduction": reduction,
+            "term_weights": tuple(term_weights),
         }
 
     def forward(

@@ -32,10 +32,13 @@ class CNN2Graph(nn.Module):
     From `"CNN2Graph: Building Graphs for Image Classification"
     <https://openaccess.thecvf.com/content/WACV2023/html/Trivedy_CNN2Graph_Building_Graphs_for_Image_Classification_WACV_2023_paper.html>`_:
     embeddings :math:`z = \mathrm{backbone}(x)`, features :math:`z' = \mathrm{conv}(z, (\mathrm{anchors},
-    \mathrm{proxies}))`, logits :math:`W z' + b`. Anchors and proxies go through the same classifier. Samples do not see
-    each other: one at a time in evaluation mode gives what a batch gives.
+    \mathrm{proxies}))`, logits :math:`W z' +
+    b`. Anchors and proxies go through the same classifier; where features are wider
+    than embeddings (``combine="cat"``), as the paper leaves open how, they pass ``conv`` first, as samples do.
+    Samples do not see each other: one at a time in evaluation mode gives what a batch gives.
 
-    Choose the anchors before the first call: ``model.sets.choose(x, y)``.
+    Choose the anchors before the first call: ``model.sets.choose(x, y)``. To draw them anew, or augment them, each
+    epoch, as the paper does, call it again, or set ``model.sets.inputs``.
 
     - ``anchor_grad=True``: in training, the anchors join every batch, with gradient, and count in the statistics of
       BatchNorm.
@@ -51,8 +54,9 @@ class CNN2Graph(nn.Module):
         backbone: Gives embeddings ``[B, channels]``.
         channels: Channels of an embedding.
         num_classes: Number of classes.
-        conv: From embeddings and sets to features of ``channels``. (default:
+        conv: From embeddings and sets to features. (default:
             ``ProxyGATv2Conv(channels, channels, self_loop="residual")``)
+        out_channels: Channels of the features. (default: what ``conv.output_channels`` says, or ``channels``)
         proxies_per_class: Proxies of each class. (default: 1)
         anchors_per_class: Anchors of each class. (default: 1)
         anchor_grad: See above. (default: ``True``)
@@ -82,6 +86,7 @@ class CNN2Graph(nn.Module):
         num_classes: int,
         conv: nn.Module | None = None,
         *,
+        out_channels: int | None = None,
         proxies_per_class: int = 1,
         anchors_per_class: int = 1,
         anchor_grad: bool = True,
@@ -90,7 +95,11 @@ class CNN2Graph(nn.Module):
         self.sets = ProxySet(num_classes, channels, proxies_per_class, anchors_per_class)
         self.backbone, self.anchor_grad = backbone, anchor_grad
         self.conv = conv or ProxyGATv2Conv(channels, channels, self_loop="residual")
-        self.classifier = nn.Linear(channels, num_classes)
+        if out_channels is None:
+            sets = (proxies_per_class > 0) + (anchors_per_class > 0)
+            says = getattr(self.conv, "output_channels", None)
+            out_channels = channels if says is None else says(sets)
+        self.classifier = nn.Linear(out_channels, num_classes)
         self.embedded_by: list[Any] = []
         self.register_state_dict_pre_hook(_refresh_before_saving)
 
@@ -104,15 +113,23 @@ class CNN2Graph(nn.Module):
         sets = self.sets
         embedding, anchors = self._embed(x)
         _check_width(embedding, sets.anchors.shape[1], "backbone")
-        features = self.conv(embedding, tuple(s for s in (anchors, sets.proxies) if len(s)))
-        _check_width(features, sets.anchors.shape[1], "conv")
+        groups = tuple(s for s in (anchors, sets.proxies) if len(s))
+        wide = self.classifier.in_features != sets.anchors.shape[1]
+        rows = torch.cat([embedding, *groups]) if wide else embedding
+        features = self.conv(rows, groups)
+        _check_width(features, self.classifier.in_features, "conv")
+        if wide:
+            parts = features.split([len(embedding), len(anchors), len(sets.proxies)])
+        else:
+            parts = features, anchors, sets.proxies
+        logits, anchor_logits, proxy_logits = (self.classifier(part) for part in parts)
         return CNN2GraphOutput(
-            self.classifier(features),
+            logits,
             embedding,
             anchors,
             sets.proxies,
-            self.classifier(anchors),
-            self.classifier(sets.proxies),
+            anchor_logits,
+            proxy_logits,
             sets.anchor_y,
             sets.proxy_y,
         )
@@ -147,8 +164,9 @@ def _refresh(model: CNN2Graph) -> None:
 
 def _versions(model: CNN2Graph) -> list[Any]:
     """What changes with the backbone, with autocast, and when something overwrites the embeddings."""
-    anchors = model.sets.anchors
-    tensors = *model.backbone.parameters(), *model.backbone.buffers(), anchors
+    anchors, inputs = model.sets.anchors, model.sets.inputs
+    tensors = [*model.backbone.parameters(), *model.backbone.buffers(), anchors]
+    tensors += [] if inputs is None else [inputs]
     versions = [(id(t), t._version) for t in tensors if not t.is_inference()]
     return [torch.is_autocast_enabled(anchors.device.type), *versions]
 

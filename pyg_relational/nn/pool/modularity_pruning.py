@@ -52,10 +52,11 @@ class ModularityPruning(nn.Module):
 
     - ``rule="farthest"``, the paper's: all edges between each cluster and the one with the farthest centroid. Clusters
       that are far apart have hardly any edges, so this drops hardly any.
-    - ``rule="consensus"``: see :func:`prune_by_consensus`.
+    - ``rule="consensus"``, ours: see :func:`prune_by_consensus`.
 
-    Where pruning does not raise modularity, the given graph comes back. The choice of edges is a constant; weights that
-    are left carry gradient.
+    In the paper :math:`A_{ij}` is 0 or 1: give no weights. Any are taken here, and what pruning gains depends on them.
+    Where pruning does not raise modularity, the given graph comes back: so it does where ``clustering`` cannot use the
+    pruned graph. The choice of edges is a constant; weights that are left carry gradient.
 
     Args:
         k: Number of clusters.

@@ -1,12 +1,16 @@
 """Edges that partitions of the graph cut are weakened or dropped."""
 
+import torch
 from torch import Tensor
 
 from pyg_relational.cluster import edge_consensus, leiden_partitions
+from pyg_relational.cluster.spanning_forest import spanning_forest
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
 from pyg_relational.ops.undirected import undirected_edges
 
 Edges = tuple[Tensor, Tensor]
+
+_HELD = 0.5  # least share of an edge that holds a component together
 
 
 def prune_by_consensus(
@@ -23,8 +27,12 @@ def prune_by_consensus(
 
     With the share :math:`f_{ij}` of :func:`~pyg_relational.cluster.leiden_partitions` that keep an edge inside of a
     cluster, its weight becomes :math:`w_{ij} f_{ij}^p`. Clusters of fewer than :math:`0.3 n / k` nodes are absorbed
-    before. A node that would have fewer than ``min_degree`` edges keeps the strongest of them, weakened as if half of a
-    partition kept them.
+    before. Where all weights are equal, as in a binary graph, partitions are those of a graph without weights.
+
+    In a maximum spanning forest of the shares, edges count as kept by half of the partitions at least, so that no
+    component comes apart. One that does adds a copy of the eigenvalue 1 of :math:`D^{-1/2} W D^{-1/2}`, and a Lanczos
+    solver with one starting vector, as many textbooks have it, misses most copies. A node that would have fewer than
+    ``min_degree`` edges keeps the strongest of them, weakened as if half of a partition kept them.
 
     Args:
         edge_index: Edges, in both directions.
@@ -46,21 +54,23 @@ def prune_by_consensus(
     Example:
         >>> import torch
         >>> from pyg_relational.nn import prune_by_consensus
-        >>> triangles = torch.tensor([[0, 0, 1, 2, 3, 3, 4], [1, 2, 2, 3, 4, 5, 5]])
-        >>> edges = torch.cat([triangles, triangles.flip(0)], 1)
-        >>> edge_index, edge_weight = prune_by_consensus(edges, None, 6, k=2)
-        >>> edges.shape[1], edge_index.shape[1]
-        (14, 12)
+        >>> cliques = torch.block_diag(torch.ones(4, 4), torch.ones(4, 4)).fill_diagonal_(0)
+        >>> edges = torch.cat([cliques.nonzero().T, torch.tensor([[0, 4, 1, 5], [4, 0, 5, 1]])], 1)
+        >>> edge_index, edge_weight = prune_by_consensus(edges, None, 8, k=2)
+        >>> edges.shape[1], edge_index.shape[1]  # of two edges between the cliques, one is left
+        (28, 26)
     """
     if not isinstance(k, int) or k < 1:
         raise ValueError(f"k must be an integer >= 1, got {k}")
     check_pruning(power, min_degree)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
-    partitions = leiden_partitions(edge_index, weight, n, min_size=0.3 * n / k, seed=seed)
+    given = None if bool((weight == weight[:1]).all()) else weight.detach()
+    partitions = leiden_partitions(edge_index, given, n, min_size=0.3 * n / k, seed=seed)
     share = edge_consensus(edge_index, partitions).to(weight)
-    keep = kept_edges((edge_index, weight), share > 0, min_degree, n)
-    weaker = weight * share.clamp(min=0.5 / len(partitions)) ** power
-    return edge_index[:, keep], weaker[keep]
+    held = spanning_forest(edge_index, share, n)
+    keep = kept_edges((edge_index, weight), held | (share > 0), min_degree, n)
+    share = torch.where(held, share.clamp(min=_HELD), share.clamp(min=0.5 / len(partitions)))
+    return edge_index[:, keep], (weight * share**power)[keep]
 
 
 def kept_edges(edges: Edges, keep: Tensor, min_degree: int, n: int) -> Tensor:

@@ -32,7 +32,10 @@ def theirs(channels=(4, 3), out=2, dtype=F64, **options):
 def test_equals_pyg_with_its_weights(concat, bias, root_weight, device):
     conv = theirs(heads=3, concat=concat, bias=bias, root_weight=root_weight).to(device)
     ours = ProxyAttentionConv.from_pyg(conv)
-    named = dict(conv.named_parameters())
+    named = {
+        name.replace("key.", "key.0.").replace("value.", "value.0."): p
+        for name, p in conv.named_parameters()
+    }
     for name, p in ours.named_parameters():
         assert p.equal(named[name])
     x, g = (
@@ -61,8 +64,8 @@ def test_from_pyg_keeps_what_the_layer_was():
     ours = ProxyAttentionConv.from_pyg(conv, softmax="per_set", combine="cat")
     assert not ours.training
     assert (ours.dropout, ours.softmax, ours.combine) == (0.5, "per_set", "cat")
-    assert ours.lin_key.weight.dtype == torch.bfloat16
-    assert ours.lin_key.weight.data_ptr() != conv.lin_key.weight.data_ptr()
+    assert ours.lin_key[0].weight.dtype == torch.bfloat16
+    assert ours.lin_key[0].weight.data_ptr() != conv.lin_key.weight.data_ptr()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,23 @@ def test_from_pyg_refuses_what_it_has_not(options, message):
 def test_from_pyg_refuses_other_layers():
     with pytest.raises(TypeError, match=r"conv must be a torch_geometric.nn.Trans.*, got SAGEConv"):
         ProxyAttentionConv.from_pyg(SAGEConv(2, 2))
+
+
+@pytest.mark.parametrize("combine", ["cat", "max"])
+def test_eqs_5_to_7_literally(combine):
+    torch.manual_seed(0)
+    conv = ProxyAttentionConv(4, 4, self_loop="raw", combine=combine, bias=False).double()
+    x, anchors, proxies = (torch.randn(n, 4, dtype=F64) for n in (5, 3, 6))
+    w_q, (w_k1, w_k2), (w_v1, w_v2) = (
+        conv.lin_query.weight,
+        [lin.weight for lin in conv.lin_key],
+        [lin.weight for lin in conv.lin_value],
+    )
+    l_mha = torch.softmax((x @ w_q.T) @ (anchors @ w_k1.T).T / 2, 1) @ (anchors @ w_v1.T)
+    p_mha = torch.softmax((x @ w_q.T) @ (proxies @ w_k2.T).T / 2, 1) @ (proxies @ w_v2.T)
+    parts = [x, l_mha, p_mha]
+    want = torch.cat(parts, 1) if combine == "cat" else torch.stack(parts).amax(0)
+    assert_close(conv(x, (anchors, proxies)), want)
 
 
 def test_scale_by_all_heads_is_a_softer_softmax():

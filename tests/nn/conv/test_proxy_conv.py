@@ -13,6 +13,7 @@ from torch import nn
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 from torch_geometric import EdgeIndex
+from torch_geometric.nn import HeteroConv
 
 from pyg_relational.nn import ProxyAttentionConv, ProxyGATv2Conv, ProxyPoolConv
 from tests import oracles
@@ -67,7 +68,7 @@ def problems(draw):
     """A layer, samples, sets and edges."""
     layer = draw(st.sampled_from(LAYERS))
     options = {
-        "self_loop": draw(st.sampled_from(["none", "residual", "per_set"])),
+        "self_loop": draw(st.sampled_from(["none", "residual", "per_set", "raw"])),
         "combine": draw(st.sampled_from(["sum", "mean", "max", "cat"])),
         "bias": draw(st.booleans()),
     }
@@ -75,16 +76,23 @@ def problems(draw):
     if layer is ProxyPoolConv:
         args.append(draw(st.sampled_from(["mean", "max", "sym"])))
         options["self_loop"] = "none" if options["self_loop"] == "none" else "residual"
+        if args[2] != "mean":
+            options["combine"] = "sum"
+        if args[2] == "max":
+            args[0] = 2
     else:
         args += [draw(st.integers(1, 3)), draw(st.booleans())]
         if draw(st.booleans()):
             options |= {"softmax": "joint", "combine": "sum"}
+        if options["self_loop"] == "raw" and options["combine"] != "cat":
+            args[0] = args[1] * (args[2] if args[3] else 1)
+    sizes = draw(st.lists(st.integers(0, 4), min_size=1, max_size=3))
     if layer is ProxyAttentionConv:
         options["scale"] = draw(st.sampled_from(["head", "embed"]))
+        options["num_sets"] = draw(st.sampled_from([1, 3]))
     torch.manual_seed(draw(st.integers(0, 2**31)))
     conv = build(layer, *args, **options)
     x = torch.randn(draw(st.integers(1, 4)), conv.target, dtype=F64, requires_grad=True)
-    sizes = draw(st.lists(st.integers(0, 4), min_size=1, max_size=3))
     sets = [torch.randn(n, conv.source, dtype=F64, requires_grad=True) for n in sizes]
     edges = []
     for n in sizes:  # any multigraph
@@ -132,16 +140,18 @@ def test_weights_sum_to_one_and_give_the_output(problem):
     sparse_out, sparse = conv(x, sets, edges, return_attention_weights=True)
     assert_close(sparse_out, conv(x, sets, edges))
     groups = [torch.cat(sets)] if conv.softmax == "joint" else sets
+    values = [conv.project(g, i)[1] for i, g in enumerate(sets)]
+    values = [torch.cat(values)] if conv.softmax == "joint" else values
     own = conv.self_loop == "per_set"
     parts, sparse_parts = [], []
     for group, weights, (index, edge_weights) in zip(groups, dense, sparse, strict=True):
         assert weights.shape == (len(x), len(group) + own, conv.heads)
         if weights.shape[1]:
             assert_close(weights.sum(1), torch.ones_like(weights[:, 0]))
-        value = conv.project(group)[1]
+        value = values.pop(0)
         part = torch.einsum("bph,phc->bhc", weights[:, : len(group)], value)
         if own:
-            value = torch.cat([value, conv.project(x)[1]])
+            value = torch.cat([value, conv.project(x, len(parts))[1]])
             part = part + weights[:, -1, :, None] * value[len(group) :]
         parts.append(part)
         total = torch.zeros(len(x), conv.heads, dtype=F64).index_add(0, index[1], edge_weights)
@@ -157,7 +167,10 @@ def test_weights_sum_to_one_and_give_the_output(problem):
         for i, sample in enumerate(x):
             each = [p[i].flatten() if conv.concat else p[i].mean(0) for p in found]
             base = conv.skip(sample)
-            rows.append(oracles.combined(each, conv.combine, 0.0 if base is None else base))
+            base = 0.0 if base is None else base
+            if conv.self_loop == "raw":
+                each, base = [sample, *(p + base for p in each)], 0.0
+            rows.append(oracles.combined(each, conv.combine, base))
         assert_close(got, torch.stack(rows), rtol=1e-10, atol=1e-12)
 
 
@@ -204,7 +217,8 @@ def test_derivatives(layer, residual):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_samples_do_not_see_each_other(layer):
-    conv = build(layer, 3, 2, combine="max").eval()
+    options = {} if layer is ProxyPoolConv else {"combine": "max"}
+    conv = build(layer, 3, 2, **options).eval()
     x, sets = torch.randn(6, 3, dtype=F64), (torch.randn(4, 3, dtype=F64),) * 2
     one_by_one = torch.cat([conv(row[None], sets) for row in x])
     assert_close(one_by_one, conv(x, sets), rtol=1e-12, atol=1e-12)
@@ -290,6 +304,48 @@ def test_options_and_weights_compile_whole(layer, options):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+def test_called_as_pygs_layers_are(layer):
+    conv = build(layer, 3, 2, self_loop="residual")
+    x, g = torch.randn(5, 3, dtype=F64), torch.randn(7, 3, dtype=F64)
+    edges = complete(7, 5)[:, ::2]
+    want = conv(x, g, edges)
+    assert_close(conv((g, x), edges), want)
+    adj_t = torch.sparse_coo_tensor(edges.flip(0), torch.ones(edges.shape[1]), (5, 7))
+    assert_close(conv((g, x), adj_t.to_sparse_csr()), want)
+    own = complete(5, 5)[:, ::3]
+    assert_close(conv(x, own), conv(x, x, own))
+    hetero = HeteroConv({("proxy", "to", "image"): conv, ("image", "to", "image"): conv})
+    out = hetero(
+        {"image": x, "proxy": g},
+        {("proxy", "to", "image"): edges, ("image", "to", "image"): own},
+    )
+    assert_close(out["image"], want + conv(x, x, own))
+    with pytest.raises(
+        ValueError, match=r"x must be samples or \(proxies, samples\), got a tuple of 3"
+    ):
+        conv((x, g, g), edges)
+    with pytest.raises(TypeError, match="edge_index must come second"):
+        conv((g, x), g, edges)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_output_channels_are_those_of_the_output(layer):
+    for combine in ("sum", "cat"):
+        for self_loop in ("none", "residual") if layer is ProxyPoolConv else ("none", "raw"):
+            conv = build(layer, 4, 4, combine=combine, self_loop=self_loop)
+            for sets in (1, 2):
+                out = conv(torch.randn(3, 4, dtype=F64), (torch.randn(5, 4, dtype=F64),) * sets)
+                assert out.shape[1] == conv.output_channels(sets)
+
+
+def test_more_sets_than_maps_are_refused():
+    conv = build(ProxyAttentionConv, 4, 4)
+    x = torch.randn(3, 4, dtype=F64)
+    with pytest.raises(ValueError, match="sets must be 2 at most, got 3"):
+        conv(x, (x, x, x))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_state_and_copies(layer):
     conv, other = (build(layer, 3, 2, self_loop="residual") for _ in range(2))
     x, g = torch.randn(4, 3, dtype=F64), torch.randn(5, 3, dtype=F64)
@@ -330,6 +386,11 @@ def test_state_and_copies(layer):
         ((2, 3), {"combine": "min"}, "combine must be one of .* got 'min'"),
         ((2, 3), {"softmax": "joint", "combine": "cat"}, "combine must be \"sum\" .* got 'cat'"),
         (((2, 3), 3), {"self_loop": "per_set"}, r'"per_set" needs equal in_channels, got \(2, 3\)'),
+        (
+            (2, 3),
+            {"self_loop": "raw"},
+            'self_loop="raw" needs combine="cat" or 2 channels a set, got 3',
+        ),
     ],
 )
 def test_bad_arguments(layer, args, options, message):

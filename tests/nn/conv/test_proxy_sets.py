@@ -74,7 +74,8 @@ def test_combine_is_a_loop_over_sets(how, number):
 @pytest.mark.parametrize("how", ["sum", "mean", "max", "cat"])
 @pytest.mark.parametrize("layer", [ProxyGATv2Conv, ProxyAttentionConv, ProxyPoolConv])
 def test_a_tuple_of_sets_is_a_loop_over_sets(layer, how):
-    conv = layer((3, 2), 4, self_loop="none", combine=how, bias=False)
+    shared = {"num_sets": 1} if layer is ProxyAttentionConv else {}
+    conv = layer((3, 2), 4, self_loop="none", combine=how, bias=False, **shared)
     sets = G, G[:2] + 1, G[:0]
     parts = [conv(X, g) for g in sets]
     assert_close(conv(X, sets), combine(parts, how, None))

@@ -39,14 +39,15 @@ def contrastive(out: CNN2GraphOutput, y: Tensor) -> Tensor:
     return proxy_contrastive_loss(out.embedding, y, *sets)
 
 
+@pytest.mark.parametrize("class_weights", [(1.0, 1.0, 1.0), (0.5, 0.0, 2.0)])
 @pytest.mark.parametrize("weight", [0, 0.3, 1.0])
 @pytest.mark.parametrize(("b", "a", "p"), [(7, 6, 3), (7, 0, 6), (7, 6, 0), (1, 3, 3), (0, 3, 3)])
-def test_equals_oracle_in_value_and_gradient(b, a, p, weight):
+def test_equals_oracle_in_value_and_gradient(b, a, p, weight, class_weights):
     y = torch.arange(b) % 3
     y[1::3] = -1
     ours, theirs = output(b, a, p), output(b, a, p)
-    got = CNN2GraphLoss(weight=weight)(ours, y)
-    want = oracles.cnn2graph(theirs, y, weight, contrastive(theirs, y))
+    got = CNN2GraphLoss(weight=weight, class_weights=class_weights)(ours, y)
+    want = oracles.cnn2graph(theirs, y, weight, contrastive(theirs, y), class_weights)
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
     got.backward()
     want.backward()
@@ -160,6 +161,8 @@ def test_classes_of_images_are_checked():
     ("arguments", "error", "message"),
     [
         ({"weight": -0.1}, ValueError, "weight must be finite and >= 0, got -0.1"),
+        ({"class_weights": (1, 1)}, ValueError, "class_weights must be 3 finite numbers >= 0"),
+        ({"class_weights": (1, 1, -1)}, ValueError, "class_weights must be 3 finite numbers >= 0"),
         ({"weight": "1"}, TypeError, "weight must be a number, got str"),
         (
             {"contrastive": 3},

@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 from torch_geometric.data import Data
 from torch_geometric.explain import DummyExplainer, Explainer
@@ -72,3 +75,26 @@ def test_explainers_run_on_it():
     )
     explanation = explainer(data.x, data.edge_index, logits=data.logits, y=data.y)
     assert explanation.edge_mask.shape == (data.num_edges,)
+
+
+def test_edges_of_unlabelled_nodes_have_loss_zero_and_bad_input_raises():
+    g = torch.Generator().manual_seed(0)
+    x, logits = torch.randn(6, 4, generator=g), torch.randn(6, 3, generator=g)
+    y = torch.tensor([0, 1, -1, 0, -1, 1])
+    edge_index = torch.ones(6, 6).fill_diagonal_(0).nonzero().T
+    layer = EdgeConsistency()
+    labelled = y >= 0
+    got = layer(x, logits, y, edge_index)
+    assert not got[~labelled].any()
+    some = torch.ones(4, 4).fill_diagonal_(0).nonzero().T
+    torch.testing.assert_close(
+        got[labelled], layer(x[labelled], logits[labelled], y[labelled], some)
+    )
+    for bad, message in (
+        ((x * math.nan, logits, y), "x must be finite"),
+        ((x, logits * math.inf, y), "logits must be finite"),
+        ((x, logits[:5], y), "logits must have the 6 rows of x, got 5"),
+        ((x, logits, y - 4), "y must be >= -1, got -5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            layer(*bad, edge_index)

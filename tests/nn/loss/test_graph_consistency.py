@@ -151,26 +151,48 @@ def test_adaptive_weights_can_carry_gradient():
     assert not torch.allclose(*grads)
 
 
-@pytest.mark.parametrize(
-    ("layers", "stage", "chosen"),
-    [
-        (6, "early", [0, 1]),
-        (6, "middle", [2, 3]),
-        (6, "late", [4, 5]),
-        (6, "middle+late", [2, 3, 4, 5]),
-        (3, "late", [2]),
-        (2, "early", [0]),
-        (2, "late", [1]),
-        (1, "late", [0]),
-    ],
-)
-def test_stages(layers, stage, chosen):
+@pytest.mark.parametrize("stage", ["early", "middle", "late", "early+late"])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4, 5, 6, 8])
+def test_stages(layers, stage):
     features, logits, y = batch(8, 4, 3, layers=layers)
     got = graph_consistency_loss(features, logits, y, stage=stage, weights="linear")
+    chosen = [i for i in range(layers) if oracles.stages(layers)[i] & set(stage.split("+"))]
     want = oracles.graph_consistency(
         [features[i] for i in chosen], logits, y, [(i + 1) / layers for i in chosen]
     )
     torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize(
+    ("layers", "late"), [(1, [0]), (2, [0, 1]), (3, [2]), (4, [2, 3]), (8, [4, 5, 6, 7])]
+)
+def test_late_layers_by_hand(layers, late):
+    features, logits, y = batch(8, 4, 3, layers=layers)
+    got = graph_consistency_loss(features, logits, y, stage="late", weights="equal")
+    want = sum(graph_consistency_loss(features[i], logits, y) for i in late) / len(late)
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("options", [{}, {"balance": True}, {"target": "label"}, {"center": True}])
+def test_rbf_equals_oracle_dense_and_sparse(options):
+    (x,), logits, y = batch(12, 3, 4)
+    x[3], x[4] = x[2], 40.0
+    y[5] = -1
+    want = oracles.rbf_consistency(x, logits, y, **options)
+    grads = []
+    for edge_index in (None, complete(12)):
+        u, z = x.clone().requires_grad_(), logits.clone().requires_grad_()
+        got = graph_consistency_loss(
+            u, z, y, similarity="rbf", detach_target=False, edge_index=edge_index, **options
+        )
+        torch.testing.assert_close(got, want)
+        got.backward()
+        grads.append((u.grad, z.grad if z.grad is not None else torch.zeros_like(z)))
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+    v = x.clone().requires_grad_()
+    oracles.rbf_consistency(v, logits, y, **options).backward()
+    torch.testing.assert_close(grads[0][0], v.grad)
 
 
 @pytest.mark.parametrize("method", ["dense", "tiled"])
@@ -200,6 +222,90 @@ def test_unlabelled_rows_take_no_part():
     got = graph_consistency_loss(x, logits, y)
     want = graph_consistency_loss(x[labelled], logits[labelled], y[labelled])
     torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("options", [{}, {"center": True}, {"balance": True}, {"reduction": "sum"}])
+@pytest.mark.parametrize("edges", [False, True])
+def test_unlabelled_rows_take_no_part_in_any_form(options, edges):
+    (x,), logits, y = batch(12, 4, 3)
+    y[::3] = -1
+    labelled = y >= 0
+    want = graph_consistency_loss(x[labelled], logits[labelled], y[labelled], **options)
+    graph = complete(12) if edges else None
+    u = x.clone().requires_grad_()
+    got = graph_consistency_loss(u, logits, y, edge_index=graph, **options)
+    torch.testing.assert_close(got, want)
+    got.backward()
+    assert not u.grad[~labelled].any()
+    assert u.grad[labelled].any()
+
+
+@pytest.mark.parametrize("method", ["dense", "tiled", "sparse"])
+def test_balance_takes_no_memory_by_the_value_of_a_label(method):
+    (x,), logits, y = batch(12, 4, 3)
+    graph = complete(12) if method == "sparse" else None
+    a, b = (
+        graph_consistency_loss(x, logits, labels, balance=True, method=method, edge_index=graph)
+        for labels in (y, y * 10**15)
+    )
+    torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("method", ["dense", "tiled", "sparse"])
+@pytest.mark.parametrize("wide", ["features", "logits"])
+def test_mixed_dtypes_are_computed_in_the_wider(method, wide):
+    (x,), logits, y = batch(12, 4, 3)
+    small, large = x.float(), logits
+    if wide == "features":
+        small, large = logits.float(), x
+    f, z = (large, small) if wide == "features" else (small, large)
+    graph = complete(12) if method == "sparse" else None
+    got = graph_consistency_loss(f, z, y, method=method, edge_index=graph)
+    assert got.dtype == torch.float64
+    torch.testing.assert_close(got, graph_consistency_loss(f.double(), z.double(), y))
+
+
+def test_layers_of_two_dtypes():
+    features, logits, y = batch(12, 4, 3, layers=2)
+    got = graph_consistency_loss([features[0].float(), features[1]], logits.float(), y)
+    want = graph_consistency_loss(
+        [features[0].float().double(), features[1]], logits.float().double(), y
+    )
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=0)
+
+
+def test_layer_weights_can_be_learned():
+    features, logits, y = batch(10, 4, 3, layers=3)
+    losses = [graph_consistency_loss(x, logits, y) for x in features[1:]]
+    module = GraphConsistencyLoss(stage="middle+late", weights=torch.nn.Parameter(torch.ones(3)))
+    module(features, logits, y).backward()
+    (weights,) = module.parameters()
+    want = torch.stack([torch.zeros_like(losses[0]), *losses])
+    torch.testing.assert_close(weights.grad.double(), want, rtol=1e-6, atol=1e-9)
+    as_list = [torch.tensor(1.0, requires_grad=True) for _ in features]
+    graph_consistency_loss(features, logits, y, weights=as_list).backward()
+    assert all(w.grad > 0 for w in as_list)
+
+
+def test_forward_mode_transforms_reach_the_tiles():
+    (x,), logits, y = batch(600, 4, 3)
+
+    def loss(x: Tensor, z: Tensor) -> Tensor:
+        return graph_consistency_loss(x, z, y, detach_target=False, method="tiled")
+
+    got = torch.func.grad(loss, argnums=(0, 1))(x, logits)
+    u, z = x.clone().requires_grad_(), logits.clone().requires_grad_()
+    loss(u, z).backward()
+    torch.testing.assert_close(got, (u.grad, z.grad))
+
+
+def test_tiled_gradient_is_not_differentiable_again():
+    (x,), logits, y = batch(20, 4, 3)
+    x.requires_grad_()
+    loss = graph_consistency_loss(x, logits, y, method="tiled")
+    (grad,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        grad.sum().backward()
 
 
 def test_order_of_rows_does_not_matter():
@@ -322,6 +428,7 @@ def test_module_equals_function():
         "detach_weights": False,
         "detach_target": False,
         "target": "label",
+        "similarity": "cosine",
         "relu": False,
         "center": True,
         "balance": True,
@@ -345,6 +452,28 @@ def test_compiles_without_graph_break():
     assert features[1].grad.any()
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize(
+    "options", [{}, {"balance": True}, {"center": True}, {"similarity": "rbf"}]
+)
+def test_compiled_equals_eager_on_unlabelled_rows_and_refuses_what_is_not_finite(options, backend):
+    torch._dynamo.reset()
+    (x,), logits, y = batch(10, 4, 3)
+    y[::3] = -1
+    compiled = torch.compile(graph_consistency_loss, fullgraph=True, backend=backend)
+    results = []
+    for f in (graph_consistency_loss, compiled):
+        u = x.clone().requires_grad_()
+        loss = f(u, logits, y, **options)
+        loss.backward()
+        results.append((loss, u.grad))
+    torch.testing.assert_close(*results)
+    with pytest.raises(RuntimeError, match=r"features\[0\] must be finite"):
+        compiled(x * math.nan, logits, y, **options)
+    with pytest.raises(RuntimeError, match="y must be >= -1"):
+        compiled(x, logits, y - 4, **options)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -356,7 +485,12 @@ def test_compiles_without_graph_break():
         ({"stage": "last"}, "stage must be one of"),
         ({"weights": "cubed"}, "weights must be one of"),
         ({"weights": [1.0, 2.0]}, "weights must have one number for each of 1 layers, got 2"),
-        ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        ({"temperature": 0.0}, "temperature must be > 0 and finite, got 0.0"),
+        ({"temperature": math.nan}, "temperature must be > 0 and finite, got nan"),
+        ({"weights": [math.nan]}, "weights must be finite, got nan"),
+        ({"y": torch.tensor([0, -5, 0, 0])}, "y must be >= -1, got -5"),
+        ({"similarity": "rbf", "method": "tiled"}, "method must not be 'tiled' with similarity='rbf'"),
+        ({"similarity": "dot"}, "similarity must be one of"),
         ({"target": "hard"}, "target must be one of"),
         ({"reduction": "none"}, "reduction must be one of"),
         ({"method": "fast"}, "method must be one of"),
@@ -365,7 +499,6 @@ def test_compiles_without_graph_break():
         ({"method": "tiled", "edge_index": complete(4)}, "edge_index must be None with method='tiled'"),
         ({"edge_index": complete(4), "num_samples": 0}, "num_samples must be >= 1 or None, got 0"),
         ({"edge_index": complete(9)}, "num_nodes|must be <"),
-        ({"y": torch.tensor([0, 1, -1, 0]), "edge_index": complete(4)}, "y must hold no -1"),
     ],
 )  # fmt: skip
 def test_errors_name_the_argument(change, message):

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from pyg_relational.cluster import leiden
 from pyg_relational.nn import LatentClusterCorrection, latent_cluster_loss, latent_cluster_targets
-from pyg_relational.ops import modularity
+from pyg_relational.ops import modularity, tangent_basis
 from pyg_relational.transforms import knn_graph
 from tests.test_distributed import spawn
 
@@ -56,7 +56,7 @@ def test_a_batch_of_everything_has_the_loss_of_the_function():
 def test_the_authors_numbers_row_by_row(reference_root):
     data = np.load(reference_root / "lcc_blobs.npz")
     x, y, clusters = (torch.from_numpy(data[name]) for name in ("x", "y", "y_clst"))
-    correction = updated(x, y, k=50, clustering=lambda edge_index, edge_weight, n: clusters)
+    correction = updated(x, y, k=50, clustering=lambda edge_index, edge_weight, z: clusters)
     batches = torch.randperm(5000, generator=torch.Generator().manual_seed(0)).split(700)
     parts = [
         (correction(x[b], b), torch.isin(b, torch.from_numpy(data["mc"]).nonzero()).sum())
@@ -110,9 +110,9 @@ def test_warm_up_and_interval(warmup, interval, expected):
     x, y = blobs()
     updates = []
 
-    def clustering(edge_index, edge_weight, n):
+    def clustering(edge_index, edge_weight, z):
         updates.append(correction.epoch)
-        return leiden(edge_index, edge_weight, n)
+        return leiden(edge_index, edge_weight, len(z))
 
     correction = LatentClusterCorrection(y, clustering=clustering, warmup=warmup, interval=interval)
     for epoch in range(1, 7):
@@ -322,7 +322,7 @@ def test_no_sample_correctly_clustered_gives_zero():
     x, y = blobs()
     x.requires_grad_()
     correction = updated(
-        x.detach(), y, k=40, clustering=lambda edge_index, edge_weight, n: torch.arange(n) // 3
+        x.detach(), y, k=40, clustering=lambda edge_index, edge_weight, z: torch.arange(len(z)) // 3
     )
     loss = correction(x, torch.arange(N))
     loss.backward()
@@ -354,12 +354,79 @@ def test_duplicate_samples():
     assert not x.grad.any()
 
 
-def test_nan_is_not_hidden():
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_values_that_are_not_finite_are_named_by_sample(value):
     x, y = blobs()
-    correction = updated(x, y)
-    assert correction(x * torch.nan, torch.arange(N)).isnan()
-    with pytest.raises(ValueError, match=r"features\[0\] must be finite, got nan"):
-        correction.step()
+    correction, index = updated(x, y), torch.arange(N).flip(0)
+    bad = x.clone()
+    bad[3, 2] = value
+    for call in (correction, correction.record, correction.eval()):
+        with pytest.raises(
+            ValueError, match=r"features\[0\] must be finite, got .* in sample 86, "
+        ):
+            call(bad, index)
+    assert updated(x, y).info == correction.info
+    part = LatentClusterCorrection(y)
+    part.record(x[10:], torch.arange(10, N))
+    part._layers[0].latents[17, 1] = value  # as recorded on a GPU, where looking would wait
+    with pytest.raises(
+        ValueError, match=r"features\[0\] must be finite, got .* sample 17, column 1"
+    ):
+        part.step()
+
+
+def test_the_largest_values_of_half_precision_are_finite():
+    x, y = blobs()
+    big = (x.sign() * 6e4).half()
+    assert LatentClusterCorrection(y)(big, torch.arange(N)) == 0
+
+
+def test_gaussian_weights_are_those_of_the_text():
+    x, y = blobs()
+    seen = []
+
+    def clustering(edge_index, edge_weight, z):
+        seen.append((edge_index, edge_weight, z))
+        return leiden(edge_index, edge_weight, len(z))
+
+    rows = torch.arange(5, N)
+    correction = LatentClusterCorrection(y, kernel="gaussian", clustering=clustering)
+    correction.record(x[rows], rows)
+    correction.update()
+    (((row, col), weight, z),) = seen
+    assert z.equal(x[rows])
+    torch.testing.assert_close(weight, (-(z[row] - z[col]).square().sum(1)).exp())
+    own = LatentClusterCorrection(y, kernel="gaussian")
+    own.record(x[rows], rows)
+    own.update()
+    assert own.clusters[0].equal(correction.clusters[0])
+    assert own.info == correction.info
+    with pytest.raises(ValueError, match=r"all weights exp\(-d\^2\) of features\[0\] are 0"):
+        updated(100 * x, y, kernel="gaussian")
+
+
+def test_the_tangent_space_is_left():
+    x, y = blobs(d=6)
+    index = torch.arange(N).flip(0)
+    correction = updated(x, y, tangent_dim=2, tangent_k=20)
+    z = x[index].requires_grad_()
+    loss = correction(z, index)
+    basis = tangent_basis(x, 20, 2)[index]
+    clusters = correction.clusters[0]
+    expected = latent_cluster_loss(z, y[index], clusters[index], orthogonal_to=basis)
+    torch.testing.assert_close(loss, expected)
+    whole = updated(x, y)(z, index, basis)
+    torch.testing.assert_close(loss, whole)
+    (pull,) = torch.autograd.grad(loss, z)
+    assert pull.any()
+    assert (basis.mT @ pull[..., None]).abs().max() < 1e-7
+    g = torch.randn(N, 6, generator=torch.Generator().manual_seed(1))
+    (both,) = torch.autograd.grad(correction(z, index, g), z)
+    assert both.any()
+    assert (torch.cat([basis, g[..., None]], 2).mT @ both[..., None]).abs().max() < 1e-6
+    again = LatentClusterCorrection(y, tangent_dim=2, tangent_k=20)
+    again.load_state_dict(correction.state_dict())
+    assert again(z, index).equal(loss)
 
 
 @pytest.mark.parametrize("memory", ["running", "fresh"])
@@ -460,17 +527,19 @@ def test_bad_directions_clusters_and_k_are_named():
         ValueError, match=r"orthogonal_to\[0\] must have the shape of features\[0\]"
     ):
         correction(X, index, X[:, :2])
+    with pytest.raises(ValueError, match=r"or \[90, 4, r\], got \[90, 3, 2\]"):
+        correction(X, index, torch.zeros(N, 3, 2))
     with pytest.raises(TypeError, match=r"orthogonal_to\[0\] must be a Tensor, got NoneType"):
         correction(X, index, [None])
     with pytest.raises(ValueError, match=r"clusters must have shape \[90\], got \[89\]"):
-        updated(X, Y, clustering=lambda edge_index, edge_weight, n: torch.arange(n - 1))
+        updated(X, Y, clustering=lambda edge_index, edge_weight, z: torch.arange(len(z) - 1))
     with pytest.raises(ValueError, match=r"k must be in 1\.\.n - 1 = 89"):
         updated(X, Y, k=90)
 
 
 def test_says_what_it_is():
     assert repr(LatentClusterCorrection(Y, k=7)).startswith(
-        "LatentClusterCorrection(90, layers=1, k=7, clustering='leiden', targets='class'"
+        "LatentClusterCorrection(90, layers=1, k=7, kernel='binary', clustering='leiden', targets='class'"
     )
 
 

@@ -57,10 +57,11 @@ def grads(inputs: list[Tensor]) -> list[Tensor]:
     reduction=st.sampled_from(REDUCTIONS),
     margin=st.sampled_from([0.2, 0.93, 5.0]),
     pair_margin=st.sampled_from([0.31, 1.0, 3.0]),
+    term_weights=st.sampled_from([(1, 1, 1, 1), (0, 2.5, 1, 0.5), (1, 0, 0, 0)]),
 )
 @settings(max_examples=150, deadline=None)
 def test_equals_oracle_in_value_and_gradient(
-    labels, f, seed, mining, reduction, margin, pair_margin
+    labels, f, seed, mining, reduction, margin, pair_margin, term_weights
 ):
     inputs = [t for i, y in enumerate(labels) for t in rows(y, f, seed + 100 * i)]
     theirs = clones(inputs, torch.float64)
@@ -69,6 +70,7 @@ def test_equals_oracle_in_value_and_gradient(
         "pair_margin": pair_margin,
         "mining": mining,
         "reduction": reduction,
+        "term_weights": term_weights,
     }
     got = proxy_contrastive_loss(*inputs, **options)
     want = oracles.proxy_contrastive(*theirs, **options)
@@ -112,7 +114,7 @@ def test_gradcheck_of_random_triplets():
         ([], [], []),
         ([], [0], [0]),
         ([0, 0, 0], [0, 0], [0]),
-        ([0, 1], [], [1]),
+        ([0, 0], [], [1]),
         ([0, 1], [2, 3], [2]),
         ([-1, -1], [0, 1], [0]),
         ([0, 1], [-1, -1], [-1, -1]),
@@ -199,7 +201,8 @@ def test_unlabelled_rows_take_no_part(mining):
 
 
 def test_random_equals_all_where_there_is_no_choice():
-    inputs = batch(9, 2, 1, 4)
+    inputs = batch(2, 2, 1, 4)
+    inputs[1] = torch.tensor([1, 0])
     for reduction in REDUCTIONS:
         a = proxy_contrastive_loss(*inputs, mining="random", reduction=reduction)
         b = proxy_contrastive_loss(*inputs, mining="all", reduction=reduction)
@@ -207,7 +210,7 @@ def test_random_equals_all_where_there_is_no_choice():
 
 
 def test_random_positives_and_negatives_are_uniform():
-    """With a margin above 4 no triplet is cut: the mean over draws is the mean over triplets of each query."""
+    """With a margin above 4 no triplet is cut: the mean over draws is the mean over triplets of each source."""
     inputs = batch(4000, 1, 1, 3)
     inputs[1] = torch.tensor([0, 1]).repeat(2000)
     with torch.no_grad():
@@ -216,7 +219,7 @@ def test_random_positives_and_negatives_are_uniform():
     g = torch.Generator().manual_seed(1)
     bank = torch.randn(8, 3, generator=g, dtype=torch.float64)
     empty, none = torch.empty(0, 3), torch.empty(0, dtype=torch.int64)
-    sets = (inputs[0], inputs[1], bank, bank_y, empty, none)
+    sets = (bank, bank_y, inputs[0], inputs[1], empty, none)
     got = proxy_contrastive_loss(*sets, margin=5.0, mining="random", generator=g).item()
     u = torch.nn.functional.normalize(inputs[0][:1], dim=1)
     d = (u - torch.nn.functional.normalize(bank, dim=1)).square().sum(1)
@@ -237,14 +240,30 @@ def test_generator_decides_the_random_triplets():
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_queries_without_positive_or_negative_are_left_out_of_random():
-    x, y, *bank = batch(9, 3, 2, 4)
-    y = torch.where(torch.arange(9) % 2 == 0, 7, y)
-    loss = proxy_contrastive_loss(x, y, *bank, mining="random")
+def test_sources_without_positive_or_negative_are_left_out_of_random():
+    x, y, anchors, anchor_y, *proxies = batch(9, 3, 2, 4)
+    y = torch.arange(9) % 3
+    anchor_y = torch.where(torch.arange(6) % 2 == 0, 7, anchor_y)
+    sets = (x, y, anchors, anchor_y, *proxies)
+    loss = proxy_contrastive_loss(*sets, mining="random")
     loss.backward()
-    assert not x.grad[::2].any()
-    loss = proxy_contrastive_loss(x, y, *bank, mining="random", margin=1e3)
-    assert abs(loss - 3e3) < 30  # a mean over five queries, not over nine
+    assert not anchors.grad[::2].any()
+    assert anchors.grad[1::2].any()
+    loss = proxy_contrastive_loss(*sets, mining="random", margin=1e3)
+    assert abs(loss - 3e3) < 30  # a mean over three anchors, not over six
+
+
+def test_ties_are_not_semihard():
+    """Squared distances 2 to the positive; 2, 4 and 3.2 to negatives: of these the last alone is in (2, 2 + 2)."""
+    source = torch.tensor([[1.0, 0.0, 0.0]])
+    images = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [-0.6, 0.8, 0.0]])
+    y = torch.tensor([0, 1, 2, 3])
+    empty, none = torch.empty(0, 3), torch.empty(0, dtype=torch.int64)
+    for number, want in ((3, 0.0), (4, 0.8)):
+        got = proxy_contrastive_loss(
+            images[:number], y[:number], source, y[:1], empty, none, margin=2.0, mining="semihard"
+        )
+        assert got.item() == pytest.approx(want, abs=1e-6)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -299,7 +318,8 @@ def test_module_equals_function():
     )
     assert got == want
     assert repr(module) == (
-        "ProxyContrastiveLoss(margin=0.5, pair_margin=0.7, mining='random', reduction='nonzero_mean')"
+        "ProxyContrastiveLoss(margin=0.5, pair_margin=0.7, mining='random', reduction='nonzero_mean', "
+        "term_weights=(1.0, 1.0, 1.0, 1.0))"
     )
 
 

@@ -16,6 +16,10 @@ def features(n, d=3, seed=0):
     return torch.randn(n, d, generator=g, dtype=torch.float64)
 
 
+def gates(n, seed=0):
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def soft(n, k, seed=0):
     return features(n, k, seed + 1).softmax(1)
 
@@ -39,7 +43,7 @@ def test_objective_equals_the_oracle(graph, k, loop, seed):
     edges, weights, pair = (
         with_loop(graph) if loop else (graph.edge_index, graph.weight, graph.pair)
     )
-    weight, gate = weights[pair], torch.rand(len(weights), dtype=torch.float64)[pair]
+    weight, gate = weights[pair], gates(len(weights), seed)[pair]
     a, g = dense(edges, weight, n), dense(edges, gate, n)
     torch.testing.assert_close(
         gated_modularity(edges, weight, gate, c, 1.3), oracles.gated_modularity(a, g, c, 1.3)
@@ -65,13 +69,13 @@ def test_closing_a_gate_never_raises_the_gated_modularity():
 @given(graphs(), graphs(), st.integers(0, 9999))
 def test_a_union_has_the_mean_loss_of_its_graphs(a, b, seed):
     both, batch = union(a, b)
-    c, gates = soft(len(batch), 3, seed), torch.rand(len(both.weight), dtype=torch.float64)
+    c, values = soft(len(batch), 3, seed), gates(len(both.weight), seed)
     sizes = [len(a.y), len(b.y)], [len(a.weight), len(b.weight)]
-    parts = zip((a, b), c.split(sizes[0]), gates.split(sizes[1]), strict=True)
+    parts = zip((a, b), c.split(sizes[0]), values.split(sizes[1]), strict=True)
     each = [(g.edge_index, g.edge_weight, gate[g.pair], part) for g, part, gate in parts]
     rank = torch.randperm(len(batch)).argsort()
     shuffled = rank.argsort()
-    united = rank[both.edge_index], both.edge_weight, gates[both.pair], c[shuffled]
+    united = rank[both.edge_index], both.edge_weight, values[both.pair], c[shuffled]
     graph = 2 * batch[shuffled]  # there is no graph 1
     q = torch.stack([gated_modularity(*one, 1.3) for one in each])
     torch.testing.assert_close(gated_modularity(*united, 1.3, batch=graph)[::2], q)
@@ -81,7 +85,7 @@ def test_a_union_has_the_mean_loss_of_its_graphs(a, b, seed):
 
 def test_the_loss_of_several_partitions_is_the_mean_of_theirs():
     graph, c = random_graph(9), torch.stack([soft(9, 3, seed) for seed in range(4)], 1)
-    gate = torch.rand(len(graph.weight), dtype=torch.float64)[graph.pair]
+    gate = gates(len(graph.weight))[graph.pair]
     edges = graph.edge_index, graph.edge_weight, gate
     each = torch.stack([pruning_loss(*edges, part, **OPTIONS) for part in c.unbind(1)])
     torch.testing.assert_close(pruning_loss(*edges, c, **OPTIONS), each.mean())
@@ -91,7 +95,7 @@ def test_the_loss_of_several_partitions_is_the_mean_of_theirs():
 def test_derivatives(batch):
     graph, _ = union(random_graph(6, 0.2), random_graph(6, 0.2, seed=1))
     c = torch.stack([soft(12, 3), soft(12, 3, 1)], 1).requires_grad_()
-    gate = torch.rand(len(graph.weight), dtype=torch.float64, requires_grad=True)
+    gate = gates(len(graph.weight)).requires_grad_()
     weight = graph.weight.clone().requires_grad_()
 
     def loss(weight, gate, c):
@@ -110,7 +114,7 @@ def test_a_gate_of_another_length_is_refused():
 def test_weights_and_assignments_of_other_forms():
     """A column of weights, as elsewhere; half precision is computed in float32."""
     graph, c = random_graph(8), soft(8, 2).half()
-    gate = torch.rand(len(graph.weight), dtype=torch.float64)[graph.pair]
+    gate = gates(len(graph.weight))[graph.pair]
     loss = pruning_loss(graph.edge_index, graph.edge_weight, gate, c.double())
     column = pruning_loss(graph.edge_index, graph.edge_weight[:, None], gate, c)
     torch.testing.assert_close(column, loss)

@@ -31,7 +31,8 @@ CONVS = {
     "default": lambda: None,
     "gatv2": lambda: ProxyGATv2Conv(6, 3, 2, softmax="joint", self_loop="per_set", dropout=0.5),
     "attention": lambda: ProxyAttentionConv(6, 6, combine="max"),
-    "max": lambda: ProxyPoolConv(6, 6, "max", combine="mean"),
+    "max": lambda: ProxyPoolConv(6, 6, "max"),
+    "cat": lambda: ProxyAttentionConv(6, 3, 2, self_loop="raw", combine="cat"),
 }
 
 
@@ -401,8 +402,10 @@ def test_compiled_it_trains_and_predicts_the_same(anchor_grad):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"conv": ProxyGATv2Conv(6, 6, combine="cat")}, r"conv must give \[B, 6\], got \[12, 12\]"),
-        ({"conv": ProxyPoolConv(6, 5)}, r"conv must give \[B, 6\], got \[12, 5\]"),
+        (
+            {"conv": ProxyPoolConv(6, 5), "out_channels": 6},
+            r"conv must give \[B, 6\], got \[12, 5\]",
+        ),
         ({"backbone": nn.Linear(5, 7)}, r"backbone must give \[B, 6\], got \[\d+, 7\]"),
         ({"backbone": nn.Flatten(0)}, r"backbone must give \[B, 6\], got \[\d+\]"),
     ],
@@ -416,6 +419,44 @@ def test_wrong_widths(change, message):
         model.eval()
         with pytest.raises(ValueError, match=r"\w+ must give \[\w+, 6\], got \["):
             predict(model)
+
+
+@pytest.mark.parametrize("anchor_grad", [True, False])
+def test_new_inputs_of_the_anchors_are_used_at_once(anchor_grad):
+    model = build(anchor_grad=anchor_grad)
+    model(X)
+    other = model.sets.inputs + 1
+    for change in ("set", "choose", "in place"):
+        if change == "set":
+            model.sets.inputs = other
+        elif change == "choose":
+            model.sets.choose(X + 3, Y)
+        else:
+            model.sets.inputs.mul_(2)
+        if anchor_grad:
+            want = model.backbone(torch.cat([X, model.sets.inputs]))[len(X) :]
+            assert_close(model(X).anchors, want)
+        elif change != "in place":  # without gradient they are embedded once an epoch, or when set
+            want = model.backbone.eval()(model.sets.inputs)
+            model.backbone.train()
+            assert_close(model(X).anchors, want)
+        model.eval()
+        with torch.no_grad():
+            assert_close(model(X[:1]).anchors, model.backbone(model.sets.inputs))
+        model.train()
+    with pytest.raises(ValueError, match="inputs must be a Tensor of 3 rows, got"):
+        model.sets.inputs = X
+
+
+def test_cat_classifies_anchors_and_proxies_behind_the_layer():
+    model = build(ProxyAttentionConv(6, 3, 2, self_loop="raw", combine="cat")).eval()
+    out = model(X)
+    assert model.classifier.in_features == 18
+    features = model.conv(out.proxies, (out.anchors, out.proxies))
+    assert_close(out.proxy_logits, model.classifier(features))
+    assert out.anchor_logits.shape == (3, 3)
+    CNN2GraphLoss()(model.train()(X), Y).backward()
+    assert all(p.grad is not None for p in model.parameters())
 
 
 @pytest.mark.parametrize(

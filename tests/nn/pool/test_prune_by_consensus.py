@@ -1,9 +1,11 @@
 import pytest
+import scipy.sparse
 import torch
 
 from pyg_relational.cluster import leiden_partitions
 from pyg_relational.nn import prune_by_consensus
 from pyg_relational.transforms import knn_graph
+from tests import oracles
 
 
 def blobs(n, distance):
@@ -17,9 +19,11 @@ def test_weights_are_the_share_of_partitions_to_the_power(power):
     x, _ = blobs(80, 2.0)
     edges, weight = knn_graph(x, 6)
     partitions = leiden_partitions(edges, weight, 80, min_size=8, seed=5)
+    shares = torch.stack([(c[edges[0]] == c[edges[1]]).double() for c in partitions]).mean(0)
+    held = oracles.spanning_forest(edges, shares.tolist(), 80)
     expected = {}
-    for (i, j), w in zip(edges.T.tolist(), weight.tolist(), strict=True):
-        share = sum(int(c[i] == c[j]) for c in partitions) / len(partitions)
+    for (i, j), w, share in zip(edges.T.tolist(), weight.tolist(), shares.tolist(), strict=True):
+        share = max(share, 0.5) if frozenset((i, j)) in held else share
         if share > 0:
             expected[i, j] = w * share**power
     left, weaker = prune_by_consensus(edges, weight, 80, 3, power=power, min_degree=0, seed=5)
@@ -41,6 +45,55 @@ def test_nobody_is_left_alone():
     left, weaker = prune_by_consensus(edges, weight, 300, 3, min_degree=3)
     assert int(left[0].bincount(minlength=300).min()) >= 3
     assert bool((weaker > 0).all())
+
+
+def components(edges, n):
+    return scipy.sparse.csgraph.connected_components(
+        scipy.sparse.csr_array((torch.ones(edges.shape[1]), edges.numpy()), shape=(n, n))
+    )[0]
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "binary"])
+def test_no_component_comes_apart(kernel):
+    x, y = blobs(150, 6.0)
+    edges, weight = knn_graph(x, 40, kernel=kernel)
+    left, weaker = prune_by_consensus(edges, weight, 150, 3, min_degree=0)
+    assert components(left, 150) == components(edges, 150) == 1
+    assert left.shape[1] < edges.shape[1]
+    bridges = y[left[0]] != y[left[1]]
+    assert int(bridges.sum()) == 4  # two edges, in both directions
+    torch.testing.assert_close(
+        weaker[bridges], weight[_places(edges, left[:, bridges], 150)] / 8, msg=str
+    )
+
+
+def _places(edges, some, n):
+    return torch.searchsorted(edges[0] * n + edges[1], some[0] * n + some[1])
+
+
+def test_equal_weights_are_none():
+    x, _ = blobs(90, 2.0)
+    edges, _ = knn_graph(x, 6)
+    none = prune_by_consensus(edges, None, 90, 3, seed=1)
+    for value in (1.0, 4.0):  # powers of two scale without rounding
+        left, weaker = prune_by_consensus(
+            edges, torch.full((edges.shape[1],), value), 90, 3, seed=1
+        )
+        assert left.equal(none[0])
+        assert weaker.equal(value * none[1])
+
+
+@pytest.mark.parametrize("min_degree", [3, 60])
+def test_edges_that_are_kept_for_the_degree_count_as_half_of_a_partition(min_degree):
+    x, _ = blobs(150, 6.0)
+    edges, weight = knn_graph(x, 40)
+    few, _ = prune_by_consensus(edges, weight, 150, 3, min_degree=0, power=1.0)
+    left, weaker = prune_by_consensus(edges, weight, 150, 3, min_degree=min_degree, power=1.0)
+    was = set(map(tuple, few.T.tolist()))
+    more = torch.tensor([tuple(pair) not in was for pair in left.T.tolist()])
+    added = weight[_places(edges, left[:, more], 150)] / 64  # of 32 partitions
+    torch.testing.assert_close(weaker[more], added)
+    assert bool(more.any()) == (min_degree > 3)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
