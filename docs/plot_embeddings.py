@@ -13,7 +13,7 @@ from pyg_relational.visualize import new_figure, save_figure
 
 IMAGES = Path(__file__).parent / "images"
 TAUS = (0.0, 0.01, 0.1, 1.0)
-EPOCHS = (0, 10, 50, 200, 400)
+EPOCHS = (0, 10, 50, 150)
 BASE = 10  # labelled points a class, the same in every epoch
 COLOURS = ("#4477aa", "#cc3311")
 
