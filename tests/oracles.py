@@ -159,13 +159,15 @@ def laplace(
     tau: Tensor | float = 0.0,
     normalization: str = "combinatorial",
     order: int = 1,
+    f: Tensor | float = 0.0,
 ) -> Tensor:
-    """(L + tau I)^m u = 0 off the labels, u = values on them, by a dense solve."""
+    """(L + tau I)^m u = f off the labels, u = values on them, by a dense solve."""
     n = len(w)
     shift = torch.as_tensor(tau, dtype=w.dtype).expand(n)
     power = torch.linalg.matrix_power(dense_laplacian(w, normalization) + torch.diag(shift), order)
     free = ~mask
-    inner = torch.linalg.solve(power[free][:, free], -power[free][:, mask] @ values[mask])
+    source = torch.as_tensor(f, dtype=w.dtype).expand_as(values)[free]
+    inner = torch.linalg.solve(power[free][:, free], source - power[free][:, mask] @ values[mask])
     return (
         torch.zeros(n, values.shape[1], dtype=w.dtype)
         .index_put((mask,), values[mask])
@@ -173,8 +175,14 @@ def laplace(
     )
 
 
-def reweighted(w: Tensor, mask: Tensor, method: str, x: Tensor | None = None) -> Tensor:
-    """Weights heavier near labels, one graph, combinatorial."""
+def reweighted(
+    w: Tensor,
+    mask: Tensor,
+    method: str,
+    x: Tensor | None = None,
+    normalization: str = "combinatorial",
+) -> Tensor:
+    """Weights heavier near labels, one connected graph."""
     n = len(w)
     if method == "wnll":
         a = torch.where(mask, n / mask.sum(), 1.0).to(w.dtype)
@@ -183,8 +191,9 @@ def reweighted(w: Tensor, mask: Tensor, method: str, x: Tensor | None = None) ->
         d = (x[:, None] - x[None][:, mask]).square().sum(-1).sqrt().amin(1)
         a = 1 + (0.1 / d.clamp(min=0.1 / (1e7 - 1) ** 0.5)) ** 2
         return (a[:, None] + a[None]) * w
-    f = mask.to(w.dtype) - mask.to(w.dtype).mean()
-    v = torch.linalg.pinv(dense_laplacian(w), hermitian=True) @ f
+    kernel = w.sum(1).sqrt() if normalization == "normalized" else torch.ones_like(w[0])
+    f = mask.to(w.dtype) - (kernel * mask).sum() / kernel.sum()
+    v = torch.linalg.pinv(dense_laplacian(w, normalization), hermitian=True) @ f
     v = v - v.min() + 1e-5
     return v[:, None] * w * v[None]
 
@@ -716,3 +725,12 @@ def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset
             old, new = group[i], group[j]
             group = [new if g == old else g for g in group]
     return held
+
+
+def general_residual(w: Tensor, u: Tensor, mask: Tensor, phi, sigma, f: Tensor) -> Tensor:
+    """sum_y phi(u_x - u_y, x, y) + sigma(u_x, x) - f off the labels, one pair after the other."""
+    total = sigma(u, torch.arange(len(u))) - f
+    for i, j in (w > 0).nonzero().tolist():
+        ends = torch.tensor([i]), torch.tensor([j])
+        total[i] += phi((u[i] - u[j])[None], w[i, j].view(1, 1), *ends)[0]
+    return total[~mask]

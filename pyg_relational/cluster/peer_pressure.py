@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csgraph, csr_array
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from pyg_relational.ops.components import smallest_member
@@ -202,7 +203,7 @@ def _scored(cluster: Array, a: Any, volume: Array) -> _Partition:
 
 
 def _whole_components(a: Any) -> Array:
-    component = csgraph.connected_components(a, directed=False)[1]
+    component = scipy.sparse.csgraph.connected_components(a, directed=False)[1]
     first: Array = np.unique(component, return_index=True)[1]
     return first[component]
 

@@ -52,6 +52,7 @@ from pyg_relational.nn.prop import (
     p_laplace_propagation,
     poisson_mbo,
     poisson_propagation,
+    propagation,
     random_walk_propagation,
     volume_mbo,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "p_laplace_propagation",
     "poisson_mbo",
     "poisson_propagation",
+    "propagation",
     "proxy_contrastive_loss",
     "prune_by_consensus",
     "random_walk_propagation",

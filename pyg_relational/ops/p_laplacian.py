@@ -24,7 +24,7 @@ class PLaplacian:
     r"""The equation :math:`u = y` on fixed nodes, and a balance of fluxes on the others.
 
     .. math::
-        \sum_j w_{ij} \phi(u_i - u_j) + \delta_i u_i = 0
+        \sum_j w_{ij} \phi(u_i - u_j) + \delta_i u_i = f_i
 
     :math:`\phi(t) = (t^2 + \epsilon^2)^{(p - 2) / 2}\, t` with :math:`\epsilon = 10^{-6}`, so that no derivative is
     lost where neighbours agree. Solved for one column by Newton's method from :math:`p = 2` on, :math:`p` growing by
@@ -52,11 +52,11 @@ class PLaplacian:
         self.info = SolveInfo(0, torch.zeros(1), True)
 
     def solve(self, value: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
-        """Solution for values at fixed nodes, ``[n, 1]``."""
+        """Solution for values at fixed nodes and sources at the others, ``[n, 1]``."""
         u, p, steps = value.where(self.fixed[:, None], 0.0), 2.0, 0
         while True:
             tol = self.tol if p == self.p else _COARSE
-            u, error, count = self._newton(u, weight, shift, p, tol)
+            u, error, count = self._newton(u, value, weight, shift, p, tol)
             steps += count
             if p == self.p:
                 self.info = SolveInfo(steps, error[None], bool(error <= tol))
@@ -64,23 +64,23 @@ class PLaplacian:
             p = min(p * _GROWTH, self.p)
 
     def _newton(
-        self, u: Tensor, weight: Tensor, shift: Tensor, p: float, tol: float
+        self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor, p: float, tol: float
     ) -> tuple[Tensor, Tensor, int]:
         """Newton's method for one ``p``: the solution, its error and the number of steps."""
         most = _STEPS if isinstance(self.solver, Direct) else min(_STEPS, self.solver.max_iter)
         count = 0
         while True:
-            f = self._flux(u, weight, shift, p).where(~self.fixed[:, None], 0.0)
+            f = (self._flux(u, weight, shift, p) - value).where(~self.fixed[:, None], 0.0)
             stiffness = weight * self._curvature(u, p)
             error = self._error(u, f, stiffness, shift)
             if error <= tol or count == most:
                 return u, error, count
-            u = self._step(u, f, stiffness, weight, shift, p)
+            u = self._step(u, f, stiffness, value, weight, shift, p)
             count += 1
 
     def residual(self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
         """Left side less right side, differentiable."""
-        return self._flux(u, weight, shift, self.p).where(~self.fixed[:, None], u - value)
+        return self._flux(u, weight, shift, self.p).where(~self.fixed[:, None], u) - value
 
     def adjoint(
         self, u: Tensor, grad: Tensor, value: Tensor, weight: Tensor, shift: Tensor
@@ -106,13 +106,20 @@ class PLaplacian:
         return (f / diagonal.where(diagonal > 0, 1.0)).abs().max() / size
 
     def _step(
-        self, u: Tensor, f: Tensor, stiffness: Tensor, weight: Tensor, shift: Tensor, p: float
+        self,
+        u: Tensor,
+        f: Tensor,
+        stiffness: Tensor,
+        value: Tensor,
+        weight: Tensor,
+        shift: Tensor,
+        p: float,
     ) -> Tensor:
         """Newton's step, halved while the energy still rises steeply at its end."""
         step = self._direction(f, stiffness, shift)
         slope = (f * step).sum().abs()
         for _ in range(_HALVINGS):
-            if (self._flux(u + step, weight, shift, p) * step).sum() <= slope / 2:
+            if ((self._flux(u + step, weight, shift, p) - value) * step).sum() <= slope / 2:
                 break
             step = step / 2
         return u + step

@@ -52,8 +52,8 @@ class _PairConsistency(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         u, q, *grads = ctx.saved_tensors
-        scaled = [None if g is None else scaled(g, grad, u, q) for g in grads]
-        return *scaled, None, None, None, None, None
+        of_inputs = [None if g is None else scaled(g, grad, u, q) for g in grads]
+        return *of_inputs, None, None, None, None, None
 
 
 def _class_bounds(y: Tensor, tile: int) -> list[tuple[slice, int, int]]:

@@ -228,7 +228,10 @@ def _counts(
     Shapes:
         ``distance``: :math:`[B, P]`, output: the same.
     """
-    place = torch.arange(int(groups.positives.max()), device=y.device)
+    most = bank_y.shape[0]
+    if not torch.compiler.is_compiling():  # compiled, it is not known yet
+        most = int(groups.positives.max())
+    place = torch.arange(most, device=y.device)
     exists = place < groups.positives[:, None]
     column = groups.order[(groups.start[:, None] + place).clamp(max=bank_y.shape[0] - 1)]
     limit, order = (distance.gather(1, column) + margin).masked_fill(~exists, torch.inf).sort(1)

@@ -1,6 +1,7 @@
 """Label propagation: equations on a graph, solved, with exact gradients."""
 
 from pyg_relational.nn.prop.base_sampler import BaseSampler
+from pyg_relational.nn.prop.general import propagation
 from pyg_relational.nn.prop.graph_learning_layer import GraphLearningLayer
 from pyg_relational.nn.prop.laplace import LaplacePropagation, laplace_propagation
 from pyg_relational.nn.prop.p_eikonal import p_eikonal
@@ -22,6 +23,7 @@ __all__ = [
     "p_laplace_propagation",
     "poisson_mbo",
     "poisson_propagation",
+    "propagation",
     "random_walk_propagation",
     "volume_mbo",
 ]

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyg_relational.nn.prop.laplace import laplace_propagation
+from pyg_relational.nn.prop.learned import Learned
 from pyg_relational.ops import unit_rows
 from pyg_relational.transforms import knn_graph
 
@@ -27,7 +28,9 @@ class GraphLearningLayer(nn.Module):
     Args:
         k: Number of neighbours, the point itself not counted (the paper counts it: its 25 is 24 here). In a smaller
             batch, all other rows of the smallest graph.
-        tau: Decay; may be a :class:`torch.nn.Parameter`. Rows sum to 1 only at 0.
+        tau: Decay :math:`\tau \ge 0`. A :class:`torch.nn.Parameter` is the first value of a
+            :class:`~pyg_relational.nn.prop.learned.Learned`, which no step of an optimiser makes negative;
+            ``layer.tau()`` is then its value. Rows sum to 1 only at 0.
         bandwidth: Of the Gaussian weights, see :func:`~pyg_relational.transforms.knn_graph`.
         unit: Scale the features' rows to length 1 first, as the paper does with ``bandwidth=1``.
         metric: ``"euclidean"`` or ``"cosine"``.
@@ -62,7 +65,7 @@ class GraphLearningLayer(nn.Module):
         if k < 1:
             raise ValueError(f"k must be >= 1, got {k}")
         self.k = k
-        self.tau = tau
+        self.tau = Learned("tau", tau) if isinstance(tau, nn.Parameter) else tau
         self.bandwidth = bandwidth
         self.unit = unit
         self.metric = metric
@@ -76,7 +79,16 @@ class GraphLearningLayer(nn.Module):
         num_classes: int | None = None,
         batch: Tensor | None = None,
     ) -> Tensor:
-        """Return the propagated labels; labelled rows hold their own."""
+        """Return the propagated labels; labelled rows hold their own.
+
+        Args:
+            x: Features.
+            y: Classes or values of the rows, looked at off the mask only for the default of ``num_classes``.
+            mask: Labelled rows, ``None`` for those with ``y >= 0``.
+            num_classes: Number of classes, ``None`` for the largest label of any row + 1: give it where a batch may
+                lack the last class.
+            batch: Graph of every row.
+        """
         edge_index, edge_weight = knn_graph(
             unit_rows(x) if self.unit else x,
             min(self.k, max(1, _smallest(len(x), batch) - 1)),
@@ -90,7 +102,7 @@ class GraphLearningLayer(nn.Module):
             y,
             mask,
             num_classes=num_classes,
-            tau=self.tau,
+            tau=self.tau() if isinstance(self.tau, Learned) else self.tau,
             batch=batch,
             **self.options,
         )

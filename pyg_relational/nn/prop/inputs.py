@@ -1,7 +1,7 @@
 """The one door of label propagation: checks of graph, labels and mask."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,8 +30,21 @@ class Labelled(NamedTuple):
     batch: Tensor
 
 
+def read_edges(graph: Any, edge_weight: Tensor | None, num_nodes: int) -> tuple[Tensor, Tensor]:
+    """Edges and weights of a graph, or of an ``edge_index`` and its weights.
+
+    Args:
+        graph: ``edge_index``, or what else :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights of ``edge_index``; ``None`` for ones or those of the graph.
+        num_nodes: Number of nodes.
+    """
+    source = graph if edge_weight is None else (graph, edge_weight)
+    edge_index, weight, _ = as_edges(source, num_nodes)
+    return edge_index, weight
+
+
 def check_inputs(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None,
@@ -41,11 +54,11 @@ def check_inputs(
     """Check and complete what every propagation takes.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Their weights, ``None`` for ones. Half precision becomes float32.
-        y: Classes (int64) or values (floating point) of the nodes; not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph.
+        edge_weight: Their weights, ``None`` for ones or those of the graph. Half precision becomes float32.
+        y: Classes (int64) or values (floating point) of the nodes.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes, ``None`` for the largest label + 1.
+        num_classes: Number of classes, ``None`` for the largest label of any row, labelled or not, + 1.
         batch: Graph of every node, ``None`` for one graph.
 
     Shapes:
@@ -61,11 +74,10 @@ def check_inputs(
         raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
     n = y.shape[0] if y.dim() else 0
     mask = _mask(y, mask, n)
-    edge_index, edge_weight, _ = as_edges((edge_index, edge_weight), n)
+    edge_index, edge_weight = read_edges(edge_index, edge_weight, n)
     if edge_weight.dtype in (torch.float16, torch.bfloat16):
         edge_weight = edge_weight.float()
-    if not torch.compiler.is_compiling():
-        check_undirected(edge_index, edge_weight, n)
+    check_undirected(edge_index, edge_weight, n)
     if batch is None:
         batch = torch.zeros(n, dtype=torch.int64, device=y.device)
     else:
@@ -102,8 +114,8 @@ def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) ->
             raise ValueError("y must be finite on labelled nodes")
         return values
     check_labels(y, len(mask))
-    low, high = torch.stack([y[mask].min(), y[mask].max()]).tolist()
-    c = high + 1 if num_classes is None else num_classes
+    low, high, top = torch.stack([y[mask].min(), y[mask].max(), y.max()]).tolist()
+    c = top + 1 if num_classes is None else num_classes
     if low < 0 or high >= c:
         raise ValueError(f"y must be in [0, {c}) on labelled nodes, got {low if low < 0 else high}")
     return one_hot(y.where(mask, 0), c).to(weight.dtype) * mask[:, None]
@@ -149,3 +161,30 @@ def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
     if not bool((low >= 0) & torch.isfinite(shift.detach()).all()):
         raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
     return shift.expand(n)
+
+
+def node_source(f: float | Tensor, values: Tensor) -> Tensor:
+    """``f`` as one value a node and class.
+
+    Args:
+        f: A number, one a node, or one a node and class.
+        values: Values of the nodes, for number, dtype and device.
+
+    Shapes:
+        ``f``: scalar, :math:`[n]` or :math:`[n, c]`, ``values``, output: :math:`[n, c]`.
+
+    Raises:
+        TypeError: If it is neither a number nor a Tensor.
+        ValueError: If the shape does not fit or a value is not finite.
+    """
+    if not isinstance(f, Real | Tensor):
+        raise TypeError(f"f must be a number or a Tensor, got {type(f).__name__}")
+    source = torch.as_tensor(f, dtype=values.dtype, device=values.device)
+    if source.shape not in ((), values.shape[:1], values.shape):
+        n, c = values.shape
+        raise ValueError(
+            f"f must be a number or have shape [{n}] or [{n}, {c}], got {list(source.shape)}"
+        )
+    if not bool(torch.isfinite(source.detach()).all()):
+        raise ValueError("f must be finite, got NaN or infinity")
+    return (source[:, None] if source.dim() == 1 else source).expand_as(values)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift, node_source
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.reweight import reweight
 from pyg_relational.nn.prop.unreachable import fill_unreachable
@@ -18,13 +18,14 @@ from pyg_relational.ops.solve import SolveInfo, Solver
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def laplace_propagation(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
     *,
     num_classes: int | None = None,
     tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
     normalization: str = "combinatorial",
     reweighting: str = "none",
     x: Tensor | None = None,
@@ -43,19 +44,23 @@ def laplace_propagation(
     `Brown et al., 2024 <https://arxiv.org/abs/2412.08016>`_:
 
     .. math::
-        (L + \tau I)^m u = 0 \text{ off the labels}, \qquad u = y \text{ on them}
+        (L + \tau I)^m u = f \text{ off the labels}, \qquad u = y \text{ on them}
 
     :math:`L` is :math:`D - W`, :math:`I - D^{-1} W` or :math:`I - D^{-1/2} W D^{-1/2}`. Differentiable any number of
-    times in ``edge_weight``, ``y``, ``tau`` and ``x``, at the cost of one more solve. Nothing of the iteration is kept.
+    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve. Nothing of the iteration is
+    kept.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node. Rows of :math:`u` sum to 1 at
             :math:`\tau = 0` and to less where :math:`\tau > 0`.
+        f: Source :math:`f`, a number, one a node, or one a node and class; not looked at on labels.
         normalization: ``"combinatorial"``, ``"randomwalk"`` or ``"normalized"``.
         reweighting: ``"none"``, or heavier weights near labels, for few labels: ``"poisson"``, ``"wnll"``,
             ``"properly"`` (needs ``x``); see :func:`~pyg_relational.nn.prop.reweight.reweight`.
@@ -99,7 +104,7 @@ def laplace_propagation(
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
-        u, equation = _solve(graph, tau, normalization, order, solver, initial)
+        u, equation = _solve(graph, tau, f, normalization, order, solver, initial)
         u = fill_unreachable(u, equation.floating, graph, on_unreachable)
         if normalize:
             total = u.sum(1, keepdim=True)
@@ -115,6 +120,7 @@ _NOTHING = SolveInfo(0, torch.zeros(0), True)
 def _solve(
     graph: Labelled,
     tau: float | Tensor,
+    f: float | Tensor,
     normalization: str,
     order: int,
     solver: Solver | None,
@@ -133,12 +139,16 @@ def _solve(
             )
         mass = mass.where(mass > 0, 1.0)
         root = mass.sqrt() if normalization == "normalized" else root
+    source = node_source(f, values)
+    if mass is not None:
+        source = source * (mass / root)[:, None]
     mass = mass if order > 1 else None
     if initial is not None:
         initial = initial.detach() / root.detach()[:, None]
     equation = GroundedLaplacian(edge_index, weight, shift, mask, mass, order, solver, initial)
+    rhs = (values / root[:, None]).where(mask[:, None], source)
     rest = () if mass is None else (mass,)
-    u = implicit_solve(equation, values / root[:, None], weight, shift, *rest)
+    u = implicit_solve(equation, rhs, weight, shift, *rest)
     return values.where(mask[:, None], u * root[:, None]), equation
 
 
@@ -146,7 +156,8 @@ class LaplacePropagation(Propagation):
     """Module of :func:`laplace_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`.
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its
+            range from there.
 
     Example:
         >>> import torch

@@ -1,5 +1,7 @@
 """Distances to the labelled nodes of each class, by the p-eikonal equation."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ _TILE = 4096  # nodes at a time, so that what belongs to their edges stays in th
 @torch.no_grad()
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def p_eikonal(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
@@ -37,11 +39,12 @@ def p_eikonal(
     from above by Newton steps, at the nodes whose neighbours have changed. Not differentiable.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes; not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes; off the mask only the default of ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         p: :math:`p \ge 1`.
         f: Cost :math:`f > 0` of passing a node, a number or one a node; smaller in dense regions makes
             distances follow the clusters.

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, node_shift
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, node_shift, node_source
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -18,7 +18,7 @@ from pyg_relational.ops.solve import CG, SolveInfo, Solver, report
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def p_laplace_propagation(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
@@ -27,6 +27,7 @@ def p_laplace_propagation(
     p: float = 3.0,
     equation: str = "variational",
     tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
     batch: Tensor | None = None,
     solver: Solver | None = None,
     on_unreachable: str = "error",
@@ -37,7 +38,7 @@ def p_laplace_propagation(
     With ``equation="variational"`` (`Slepčev and Thorpe, 2019 <https://arxiv.org/abs/1707.06213>`_), off the labels
 
     .. math::
-        \sum_j w_{ij} |u_i - u_j|^{p - 2} (u_i - u_j) + \tau u_i = 0
+        \sum_j w_{ij} |u_i - u_j|^{p - 2} (u_i - u_j) + \tau u_i = f_i
 
     with :math:`|t|` smoothed to :math:`\sqrt{t^2 + \epsilon^2}`, :math:`\epsilon = 10^{-6}`. With ``equation="game"``
     (`Flores et al., 2022 <https://arxiv.org/abs/1901.05031>`_), over the neighbours :math:`j` with :math:`w_{ij} > 0`
@@ -48,18 +49,22 @@ def p_laplace_propagation(
 
     On the labels :math:`u = y`. At :math:`p = 2` both are
     :func:`~pyg_relational.nn.laplace_propagation`. Each class has its own nonlinear equation, so that rows need not sum
-    to 1. Differentiable any number of times in ``edge_weight``, ``y`` and ``tau`` at the cost of one linear solve a
-    class; in the game the derivatives are those of the neighbours chosen, the first of several equal ones.
+    to 1. Differentiable any number of times in ``edge_weight``, ``y``, ``tau`` and ``f`` at the cost of one linear
+    solve a class; in the game the derivatives are those of the neighbours chosen, the first of several equal ones.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         p: In :math:`[2, 10]`; in the game, any :math:`p \ge 2`.
         equation: ``"variational"`` or ``"game"``.
         tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node; in the variational equation only.
+        f: Source, a number, one a node, or one a node and class; in the variational equation only. Not looked at on
+            labels.
         batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
         solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct` for the linear solves
             of the variational equation. The game's are by :func:`~pyg_relational.ops.bicgstab.bicgstab` and take only
@@ -97,11 +102,15 @@ def p_laplace_propagation(
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         shift = node_shift(tau, graph.values).double()
+        source = node_source(f, graph.values).double()
         if equation == "game" and bool((shift > 0).any()):
             raise ValueError("tau must be 0 with equation='game', got a value above")
+        if equation == "game" and bool((source != 0).any()):
+            raise ValueError("f must be 0 with equation='game', got another value")
         inner = _connected(graph)
         unreachable = _unreachable(inner, shift)
-        inner = inner._replace(mask=inner.mask | unreachable)
+        rhs = inner.values.where(graph.mask[:, None] | unreachable[:, None], source)
+        inner = inner._replace(values=rhs, mask=inner.mask | unreachable)
         solver = solver or CG()
         tol = (solver if isinstance(solver, CG) else CG()).tolerances(graph.values.dtype)[0]
         if equation == "game":
@@ -164,7 +173,8 @@ class PLaplacePropagation(Propagation):
     """Module of :func:`p_laplace_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`.
+        **options: Its keyword arguments. ``tau`` may be a :class:`torch.nn.Parameter`: learned in its
+            range from there.
 
     Example:
         >>> import torch

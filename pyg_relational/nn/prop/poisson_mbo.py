@@ -1,5 +1,7 @@
 """Poisson-MBO: Poisson learning turned into a partition with classes of given sizes."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -18,7 +20,7 @@ from pyg_relational.ops.spmm import csr_matrix
 @torch.no_grad()
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def poisson_mbo(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
@@ -47,11 +49,12 @@ def poisson_mbo(
     :math:`\arg\max_k s_k u_{ik}`. Not differentiable. Labelled nodes need not keep their class.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes; not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes; off the mask only the default of ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         class_priors: Share of each class among the nodes; ``None`` for that among the labels of each graph.
         mu: Strength :math:`\mu \ge 0` of the labels.
         iterations: Most projections after the first.

@@ -5,12 +5,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from pyg_relational.nn.prop.learned import RANGES, Learned
+
 
 class Propagation(nn.Module):
-    """Base of the modules: a function and its keyword arguments, those that are parameters registered.
+    """Base of the modules: a function and its keyword arguments, those that are parameters learned.
 
     Args:
-        **options: Keyword arguments of the function.
+        **options: Keyword arguments of the function. A :class:`torch.nn.Parameter` is registered; for ``tau`` and
+            ``alpha`` it is the first value of a :class:`~pyg_relational.nn.prop.learned.Learned`.
     """
 
     propagate: ClassVar[Callable[..., Any]]
@@ -19,12 +22,15 @@ class Propagation(nn.Module):
         super().__init__()
         learned = {k: v for k, v in options.items() if isinstance(v, nn.Parameter)}
         for name, parameter in learned.items():
-            self.register_parameter(name, parameter)
+            if name in RANGES:
+                self.add_module(name, Learned(name, parameter))
+            else:
+                self.register_parameter(name, parameter)
         self.options = {k: v for k, v in options.items() if k not in learned}
 
     def forward(
         self,
-        edge_index: Tensor,
+        edge_index: Any,
         edge_weight: Tensor | None,
         y: Tensor,
         mask: Tensor | None = None,
@@ -33,8 +39,8 @@ class Propagation(nn.Module):
         """Return the propagated labels.
 
         Args:
-            edge_index: Edges, in both directions.
-            edge_weight: Their weights, ``None`` for ones.
+            edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+            edge_weight: Their weights, ``None`` for ones or those of the graph.
             y: Classes or values of the nodes.
             mask: Labelled nodes, ``None`` for those with ``y >= 0``.
             **options: In place of those of the module.
@@ -43,7 +49,9 @@ class Propagation(nn.Module):
             ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
             ``mask``: :math:`[n]`, output: :math:`[n, c]`.
         """
-        options = {**self.options, **dict(self.named_parameters()), **options}
+        learned = {name: module() for name, module in self.named_children()}
+        registered = dict(self.named_parameters(recurse=False))
+        options = {**self.options, **registered, **learned, **options}
         u: Tensor = type(self).propagate(edge_index, edge_weight, y, mask, **options)
         return u
 

@@ -15,7 +15,7 @@ from pyg_relational.ops.solve import Solver
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
 def random_walk_propagation(
-    edge_index: Tensor,
+    edge_index: Any,
     edge_weight: Tensor | None,
     y: Tensor,
     mask: Tensor | None = None,
@@ -39,11 +39,13 @@ def random_walk_propagation(
     and ``alpha``.
 
     Args:
-        edge_index: Edges, in both directions.
-        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones. Self-loops have no effect.
-        y: Classes (int64) or values (floating point, one column a class); not looked at off the mask.
+        edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
+        edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
+            have no effect.
+        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
-        num_classes: Number of classes; ``None`` for the largest label + 1.
+        num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         alpha: Share :math:`\alpha` of a node's score that comes from its neighbours, in :math:`[0, 1)`.
         solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
         initial: Where the iteration starts, e.g. the last solution.
@@ -94,7 +96,8 @@ class RandomWalkPropagation(Propagation):
     """Module of :func:`random_walk_propagation`.
 
     Args:
-        **options: Its keyword arguments. ``alpha`` may be a :class:`torch.nn.Parameter`.
+        **options: Its keyword arguments. ``alpha`` may be a :class:`torch.nn.Parameter`: learned in its
+            range from there.
 
     Example:
         >>> import torch

@@ -6,6 +6,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import Labelled, mean_by
 from pyg_relational.ops import edge_diff_dot, knn, safe_sqrt
 from pyg_relational.ops.checks import check_choice, check_features
+from pyg_relational.ops.components import connected_components
 from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
 from pyg_relational.ops.implicit import implicit_solve
 from pyg_relational.ops.laplacian import degree
@@ -31,7 +32,10 @@ def reweight(
       to the nearest labelled point;
     - ``"poisson"`` (`Calder et al., 2020 <https://proceedings.mlr.press/v119/calder20a.html>`_):
       :math:`v_i v_j w_ij`, :math:`v` the solution of :math:`L v = 1_m - \bar{1}_m`, shifted to a least value of
-      :math:`10^{-5}` in each graph.
+      :math:`10^{-5}` in each graph. With ``normalization="normalized"``, as in graphlearning's program,
+      :math:`L = I - D^{-1/2} W D^{-1/2}`, whose solutions differ by multiples of :math:`\sqrt{d}`, so that the shift
+      leaves the choice open: :math:`v` is the one with :math:`\sum_i \sqrt{d_i} v_i = 0`, in each component, and
+      :math:`\bar{1}_m` the mean weighted by :math:`\sqrt{d}`. ``"randomwalk"`` takes the combinatorial form.
 
     Args:
         graph: Checked graph.
@@ -89,14 +93,26 @@ def _poisson(graph: Labelled, normalization: str, solver: Solver | None) -> Tens
     edge_index, weight, _, mask, batch = graph
     n = len(mask)
     source = mask.to(weight.dtype)[:, None]
-    root = weight.new_ones(n, 1)
-    if normalization == "normalized":
-        d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), n)[:, None]
-        root = d.where(d > 0, 1.0).sqrt()
-        source = (source - mean_by(root * source, batch) / mean_by(root, batch)) * root
     shift = weight.new_zeros(n)
     fixed = torch.zeros_like(mask)
     equation = GroundedLaplacian(edge_index, weight, shift, fixed, solver=solver)
-    v = implicit_solve(equation, source, weight, shift)[:, 0] * root[:, 0]
+    if normalization == "normalized":
+        v = _normalized(graph, equation, source, shift)[:, 0]
+    else:
+        v = implicit_solve(equation, source, weight, shift)[:, 0]
     low = v.new_full((int(batch.max()) + 1,), torch.inf).scatter_reduce(0, batch, v, "amin")
     return v - low[batch] + _FLOOR
+
+
+def _normalized(
+    graph: Labelled, equation: GroundedLaplacian, source: Tensor, shift: Tensor
+) -> Tensor:
+    """Solution for ``I - D^-1/2 W D^-1/2`` that is orthogonal to its kernel."""
+    edge_index, weight = graph.edge_index, graph.edge_weight
+    component = connected_components(edge_index[:, weight > 0], len(source))
+    d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(source))[:, None]
+    d = d.where(d > 0, 1.0)
+    root = d.sqrt()
+    source = source - mean_by(root * source, component) / mean_by(root, component)
+    v = implicit_solve(equation, root * source, weight, shift)
+    return root * (v - mean_by(d * v, component) / mean_by(d, component))

@@ -368,6 +368,31 @@ def work(rank: int, folder: str, sizes: list[int], mining: str) -> None:
     os._exit(0)  # gloo's destructor can wait for the GIL forever
 
 
+@pytest.mark.parametrize("mining", ["all", "semihard"])
+def test_compiled_whole_it_equals_eager_on_unlabelled_rows_and_refuses_bad_input(mining):
+    compiled = torch.compile(proxy_contrastive_loss, fullgraph=True, backend="aot_eager")
+    inputs = batch(12, 3, 2, 4)
+    for i in (1, 3, 5):
+        inputs[i] = inputs[i].clone()
+        inputs[i][i::3] = -1
+    other = clones(inputs, torch.float64)
+    losses = [
+        f(*sets, margin=3.0, mining=mining)
+        for f, sets in ((proxy_contrastive_loss, inputs), (compiled, other))
+    ]
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-12, atol=1e-12)
+    for loss in losses:
+        loss.backward()
+    for a, b in zip(grads(other), grads(inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    for at, bad, message in (
+        (0, inputs[0].detach() * torch.nan, "embedding must be finite"),
+        (5, inputs[5] - 4, "proxy_y must be >= -1"),
+    ):
+        with pytest.raises((RuntimeError, ValueError), match=message):
+            compiled(*inputs[:at], bad, *inputs[at + 1 :], margin=3.0, mining=mining)
+
+
 def test_two_processes_that_gather_give_the_gradient_of_one(tmp_path):
     sizes, inputs = [7, 4], batch(11, 3, 2, 4)
     loss = proxy_contrastive_loss(*inputs, mining="semihard")

@@ -51,3 +51,43 @@ def test_a_score_that_is_no_number():
     assert sampler(torch.tensor([1.0, 2.0, 3.0, torch.nan])).tolist() == [1, 2]
     with pytest.raises(ValueError, match="score must not be NaN on labelled samples"):
         sampler(torch.tensor([1.0, torch.nan, 3.0, 4.0]))
+
+
+def test_scores_are_those_of_the_authors_program():
+    y = torch.tensor([0, 0, 0, 1, 1, -1])
+    u = torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.5, 0.5], [0.0, 0.0], [0.4, 0.6], [0.5, 0.5]])
+    expected = {
+        "entropy": -(torch.tensor([0.9, 0.2, 0.5, 0.0, 0.6]).double() + 1e-8).log(),
+        "l2": torch.tensor([0.18, 0.87, 0.5, 1.0, 0.48]).double(),
+    }
+    for score, values in expected.items():
+        sampler = BaseSampler(y, 2, "score", score=score)
+        sampler.update(torch.arange(6), u)
+        torch.testing.assert_close(sampler.scores[:5], values, rtol=1e-5, atol=1e-7)
+        assert sampler().tolist() == [1, 2, 3, 4]
+        sampler.update(torch.tensor([1]), torch.tensor([[1.0, 0.0]]))
+        assert sorted(sampler().tolist()) == [0, 2, 3, 4]
+
+
+def test_before_the_first_update_scores_draw_at_random():
+    y = torch.zeros(10, dtype=torch.int64)
+    sampler = BaseSampler(y, 3, "score", torch.Generator().manual_seed(5))
+    share = torch.cat([sampler() for _ in range(600)]).bincount(minlength=10) / 600
+    assert (share - 0.3).abs().max() < 0.08
+
+
+@pytest.mark.parametrize(
+    ("index", "u", "message"),
+    [
+        ([4], [[0.5, 0.5]], r"index must be in \[0, 4\), got 4"),
+        ([-1], [[0.5, 0.5]], r"index must be in \[0, 4\), got -1"),
+        ([2], [[0.5]], r"u must have shape \[b, c\] with c > 1, got \[1, 1\]"),
+        ([2], [[0.5, torch.nan]], "u must be finite"),
+        ([2, 1], [[0.5, 0.5]], r"index must have shape \[1\]"),
+    ],
+)
+def test_bad_updates(index, u, message):
+    sampler = BaseSampler(torch.tensor([0, 0, 1, -1]), 1, "score")
+    with pytest.raises(ValueError, match=message):
+        sampler.update(torch.tensor(index), torch.tensor(u))
+    assert (sampler.scores == 0).all()

@@ -103,6 +103,50 @@ def test_learned_tau_and_bad_k():
     layer = GraphLearningLayer(5, torch.nn.Parameter(torch.tensor(0.1)))
     y = torch.arange(20) % 2
     layer(torch.randn(20, 3), y, torch.arange(20) < 4).sum().backward()
-    assert layer.tau.grad is not None
+    assert layer.tau.raw.grad is not None
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         GraphLearningLayer(0)
+
+
+@pytest.mark.parametrize("start", [1e-6, 0.07, 50.0])
+def test_no_step_makes_a_learned_tau_negative(start):
+    torch.manual_seed(0)
+    layer = GraphLearningLayer(5, torch.nn.Parameter(torch.tensor(start)))
+    x, y, mask = torch.randn(20, 3), torch.arange(20) % 2, torch.arange(20) < 4
+    fixed = GraphLearningLayer(5, start)(x, y, mask)
+    torch.testing.assert_close(layer(x, y, mask), fixed, rtol=1e-5, atol=1e-6)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1e4)
+    for sign in (1, -1):
+        optimizer.zero_grad()
+        (sign * layer(x, y, mask)[~mask].sum()).backward()
+        optimizer.step()
+        assert layer.tau() > 0
+        assert layer(x, y, mask).isfinite().all()
+
+
+def test_tau_to_be_learned_must_be_positive():
+    with pytest.raises(ValueError, match=r"tau must be in \(0, inf\) to be learned, got 0.0"):
+        GraphLearningLayer(5, torch.nn.Parameter(torch.tensor(0.0)))
+
+
+def test_a_class_without_a_visible_label_has_a_column_of_zeros():
+    torch.manual_seed(0)
+    x, y = torch.randn(60, 4, requires_grad=True), torch.arange(60) % 3
+    mask = y < 2
+    u = GraphLearningLayer(k=5)(x, y, mask)
+    assert u.shape == (60, 3)
+    assert (u[:, 2] == 0).all()
+    loss = -(u[~mask].gather(1, y[~mask, None]) + 1e-8).log().mean()
+    loss.backward()
+    assert x.grad.isfinite().all()
+
+
+def test_compiled_gives_the_value_and_the_errors_of_eager():
+    x, y, mask = torch.randn(20, 3), torch.arange(20) % 2, torch.arange(20) < 4
+    layer = GraphLearningLayer(5)
+    compiled = torch.compile(layer, backend="eager")
+    torch.testing.assert_close(compiled(x, y, mask), layer(x, y, mask))
+    with pytest.raises(ValueError, match="at least one labelled node, got none of 20"):
+        compiled(x, y, mask & False)
+    with pytest.raises((ValueError, RuntimeError), match="x must be finite"):
+        compiled(x.index_fill(0, torch.tensor([3]), torch.nan), y, mask)

@@ -11,9 +11,11 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.interop import as_edges
 from pyg_relational.nn import LaplacePropagation, laplace_propagation
+from pyg_relational.nn.prop.inputs import check_inputs
+from pyg_relational.nn.prop.reweight import reweight
 from pyg_relational.ops import CG, Direct
 from tests.graphs import Graph, graphs, random_graph, union
-from tests.oracles import dense_weights, laplace, reweighted
+from tests.oracles import dense_laplacian, dense_weights, laplace, reweighted
 
 F64 = torch.float64
 NORMALIZATIONS = ("combinatorial", "randomwalk", "normalized")
@@ -136,14 +138,46 @@ def test_derivatives_by_conjugate_gradients():
 
 @pytest.mark.parametrize("reweighting", ["poisson", "wnll", "properly"])
 @pytest.mark.parametrize("tau", [0.0, 0.1])
-def test_reweighting_equals_the_literal_form(reweighting, tau):
+@pytest.mark.parametrize("normalization", ["combinatorial", "normalized"])
+def test_reweighting_equals_the_literal_form(reweighting, tau, normalization):
     graph = random_graph(20, 0.2, seed=4, labelled=0.1)
     x = torch.randn(20, 3, dtype=F64)
     w = dense_weights(graph.edge_index, graph.edge_weight, 20)
-    w = reweighted(w, graph.mask, reweighting, x)
-    expected = laplace(w, one_hot(graph.y, 4).double(), graph.mask, tau)
-    u = run(graph, reweighting=reweighting, tau=tau, x=x)
+    w = reweighted(w, graph.mask, reweighting, x, normalization)
+    expected = laplace(w, one_hot(graph.y, 4).double(), graph.mask, tau, normalization)
+    options = {"reweighting": reweighting, "tau": tau, "normalization": normalization}
+    u = run(graph, x=x, **options)
     torch.testing.assert_close(u, expected, rtol=1e-7, atol=1e-8)
+    loops = torch.arange(20).expand(2, 20)
+    edge_index = torch.cat([graph.edge_index, loops], dim=1)
+    weight = torch.cat([graph.edge_weight, torch.rand(20).double() + 1])
+    looped = laplace_propagation(
+        edge_index, weight, graph.y, graph.mask, num_classes=4, x=x, **options
+    )
+    torch.testing.assert_close(looped, u)
+
+
+@pytest.mark.parametrize("normalization", ["combinatorial", "normalized"])
+def test_poisson_reweighting_in_each_component_of_a_graph(normalization):
+    a, b = random_graph(9, seed=1), random_graph(13, seed=2)
+    both, _ = union(a, b)
+    weights = reweight(
+        check_inputs(both.edge_index, both.edge_weight, both.y, both.mask, 4),
+        "poisson",
+        normalization,
+    )
+    alone = [dense_weights(g.edge_index, g.edge_weight, len(g.y)) for g in (a, b)]
+    v = []
+    for w, g in zip(alone, (a, b), strict=True):
+        kernel = w.sum(1).sqrt() if normalization == "normalized" else torch.ones_like(w[0])
+        f = g.mask.double() - (kernel * g.mask).sum() / kernel.sum()
+        v.append(torch.linalg.pinv(dense_laplacian(w, normalization), hermitian=True) @ f)
+    v = torch.cat(v)
+    v = v - v.min() + 1e-5
+    row, col = both.edge_index
+    expected = v[row] * both.edge_weight * v[col]
+    order = (row * 22 + col).argsort()
+    torch.testing.assert_close(weights, expected[order], rtol=1e-6, atol=1e-12)
 
 
 def test_properly_is_differentiable_in_the_features():
@@ -263,15 +297,16 @@ def test_module_with_a_learned_tau():
     layer = LaplacePropagation(tau=torch.nn.Parameter(torch.tensor(0.5)), num_classes=4)
     u = layer(graph.edge_index, graph.edge_weight.float(), graph.y, graph.mask)
     u.sum().backward()
-    assert [name for name, _ in layer.named_parameters()] == ["tau"]
-    assert layer.tau.grad < 0
+    assert [name for name, _ in layer.named_parameters()] == ["tau.raw"]
+    assert layer.tau.raw.grad < 0
     assert "num_classes=4" in repr(layer)
-    again = LaplacePropagation(tau=torch.nn.Parameter(torch.tensor(0.0)))
+    again = LaplacePropagation(tau=torch.nn.Parameter(torch.tensor(1.0)))
     again.load_state_dict(layer.state_dict())
     other = copy.deepcopy(layer)
     with torch.no_grad():
-        other.tau.fill_(3.0)
-    assert again.tau == layer.tau == 0.5
+        other.tau.raw.copy_(torch.tensor(3.0).expm1().log())
+    assert again.tau() == layer.tau()
+    torch.testing.assert_close(layer.tau().item(), 0.5)
     args = graph.edge_index, graph.edge_weight.float(), graph.y, graph.mask
     torch.testing.assert_close(other(*args), layer(*args, tau=3.0))
 

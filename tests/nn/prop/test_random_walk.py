@@ -102,4 +102,4 @@ def test_module_learns_alpha():
     u = module(graph.edge_index, graph.edge_weight, graph.y, graph.mask)
     torch.testing.assert_close(u, run(graph, alpha=0.8), rtol=1e-6, atol=1e-6)
     u.sum().backward()
-    assert module.alpha.grad > 0
+    assert module.alpha.raw.grad > 0

@@ -48,6 +48,15 @@ def test_large_unbalanced_scores_get_equal_classes(ties):
     assert cost.diagonal().min() >= -1e-9
 
 
+@pytest.mark.parametrize(
+    ("priors", "sizes"), [([0.3, 0.7], [3, 7]), ([0.7, 0.3], [7, 3]), ([0.1, 0.9], [1, 9])]
+)
+def test_sizes_that_are_whole_numbers_but_for_rounding(priors, sizes):
+    for dtype in (torch.float32, torch.float64):
+        low, high = volume_bounds(10, torch.tensor(priors, dtype=dtype))
+        assert low.tolist() == high.tolist() == sizes
+
+
 def test_equal_rows_and_no_rows():
     scores = torch.zeros(1000, 4)
     sizes = torch.tensor([100, 200, 300, 400])

@@ -53,6 +53,18 @@ def test_noise_keeps_the_best_and_a_generator_repeats_it():
     assert run(30)[graph.mask].argmax(1).equal(graph.y[graph.mask])
 
 
+def test_no_partition_on_the_way_is_better_than_the_one_kept():
+    graph = random_graph(60, 0.05, seed=0, labelled=0.2)
+    args = (graph.edge_index, graph.edge_weight, graph.y, graph.mask)
+
+    def run(iterations):
+        g = torch.Generator().manual_seed(1)
+        return volume_mbo(*args, iterations=iterations, temperature=0.5, generator=g)
+
+    kept = [(u * (kernel(graph) @ u)).sum().item() for u in map(run, range(1, 16))]
+    assert kept == sorted(kept)
+
+
 def test_slack_bounds_the_sizes():
     graph = random_graph(60, 0.05, seed=0, labelled=0.1)
     args = (graph.edge_index, graph.edge_weight, graph.y, graph.mask)
