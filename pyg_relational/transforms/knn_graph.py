@@ -168,8 +168,9 @@ def node_features(data: Any) -> Tensor:
 
 @functional_transform("relational_knn_graph")
 class KNNGraph(BaseTransform):  # type: ignore[misc]
-    r"""Adds the graph of :func:`knn_graph` to ``data``, from ``data.x``, or ``data.pos`` where it is missing, as PyG's
-    own transforms do, and, where there is one, ``data.batch``.
+    r"""Adds the graph of :func:`knn_graph` to ``data``, of each graph of ``data.batch`` apart.
+
+    The rows are ``data.x``, or ``data.pos`` where that is missing, as PyG's own transforms do.
 
     Sets ``edge_index`` and ``edge_weight``; with ``kernel=None`` the distances go to ``edge_attr``.
 
