@@ -12,6 +12,8 @@ if __name__ == "__main__":
 
         cluster(sys.argv[2:])
     else:
-        from benchmarks.accuracy.cli import main
-
+        try:
+            from benchmarks.accuracy.cli import main
+        except ImportError as error:
+            sys.exit(f"{error}: pip install 'pyg-relational[bench]'")
         sys.exit(main(sys.argv[1:]))

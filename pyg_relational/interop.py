@@ -9,14 +9,14 @@ import scipy.sparse
 import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.index import ptr2index
 from torch_geometric.utils import coalesce
 
 _SOURCES = (
     "an (edge_index, edge_weight) tuple, an edge_index tensor, a torch_geometric Data or "
     "EdgeIndex, a torch.sparse COO, CSR or CSC tensor, a torch_sparse.SparseTensor, "
-    "a scipy.sparse array or matrix, or a DGLGraph"
+    "a scipy.sparse array or matrix, a dense matrix, a networkx or igraph graph, or a DGLGraph"
 )
 
 
@@ -49,6 +49,9 @@ def as_edges(graph: Any, num_nodes: int | None = None) -> tuple[Tensor, Tensor, 
             - a square :obj:`torch.sparse` tensor (COO, CSR, CSC);
             - a square ``torch_sparse.SparseTensor``;
             - a square :mod:`scipy.sparse` array or matrix of any format;
+            - a square dense matrix, a :class:`numpy.ndarray` or a floating-point tensor: what is not 0 is an edge;
+            - a networkx graph, nodes numbered in its order, or an igraph graph: edge attribute ``"weight"``, else ones;
+              an undirected one has every edge in both directions;
             - a homogeneous ``dgl.DGLGraph``: edge data ``"weight"``, else ``"w"``.
         num_nodes: Number of nodes :math:`n`. If ``None``, what ``graph`` says, else the largest
             index plus one. (default: ``None``)
@@ -106,6 +109,10 @@ def _read(graph: Any) -> _Edges:
                 f"graph must be a tuple (edge_index, edge_weight), got {len(graph)} items"
             )
         return _read_index(graph[0])._replace(edge_weight=graph[1])
+    if isinstance(graph, np.ndarray):
+        return _read_dense(torch.from_numpy(graph))
+    if isinstance(graph, Tensor) and graph.layout == torch.strided and graph.is_floating_point():
+        return _read_dense(graph)
     if isinstance(graph, Tensor):
         return _read_index(graph) if graph.layout == torch.strided else _read_torch_sparse(graph)
     if isinstance(graph, Data):
@@ -119,6 +126,15 @@ def _read(graph: Any) -> _Edges:
         return _Edges(torch.stack([row, col]), weight, tuple(graph.sparse_sizes()))
     if "dgl" in packages:
         return _read_dgl(graph)
+    if "networkx" in packages:
+        return _read_networkx(graph)
+    if "igraph" in packages:
+        return _read_igraph(graph)
+    if isinstance(graph, HeteroData):
+        raise TypeError(
+            "graph must be homogeneous, got a HeteroData: pass data['a', 'to', 'a'].edge_index of one edge type, "
+            "or data.to_homogeneous()"
+        )
     raise TypeError(f"graph must be {_SOURCES}, got {type(graph).__qualname__}")
 
 
@@ -167,6 +183,32 @@ def _known_size(data: Data) -> int | None:
             return data.num_nodes  # type: ignore[no-any-return]
         except UserWarning:  # PyG has only the edges to guess from
             return None
+
+
+def _read_dense(matrix: Tensor) -> _Edges:
+    if matrix.dim() != 2:
+        raise ValueError(f"graph must be a matrix, got shape {list(matrix.shape)}")
+    index = matrix.detach().nonzero().T
+    return _Edges(index, matrix[index[0], index[1]], (matrix.size(0), matrix.size(1)))
+
+
+def _read_networkx(graph: Any) -> _Edges:
+    place = {node: i for i, node in enumerate(graph)}
+    pairs = [(place[a], place[b], float(w)) for a, b, w in graph.edges(data="weight", default=1.0)]
+    return _listed(pairs, graph.is_directed(), len(place))
+
+
+def _read_igraph(graph: Any) -> _Edges:
+    weights = graph.es["weight"] if graph.is_weighted() else [1.0] * graph.ecount()
+    pairs = [(*ends, float(w)) for ends, w in zip(graph.get_edgelist(), weights, strict=True)]
+    return _listed(pairs, graph.is_directed(), graph.vcount())
+
+
+def _listed(pairs: list[tuple[int, int, float]], directed: bool, n: int) -> _Edges:
+    if not directed:
+        pairs = pairs + [(b, a, w) for a, b, w in pairs if a != b]
+    index = torch.tensor([pair[:2] for pair in pairs], dtype=torch.int64).view(-1, 2).T
+    return _Edges(index, torch.tensor([pair[2] for pair in pairs]), (n, n))
 
 
 def _read_scipy(graph: Any) -> _Edges:

@@ -308,3 +308,21 @@ def test_cuda() -> None:
         assert edges[0].is_cuda
         assert edges[1].is_cuda
         assert_contract((edges[0].cpu(), edges[1].cpu(), 4), dense(index, weight, 4))
+
+
+def test_dense_networkx_and_igraph():
+    networkx, igraph = pytest.importorskip("networkx"), pytest.importorskip("igraph")
+    dense = np.array([[0.0, 2.0, 0.0], [2.0, 0.0, 0.5], [0.0, 0.5, 0.0]], dtype=np.float32)
+    expected = as_edges(scipy.sparse.csr_array(dense))
+    edges = [(0, 1, 2.0), (1, 2, 0.5)]
+    nx = networkx.Graph()
+    nx.add_nodes_from(range(3))
+    nx.add_weighted_edges_from(edges)
+    ig = igraph.Graph.TupleList(edges, weights=True)
+    for source in (dense, torch.from_numpy(dense), nx, nx.to_directed(), ig):
+        assert_contract(as_edges(source), expected)
+
+
+def test_hetero_data_is_named():
+    with pytest.raises(TypeError, match="graph must be homogeneous, got a HeteroData"):
+        as_edges(HeteroData())

@@ -90,7 +90,6 @@ def leiden_partitions(
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[n]` each.
 
     Raises:
-        ImportError: If igraph is not installed.
         ValueError: As :func:`leiden`, or if ``runs`` is not positive.
 
     Example:

@@ -45,7 +45,6 @@ def leiden(
         Cluster of every node, counted from 0 in the order of their first nodes.
 
     Raises:
-        ImportError: If igraph is not installed.
         TypeError: If a dtype is wrong.
         ValueError: If a shape or value is out of range, or the graph is not undirected.
 
@@ -55,10 +54,8 @@ def leiden(
         >>> leiden(torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]]), num_nodes=5).tolist()
         [0, 0, 1, 1, 2]
     """
-    try:
-        import igraph
-    except ImportError as error:
-        raise ImportError("leiden needs igraph: pip install igraph") from error
+    import igraph  # slow to import
+
     if not math.isfinite(resolution) or resolution < 0:
         raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
     if iterations != -1 and iterations < 1:

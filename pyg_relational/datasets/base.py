@@ -1,6 +1,7 @@
 """What the data sets share: checked raw files, a cache of tensors, one PyG graph."""
 
 import hashlib
+import io
 import os
 import pickle
 import warnings
@@ -31,7 +32,8 @@ class ClassificationDataset(InMemoryDataset):  # type: ignore[misc]
     Raw files are read where they are, from ``<root>/raw/<folder>`` or from
     ``$PYG_RELATIONAL_RAW/<folder>``, and downloaded into the former if they are in neither. Each
     is checked by sha256 before it is parsed. The tensors are cached, images as bytes, in
-    ``<root>/processed/<Name>``; the cache is written atomically and holds no pickled code.
+    ``<root>/processed/<Name>``; the cache is written atomically, holds no pickled code and is checked by sha256 at
+    each start.
 
     Args:
         root: Folder of raw files and caches.
@@ -66,6 +68,8 @@ class ClassificationDataset(InMemoryDataset):  # type: ignore[misc]
         super().__init__(os.fspath(root), transform, pre_transform, force_reload=force_reload)
         self.selected = self._select()
         cache = Path(self.processed_paths[0])
+        if cache.is_dir():
+            raise ValueError(f"{cache} must be the file of a cache, got a folder: remove it")
         if force_reload or not cache.is_file():
             _save(self._build(), cache)
         self.data = _load(cache)
@@ -225,15 +229,30 @@ def _key(pre_transform: Transform | None) -> str:
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
+    """Write the cache, its sha256 in front: one file, so that both are of one moment."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    payload = buffer.getvalue()
     with temporary_path(path) as part:
-        torch.save(content, part)
+        part.write_bytes(hashlib.sha256(payload).digest() + payload)
         os.replace(part, path)
 
 
 def _load(path: Path) -> Data:
+    stored = path.read_bytes()
+    digest, payload = stored[:32], stored[32:]
     try:
-        return _to_data(torch.load(path, weights_only=True))
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        if hashlib.sha256(payload).digest() != digest:
+            raise ValueError("another sha256 than the one that it was written with")
+        return _to_data(torch.load(io.BytesIO(payload), weights_only=True))
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         raise ValueError(
             f"{path} must hold tensors, numbers and text only, got a damaged or another file: pass "
             "force_reload=True to build it anew, and store nothing else in a pre_transform"

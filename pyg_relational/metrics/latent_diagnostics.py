@@ -35,7 +35,7 @@ def latent_diagnostics(
     The binary union graph of the ``k`` nearest neighbours is clustered by :func:`~pyg_relational.cluster.leiden`; the
     classifier is told apart on correctly clustered and on misclustered samples by
     :func:`~pyg_relational.metrics.clustered_scores`. For the curves over layers and epochs of `Ho Thanh, "Improving
-    Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_, call it for each. Needs igraph.
+    Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_, call it for each.
 
     Args:
         z: Latents, rows of samples.
@@ -49,7 +49,6 @@ def latent_diagnostics(
         - **y:** :math:`(n)`, int64
 
     Raises:
-        ImportError: If igraph is not installed.
         TypeError: Of a wrong dtype.
         ValueError: On wrong shapes or values that are not finite, ``k`` not below :math:`n`, or fewer than two
             samples of two classes.

@@ -35,4 +35,11 @@ def batch_graph(x: Tensor, y: Tensor | None = None, transform: BaseTransform | N
         raise ValueError(f"x must have shape [n, ...], got {list(x.shape)}")
     if y is not None:
         check_labels(y, x.shape[0])
-    return (transform or KNNGraph(k=10))(Data(x=x.flatten(1), y=y))
+    data = Data(x=x.flatten(1), y=y)
+    try:
+        return (transform or KNNGraph(k=10))(data)
+    except AssertionError as error:
+        raise ValueError(
+            f"transform must make a graph of data.x alone, got {transform}, which looks for more "
+            "(PyG's own read data.pos): take pyg_relational.transforms.KNNGraph"
+        ) from error

@@ -169,11 +169,10 @@ class DenseGraph(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Data) -> Data:
         """Return ``data`` with the graph."""
-        data.edge_index, data.edge_weight = dense_graph(
-            node_features(data), batch=data.get("batch"), **self.options
-        )
+        x = node_features(data)
+        data.edge_index, data.edge_weight = dense_graph(x, batch=data.get("batch"), **self.options)
         data.edge_attr = None
-        data.num_nodes = data.x.shape[0]
+        data.num_nodes = x.shape[0]
         return data
 
     def __repr__(self) -> str:

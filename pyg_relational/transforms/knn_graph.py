@@ -141,19 +141,36 @@ def _square_distance(x: Tensor, pairs: Tensor, metric: str) -> Tensor:
     return distance.square()
 
 
-def node_features(data: Data) -> Tensor:
-    """``data.x`` as a matrix, images flattened."""
-    if data.x is None:
-        raise ValueError("data.x must hold the features, got None")
-    if data.x.dim() < 2:
-        raise ValueError(f"data.x must have shape [n, ...], got {list(data.x.shape)}")
-    x: Tensor = data.x.flatten(1)
-    return x
+def node_features(data: Any) -> Tensor:
+    """``data.x``, or ``data.pos`` where that is missing, as a matrix, images flattened.
+
+    Args:
+        data: A homogeneous graph.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If it has neither, or rows are missing.
+    """
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"data must be a torch_geometric.data.Data, got {type(data).__name__}: of a HeteroData, "
+            "pass one node type, as Data(x=data['name'].x)"
+        )
+    name = "x" if data.get("x") is not None else "pos"
+    x = data.get(name)
+    if x is None:
+        raise ValueError("data.x or data.pos must hold the features, got neither")
+    if x.dim() < 2:
+        raise ValueError(f"data.{name} must have shape [n, ...], got {list(x.shape)}")
+    rows: Tensor = x.flatten(1)
+    return rows
 
 
 @functional_transform("relational_knn_graph")
 class KNNGraph(BaseTransform):  # type: ignore[misc]
-    r"""Adds the graph of :func:`knn_graph` to ``data``, from ``data.x`` and, where there is one, ``data.batch``.
+    r"""Adds the graph of :func:`knn_graph` to ``data``, of each graph of ``data.batch`` apart.
+
+    The rows are ``data.x``, or ``data.pos`` where that is missing, as PyG's own transforms do.
 
     Sets ``edge_index`` and ``edge_weight``; with ``kernel=None`` the distances go to ``edge_attr``.
 
@@ -179,7 +196,7 @@ class KNNGraph(BaseTransform):  # type: ignore[misc]
         data.edge_index, weight = knn_graph(x, self.k, batch=data.get("batch"), **self.kwargs)
         distances = self.kwargs.get("kernel", "") is None
         data.edge_weight, data.edge_attr = (None, weight) if distances else (weight, None)
-        data.num_nodes = data.x.shape[0]
+        data.num_nodes = x.shape[0]
         return data
 
     def __repr__(self) -> str:

@@ -1,5 +1,4 @@
 import random
-import sys
 
 import pytest
 import torch
@@ -97,12 +96,6 @@ def test_without_edges_every_node_is_a_cluster():
     assert leiden(none, num_nodes=3).tolist() == [0, 1, 2]
     assert leiden(none).tolist() == []
     assert leiden(PAIR, torch.zeros(2), 3).tolist() == [0, 1, 2]
-
-
-def test_without_igraph(monkeypatch):
-    monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(ImportError, match="pip install igraph"):
-        leiden(PAIR)
 
 
 @pytest.mark.parametrize(

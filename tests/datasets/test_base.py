@@ -174,3 +174,21 @@ def test_builds_at_once_agree(tmp_path):
         )
     assert len(set(sums)) == 1
     assert os.listdir(tmp_path / "processed" / "PenDigits") == ["full.pt"]
+
+
+def test_one_changed_byte_of_the_cache_is_found(tmp_path):
+    cache = Path(PenDigits(tmp_path).processed_paths[0])
+    stored = cache.read_bytes()
+    for place in (0, 40, len(stored) // 2, len(stored) - 1):
+        damaged = bytearray(stored)
+        damaged[place] ^= 1
+        cache.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged or another file"):
+            PenDigits(tmp_path)
+    torch.save(torch.ones(3), cache)
+    with pytest.raises(ValueError, match="damaged or another file"):
+        PenDigits(tmp_path)
+    cache.unlink()
+    cache.mkdir()
+    with pytest.raises(ValueError, match="must be the file of a cache, got a folder"):
+        PenDigits(tmp_path)

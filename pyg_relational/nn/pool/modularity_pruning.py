@@ -74,7 +74,6 @@ class ModularityPruning(nn.Module):
         :class:`PrunedGraph`. Labels ``y`` are for the accuracy in its history alone.
 
     Raises:
-        ImportError: If igraph is not installed.
         TypeError: If a dtype is wrong.
         ValueError: If a shape or value is out of range, or the graph is not undirected.
 

@@ -47,7 +47,6 @@ def prune_by_consensus(
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[2, E']` and :math:`[E']`.
 
     Raises:
-        ImportError: If igraph is not installed.
         TypeError: If a dtype is wrong.
         ValueError: If a shape or value is out of range, or the graph is not undirected.
 
