@@ -541,7 +541,8 @@ def conductance_and_modularity(a: Tensor, c: list[int]) -> tuple[float, float]:
         volume = sum(x for x, here in zip(d, inside, strict=True) if here)
         cut = float(a[inside][:, ~inside].sum())
         rest = min(volume, total - volume)
-        phi += volume / total * (cut / rest if cut > 0 else 1)
+        alone = bool(inside.all()) or rest <= 0
+        phi += volume / total * (1 if alone else cut / max(rest, cut))
         q -= cut / total + (volume / total) ** 2
     return phi, q
 
@@ -556,28 +557,50 @@ def pressed(ballots: Tensor, c: list[int]) -> list[set[int]]:
     ]
 
 
+def beyond_chance(a: Tensor, c: list[int]) -> list[set[int]]:
+    """Neighbours' clusters c with most sum_j A_ij B_jc - d_i/2m sum_j d_j B_jc, j not i; its own where it has none."""
+    n = len(c)
+    d = a.sum(1) + a.diagonal()
+    found = []
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        votes = {c[j]: 0.0 for j in others if a[i, j] > 0}
+        for j in others:
+            if a[i, j] > 0:
+                votes[c[j]] += float(a[i, j])
+        chance = {k: float(d[i] * sum(d[j] for j in others if c[j] == k) / d.sum()) for k in votes}
+        most = max((votes[k] - chance[k] for k in votes), default=0.0)
+        slack = 1e-6 * max(votes.values(), default=0.0)
+        found.append({k for k in votes if votes[k] - chance[k] >= most - slack} or {c[i]})
+    return found
+
+
 def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> list[int] | None:
-    """Clusters of a connected graph, by votes = A D^-1 B; None where some votes tie."""
+    """Clusters by votes A B, or A D^-1 B, then by votes beyond chance; None where some votes tie."""
     n = len(a)
-    ballots = a / a.sum(0) if normalize else a
-    c = before = best = list(range(n))
-    phi, q = conductance_and_modularity(a, c)
-    stale = 0
-    for _ in range(max_iter):
-        moves = pressed(ballots, c)
-        if any(len(m) > 1 for m in moves):
-            return None
-        wanted = [m.pop() for m in moves]
-        back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
-        before, c = c, [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)]
-        now = conductance_and_modularity(a, c)
-        if now[0] < phi and now[1] > q:
-            best, (phi, q), stale = c, now, 0
-        else:
-            stale += 1
-        if stale == patience:
-            break
-    return best if q > 0 else [0] * n
+    ballots = a / a.sum(0).where(a.sum(0) > 0, 1) if normalize else a
+    best = list(range(n))
+    phi, q = conductance_and_modularity(a, best)
+    for beyond in (False, True):
+        c = before = best
+        stale = 0
+        for _ in range(max_iter):
+            moves = beyond_chance(a, c) if beyond else pressed(ballots, c)
+            if any(len(m) > 1 for m in moves):
+                return None
+            wanted = [m.pop() for m in moves]
+            back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
+            before, c = c, [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)]
+            now = conductance_and_modularity(a, c)
+            if now[1] > q + 1e-12 and (beyond or now[0] < phi):
+                best, (phi, q), stale = c, now, 0
+            else:
+                stale += 1
+            if stale == patience:
+                break
+    reach = torch.linalg.matrix_power(a.bool().double() + torch.eye(n, dtype=torch.float64), n) > 0
+    apart = [int(row.nonzero()[0]) for row in reach]
+    return apart if conductance_and_modularity(a, apart)[1] >= q - 1e-12 else best
 
 
 def generalized_discrimination_value(z: Tensor, y: list[int]) -> float:

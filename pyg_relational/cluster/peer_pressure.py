@@ -184,7 +184,7 @@ def _by_chance(votes: Any, cluster: Array, volume: Array) -> Array:
     row = np.repeat(np.arange(len(cluster)), np.diff(votes.indptr))
     there = np.bincount(cluster, volume, len(cluster))[votes.indices]
     itself = np.where(votes.indices == cluster[row], volume[row], 0)
-    expected: Array = volume[row] * (there - itself) / volume.sum()
+    expected: Array = volume[row] / volume.sum() * (there - itself)
     return expected
 
 
