@@ -590,9 +590,12 @@ def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> l
                 return None
             wanted = [m.pop() for m in moves]
             back = [w == b and w > now for w, b, now in zip(wanted, before, c, strict=True)]
-            before, c = c, [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)]
+            before, c = (
+                c,
+                [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)],
+            )
             now = conductance_and_modularity(a, c)
-            if now[1] > q + 1e-12 and (beyond or now[0] < phi):
+            if now[1] > q + 1e-12 and (beyond or now[0] < phi - 1e-12):
                 best, (phi, q), stale = c, now, 0
             else:
                 stale += 1

@@ -11,7 +11,7 @@ from pyg_relational.metrics import conductance, nmi
 from pyg_relational.ops import both_directions, connected_components, modularity
 from pyg_relational.transforms import knn_graph
 from tests.graphs import graphs, random_graph, union
-from tests.oracles import conductance_and_modularity, dense_weights, pressed
+from tests.oracles import conductance_and_modularity, pressed
 from tests.oracles import peer_pressure as oracle
 
 PAIR = torch.tensor([[0, 1], [1, 0]])
@@ -118,8 +118,6 @@ def test_no_worse_than_the_first_step_or_one_cluster(graph, weighted, normalize,
     if n > 1:
         found, start = (modularity(edge_index, weight, c) for c in (cluster, first))
         assert found >= max(start, 0) - 1e-6
-        if first.max() > 0:
-            assert mean <= conductance(edge_index, weight, first)[1] + 1e-6
 
 
 @settings(deadline=None, max_examples=60)
