@@ -521,14 +521,28 @@ def latent_cluster_targets(
 
 
 def latent_cluster(z: Tensor, found: dict[int, Tensor], g: Tensor | None = None) -> Tensor:
-    """1/(sqrt(d) N) sum ||z_i - target_i||; with g, of (I - g g^T / <g, g>) (z_i - target_i)."""
+    """1/(sqrt(d) N) sum ||z_i - target_i||; with g, of (I - P) (z_i - target_i), P the projection on g's columns."""
     total = z.new_zeros(())
     for i, target in found.items():
         r = z[i] - target
         if g is not None:
-            r = (torch.eye(len(r), dtype=r.dtype) - torch.outer(g[i], g[i]) / (g[i] @ g[i])) @ r
+            columns = g[i].reshape(len(r), -1)
+            r = r - columns @ torch.linalg.pinv(columns, rtol=1e-9) @ r
         total = total + r.norm()
     return total / max(len(found), 1) / math.sqrt(z.shape[1])
+
+
+def tangent_projection(x: Tensor, k: int, dim: int) -> Tensor:
+    """Projections on the leading eigenvectors of the covariance of each point's k nearest others."""
+    made = []
+    for i in range(len(x)):
+        near = sorted(
+            (j for j in range(len(x)) if j != i), key=lambda j: float((x[i] - x[j]).norm())
+        )[:k]
+        values, vectors = torch.linalg.eigh(x[near].T.cov(correction=0).reshape(x.shape[1], -1))
+        top = vectors[:, values > 1e-12 * values.max()][:, -dim:]
+        made.append(top @ top.T)
+    return torch.stack(made)
 
 
 def conductance_and_modularity(a: Tensor, c: list[int]) -> tuple[float, float]:

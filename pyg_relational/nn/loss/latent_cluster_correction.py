@@ -42,7 +42,7 @@ class LatentClusterInfo(NamedTuple):
 
 @dataclass
 class _Layer:
-    """Latents and targets, by sample; ``position`` is the row in ``target`` and ``tangent``, whose row 0 is nobody's."""
+    """By sample; ``position`` is the row in ``target`` and ``tangent``, whose row 0 is nobody's."""
 
     recorded: Tensor
     position: Tensor
@@ -87,9 +87,9 @@ class LatentClusterCorrection(nn.Module):
     the paper's text (section III.B); ``targets="class"`` is the text (eq. 7), ``"cluster"`` its section VI.B and the
     program. ``tangent_dim`` is the text's orthogonal correction (section V.C), which the program has not: the pull
     less its part in the tangent space at the sample, :func:`~pyg_relational.ops.tangent_basis` of its ``tangent_k``
-    nearest latents of any class. What else differs from `the program <https://github.com/altaris/lcc>`_: a sample's target stays till the next
-    update, where the program searches anew for each batch, among the latents of the last update; with an interval,
-    correction goes on between updates; layers are summed, not averaged.
+    nearest latents of any class. What else differs from `the program <https://github.com/altaris/lcc>`_: a sample's
+    target stays till the next update, where the program searches anew for each batch, among the latents of the last
+    update; with an interval, correction goes on between updates; layers are summed, not averaged.
 
     Args:
         y: Classes of all samples; -1: unlabelled, takes part in the graph only.
@@ -219,8 +219,8 @@ class LatentClusterCorrection(nn.Module):
         Args:
             features: Latents of each layer.
             index: Samples that the rows are of.
-            orthogonal_to: For each layer, a basis :math:`[B, d, r]` for each row, or a direction in the features' shape,
-                that the pull has no part in; see :func:`latent_cluster_loss`.
+            orthogonal_to: For each layer, a basis :math:`[B, d, r]` for each row, or a direction in the features'
+                shape, that the pull has no part in; see :func:`latent_cluster_loss`.
         """
         zs = self._checked(features, index)
         gs = [None] * len(zs) if orthogonal_to is None else _bases(orthogonal_to, zs)
@@ -270,7 +270,7 @@ class LatentClusterCorrection(nn.Module):
 
         Raises:
             RuntimeError: If no latents were recorded.
-            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights of a graph are 0.
+            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0.
         """
         for number, layer in enumerate(self._layers):
             if layer.latents is None:
