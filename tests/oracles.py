@@ -1,7 +1,6 @@
 """Literal forms of the package's formulas: dense, slow, obvious."""
 
 import math
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -586,14 +585,28 @@ def latent_cluster_targets(
 
 
 def latent_cluster(z: Tensor, found: dict[int, Tensor], g: Tensor | None = None) -> Tensor:
-    """1/(sqrt(d) N) sum ||z_i - target_i||; with g, of (I - g g^T / <g, g>) (z_i - target_i)."""
+    """1/(sqrt(d) N) sum ||z_i - target_i||; with g, of (I - P) (z_i - target_i), P the projection on g's columns."""
     total = z.new_zeros(())
     for i, target in found.items():
         r = z[i] - target
         if g is not None:
-            r = (torch.eye(len(r), dtype=r.dtype) - torch.outer(g[i], g[i]) / (g[i] @ g[i])) @ r
+            columns = g[i].reshape(len(r), -1)
+            r = r - columns @ torch.linalg.pinv(columns, rtol=1e-9) @ r
         total = total + r.norm()
     return total / max(len(found), 1) / math.sqrt(z.shape[1])
+
+
+def tangent_projection(x: Tensor, k: int, dim: int) -> Tensor:
+    """Projections on the leading eigenvectors of the covariance of each point's k nearest others."""
+    made = []
+    for i in range(len(x)):
+        near = sorted(
+            (j for j in range(len(x)) if j != i), key=lambda j: float((x[i] - x[j]).norm())
+        )[:k]
+        values, vectors = torch.linalg.eigh(x[near].T.cov(correction=0).reshape(x.shape[1], -1))
+        top = vectors[:, values > 1e-12 * values.max()][:, -dim:]
+        made.append(top @ top.T)
+    return torch.stack(made)
 
 
 def conductance_and_modularity(a: Tensor, c: list[int]) -> tuple[float, float]:
@@ -606,7 +619,8 @@ def conductance_and_modularity(a: Tensor, c: list[int]) -> tuple[float, float]:
         volume = sum(x for x, here in zip(d, inside, strict=True) if here)
         cut = float(a[inside][:, ~inside].sum())
         rest = min(volume, total - volume)
-        phi += volume / total * (cut / rest if cut > 0 else 1)
+        alone = bool(inside.all()) or rest <= 0
+        phi += volume / total * (1 if alone else cut / max(rest, cut))
         q -= cut / total + (volume / total) ** 2
     return phi, q
 
@@ -621,34 +635,35 @@ def pressed(ballots: Tensor, c: list[int]) -> list[set[int]]:
     ]
 
 
-def pressed_beyond_chance(a: Tensor, c: list[int]) -> list[set[int]]:
-    """Clusters of neighbours with most votes beyond those of chance, for each node; its own where nobody votes."""
-    n, d = len(c), a.sum(1) + a.diagonal()
-    moves = []
+def beyond_chance(a: Tensor, c: list[int]) -> list[set[int]]:
+    """Neighbours' clusters c with most sum_j A_ij B_jc - d_i/2m sum_j d_j B_jc, j not i; its own where it has none."""
+    n = len(c)
+    d = a.sum(1) + a.diagonal()
+    found = []
     for i in range(n):
-        near = {c[j] for j in range(n) if j != i and a[i, j] > 0}
-        votes = {k: sum(float(a[i, j]) for j in range(n) if j != i and c[j] == k) for k in near}
-        gain = {
-            k: votes[k]
-            - float(d[i] * sum(d[j] for j in range(n) if j != i and c[j] == k) / d.sum())
-            for k in near
-        }
-        slack = 1e-6 * max(votes.values(), default=0)
-        best = max(gain.values(), default=0)
-        moves.append({k for k in near if gain[k] >= best - slack} or {c[i]})
-    return moves
+        others = [j for j in range(n) if j != i]
+        votes = {c[j]: 0.0 for j in others if a[i, j] > 0}
+        for j in others:
+            if a[i, j] > 0:
+                votes[c[j]] += float(a[i, j])
+        chance = {k: float(d[i] * sum(d[j] for j in others if c[j] == k) / d.sum()) for k in votes}
+        most = max((votes[k] - chance[k] for k in votes), default=0.0)
+        slack = 1e-6 * max(votes.values(), default=0.0)
+        found.append({k for k in votes if votes[k] - chance[k] >= most - slack} or {c[i]})
+    return found
 
 
 def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> list[int] | None:
-    """Clusters by votes = A B or A D^-1 B, then by votes beyond chance; None where some votes tie."""
+    """Clusters by votes A B, or A D^-1 B, then by votes beyond chance; None where some votes tie."""
     n = len(a)
-    ballots = a / a.sum(0) if normalize else a
-    best, (phi, q) = list(range(n)), conductance_and_modularity(a, list(range(n)))
-    for rule in (partial(pressed, ballots), partial(pressed_beyond_chance, a)):
+    ballots = a / a.sum(0).where(a.sum(0) > 0, 1) if normalize else a
+    best = list(range(n))
+    phi, q = conductance_and_modularity(a, best)
+    for beyond in (False, True):
         c = before = best
         stale = 0
         for _ in range(max_iter):
-            moves = rule(c)
+            moves = beyond_chance(a, c) if beyond else pressed(ballots, c)
             if any(len(m) > 1 for m in moves):
                 return None
             wanted = [m.pop() for m in moves]
@@ -658,14 +673,15 @@ def peer_pressure(a: Tensor, normalize: bool, max_iter: int, patience: int) -> l
                 [now if stays else w for now, w, stays in zip(c, wanted, back, strict=True)],
             )
             now = conductance_and_modularity(a, c)
-            falls = now[0] < phi or rule.func is pressed_beyond_chance
-            if falls and now[1] > q:
+            if now[1] > q + 1e-12 and (beyond or now[0] < phi - 1e-12):
                 best, (phi, q), stale = c, now, 0
             else:
                 stale += 1
             if stale == patience:
                 break
-    return best if q > 0 else [0] * n
+    reach = torch.linalg.matrix_power(a.bool().double() + torch.eye(n, dtype=torch.float64), n) > 0
+    apart = [int(row.nonzero()[0]) for row in reach]
+    return apart if conductance_and_modularity(a, apart)[1] >= q - 1e-12 else best
 
 
 def generalized_discrimination_value(z: Tensor, y: list[int]) -> float:

@@ -17,6 +17,7 @@ from pyg_relational.ops.undirected import undirected_edges
 Array = NDArray[Any]
 
 _TIE = 1e-6  # votes that are equal but for rounding, of float32 weights too
+_ROUNDING = 1e-12  # of conductance and modularity
 
 
 def peer_pressure(
@@ -127,15 +128,16 @@ def _press(a: Any, normalize: bool, max_iter: int, patience: int, seed: int) -> 
     best = _climb(best, partial(_vote, ballots, rng=rng), score, _falls, *limits)
     beyond_chance = partial(_vote, _without_loops(a), rng=rng, volume=volume)
     best = _climb(best, beyond_chance, score, _rises, *limits)
-    return max(score(_whole_components(a)), best, key=lambda found: found.modularity).cluster
+    apart = score(_whole_components(a))
+    return (best if _rises(best, apart) else apart).cluster
 
 
 def _falls(new: _Partition, best: _Partition) -> bool:
-    return new.conductance < best.conductance and new.modularity > best.modularity
+    return new.conductance < best.conductance - _ROUNDING and _rises(new, best)
 
 
 def _rises(new: _Partition, best: _Partition) -> bool:
-    return new.modularity > best.modularity
+    return new.modularity > best.modularity + _ROUNDING
 
 
 def _climb(

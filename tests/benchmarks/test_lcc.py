@@ -74,8 +74,11 @@ def test_loss_is_cross_entropy_and_the_correction_of_the_layer(layer, correction
 
 def test_options_reach_the_correction(corrections):
     options = {"k": 7, "clustering": "peer_pressure", "method": "approximate", "interval": 3}
+    options |= {"kernel": "gaussian", "targets": "cluster", "tangent_dim": 2, "tangent_k": 9}
     trained("lcc", warmup=2, **options)
     (made,) = corrections
+    assert made.options["targets"] == "cluster"
+    assert (made.kernel, made.tangent_dim, made.tangent_k) == ("gaussian", 2, 9)
     assert (made.k, made.clustering, made.warmup, made.interval) == (7, "peer_pressure", 2, 3)
     assert made.options["method"] == "approximate"
     with pytest.raises(ValueError, match=r"layer must be .* got 'blocks'"):

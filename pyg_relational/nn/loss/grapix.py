@@ -40,6 +40,10 @@ def grapix_loss(
     gradients reach ``x`` through the affinity too, if the weights of a given graph hold them
     (``knn_graph(x, k, metric="cosine", kernel="cosine")`` is the sparse affinity).
 
+    This is the authors' program. Their text has, in place of the cosines, dot products (eqs. 1 and 7), of which the
+    loss is unbounded; degrees of the binary graph beside weighted affinities (eqs. 6, 8, 10 and 11); a sum over the
+    nodes in the second term (eq. 12); and the cross-entropy of :math:`S^\top S` with :math:`I` in the third (eq. 13).
+
     Args:
         x: Features, for example patch embeddings.
         centroids: :math:`\mu`.
@@ -133,8 +137,12 @@ class GraPixLoss(nn.Module):
     r"""The three steps of GraPix, on centroids it learns.
 
     The authors train by :meth:`forward` first, and then go on with :meth:`neighbors` or :meth:`self_label`
-    (`their program <https://github.com/SonalKumar95/GraPix>`_). What differs from the program:
+    (`their program <https://github.com/SonalKumar95/GraPix>`_). ``balance=False`` is their configuration, and the text
+    (eq. 14). The text sums over neighbours (eq. 15), the program and we take the mean. What differs from the program:
 
+    - the two later steps score with centroids scaled to length 1. The cluster of a point is the one of largest cosine
+      in all three steps, where the program's :meth:`self_label` takes that of largest dot product, and so teaches
+      some points another cluster than :meth:`assign` gives them;
     - neighbours' assignments are transposed, where the program reshapes them and so mixes up neighbours and clusters;
     - a point is kept from its own neighbours by its index, not by being the first found;
     - self-labelling without a confident sample gives 0, not an error.
@@ -147,7 +155,7 @@ class GraPixLoss(nn.Module):
         k: Number of neighbours of :meth:`neighbors`.
         entropy_weight: Of :meth:`neighbors`.
         threshold: Confidence that :meth:`self_label` asks for.
-        balance: Weigh the classes alike in :meth:`self_label`.
+        balance: Weigh the classes alike in :meth:`self_label`, as SCAN does.
 
     Example:
         >>> import torch
@@ -170,7 +178,7 @@ class GraPixLoss(nn.Module):
         k: int = 25,
         entropy_weight: float = 2.0,
         threshold: float = 0.99,
-        balance: bool = True,
+        balance: bool = False,
     ) -> None:
         super().__init__()
         if channels < 1 or num_clusters < 1:
@@ -217,7 +225,7 @@ class GraPixLoss(nn.Module):
     def neighbors(self, x: Tensor, batch: Tensor | None = None) -> Tensor:
         r"""Second step: :func:`~pyg_relational.nn.neighbor_consistency_loss` with the ``k`` nearest rows by cosine.
 
-        The assignment is the softmax of :math:`\langle x_i, \mu_a \rangle`, over :math:`a` scaled to length 1.
+        The assignment is the softmax of :math:`\lVert x_i \rVert \cos(x_i, \mu_a)`, over :math:`a` scaled to length 1.
         """
         scores = self._scores(x)
         with torch.autocast(scores.device.type, enabled=False):
@@ -228,7 +236,10 @@ class GraPixLoss(nn.Module):
         )
 
     def self_label(self, weak: Tensor, strong: Tensor) -> Tensor:
-        r"""Third step: :func:`~pyg_relational.nn.self_label_loss` of the scores :math:`\langle x_i, \mu_a \rangle`."""
+        r"""Third step: :func:`~pyg_relational.nn.self_label_loss` of :math:`\lVert x_i \rVert \cos(x_i, \mu_a)`.
+
+        Longer rows are surer; the largest score is that of the cluster in :meth:`assign`.
+        """
         return self_label_loss(
             self._scores(weak),
             self._scores(strong),
@@ -239,7 +250,7 @@ class GraPixLoss(nn.Module):
     def _scores(self, x: Tensor) -> Tensor:
         x, centroids = _checked(x, self.centroids)
         with torch.autocast(x.device.type, enabled=False):
-            return x @ centroids.T
+            return x @ unit_rows(centroids).T
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""

@@ -42,7 +42,7 @@ class LatentClusterInfo(NamedTuple):
 
 @dataclass
 class _Layer:
-    """Latents and targets, by sample; ``position`` is the row in ``target`` and ``tangent``; row 0 is nobody's."""
+    """By sample; ``position`` is the row in ``target`` and ``tangent``, whose row 0 is nobody's."""
 
     recorded: Tensor
     position: Tensor
@@ -88,9 +88,8 @@ class LatentClusterCorrection(nn.Module):
     program. ``tangent_dim`` is the text's orthogonal correction (section V.C), which the program has not: the pull
     less its part in the tangent space at the sample, :func:`~pyg_relational.ops.tangent_basis` of its ``tangent_k``
     nearest latents of any class. What else differs from `the program <https://github.com/altaris/lcc>`_: a sample's
-    target stays till the next
-    update, where the program searches anew for each batch, among the latents of the last update; with an interval,
-    correction goes on between updates; layers are summed, not averaged.
+    target stays till the next update, where the program searches anew for each batch, among the latents of the last
+    update; with an interval, correction goes on between updates; layers are summed, not averaged.
 
     Args:
         y: Classes of all samples; -1: unlabelled, takes part in the graph only.
@@ -271,8 +270,7 @@ class LatentClusterCorrection(nn.Module):
 
         Raises:
             RuntimeError: If no latents were recorded.
-            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights of a graph are
-                0.
+            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0.
         """
         for number, layer in enumerate(self._layers):
             if layer.latents is None:

@@ -57,7 +57,8 @@ class SparseDMoN(nn.Module):
         A' = D^{-1/2} (C^\top A\, C)_{\text{off-diagonal}} D^{-1/2}
 
     It gives what :class:`torch_geometric.nn.dense.DMoNPooling` gives, whose ``state_dict`` it loads, with
-    :math:`A'` as edges, and takes :math:`O(E k + n k^2)` time and :math:`O(E + n k)` memory. Clusters that share no
+    :math:`A'` as edges: the pooled features are sums, as there. The paper's authors divide each cluster's by
+    its size before the SELU. It takes :math:`O(E k + n k^2)` time and :math:`O(E + n k)` memory. Clusters that share no
     edge are not joined, so a graph without edges has a coarse graph without edges. Of the losses, see
     :func:`~pyg_relational.nn.modularity_loss`.
 

@@ -111,21 +111,37 @@ def test_half_precision_and_autocast():
         assert grapix_loss(x.bfloat16(), mu.bfloat16(), *edges).dtype == torch.float32
 
 
-def test_steps_of_the_module():
-    loss = GraPixLoss(4, 3, alpha=2.0, resolution=0.5, k=3, entropy_weight=1.5, threshold=0.6)
+@pytest.mark.parametrize("balance", [False, True])
+def test_steps_of_the_module(balance):
+    options = {"k": 3, "entropy_weight": 1.5, "threshold": 0.6, "balance": balance}
+    loss = GraPixLoss(4, 3, alpha=2.0, resolution=0.5, **options)
     loss = loss.double()
     x, strong, mu = points(9, 4), points(9, 4, 1), loss.centroids
     torch.testing.assert_close(loss(x), grapix_loss(x, mu, alpha=2.0, resolution=0.5))
     cosine = normalize(x) @ normalize(mu).T
     torch.testing.assert_close(loss.assign(x), (2 * cosine).softmax(1))
-    scores = x @ mu.T
+    scores = x @ normalize(mu).T
     expected = oracles.neighbor_consistency(
         (scores / scores.norm(dim=1, keepdim=True)).softmax(1), knn(x, 3, "cosine").index, 1.5
     )
     torch.testing.assert_close(loss.neighbors(x), expected)
     torch.testing.assert_close(
-        loss.self_label(x, strong), oracles.self_label(scores, strong @ mu.T, 0.6, True)
+        loss.self_label(x, strong),
+        oracles.self_label(scores, strong @ normalize(mu).T, 0.6, balance),
     )
+
+
+def test_self_label_teaches_the_clusters_of_assign():
+    loss = GraPixLoss(4, 3, threshold=0.0)
+    assert not loss.balance
+    with torch.no_grad():
+        loss.centroids *= torch.tensor([[0.1], [1.0], [10.0]])  # dot products would take the last
+    x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    strong = x.clone().requires_grad_()
+    cluster = loss.assign(x).argmax(1)
+    expected = cross_entropy(strong @ normalize(loss.centroids).T, cluster)
+    torch.testing.assert_close(loss.self_label(x, strong), expected)
+    assert (x @ loss.centroids.T).argmax(1).ne(cluster).float().mean() > 0.2
 
 
 def test_training_finds_two_blobs():

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 
 from pyg_relational.cluster import leiden
 from pyg_relational.nn import latent_cluster_loss, latent_cluster_targets
-from pyg_relational.ops import modularity
+from pyg_relational.ops import modularity, tangent_basis
 from pyg_relational.transforms import knn_graph
 from tests import oracles
 
@@ -161,6 +161,61 @@ def test_orthogonal_correction_leaves_the_task_alone():
     assert ((z.grad * g).sum(1).abs() < 1e-15).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize(
+    "kind", ["random", "zero column", "copied column", "tiny", "nearly parallel"]
+)
+def test_a_basis_is_left_whatever_its_columns(kind, dtype):
+    z, y, c = problem(d=6)
+    g = torch.randn(40, 6, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
+    if kind == "zero column":
+        g[..., 1] = 0
+    if kind == "copied column":
+        g[..., 2] = -7 * g[..., 0]
+    if kind == "tiny":
+        g *= 1e-30
+    if kind == "nearly parallel":
+        g[..., 2] = g[..., 0] + 1e-3 * g[..., 2]
+    expected = oracles.latent_cluster_targets(z, y.tolist(), c.tolist(), 2, "class")
+    z = z.to(dtype).requires_grad_()
+    loss = latent_cluster_loss(z, y, c, k=2, orthogonal_to=g.to(dtype))
+    literal = oracles.latent_cluster(z.detach().double(), expected, g.to(dtype).double())
+    tolerance = {"atol": 1e-9, "rtol": 1e-9} if dtype == F64 else {"atol": 1e-5, "rtol": 1e-4}
+    torch.testing.assert_close(loss.double(), literal, **tolerance)
+    loss.backward()
+    assert z.grad.any()
+    unit = g / g.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    assert (unit.mT @ z.grad.double()[..., None]).abs().max() < (1e-14 if dtype == F64 else 1e-6)
+
+
+def test_a_full_basis_leaves_nothing_and_an_empty_one_everything():
+    z, y, c = problem()
+    z.requires_grad_()
+    g = torch.randn(40, 3, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
+    nothing = latent_cluster_loss(z, y, c, k=2, orthogonal_to=g)
+    (grad,) = torch.autograd.grad(nothing, z)
+    assert nothing == 0
+    assert not grad.any()
+    whole = latent_cluster_loss(z, y, c, k=2, orthogonal_to=g[..., :0])
+    assert whole.equal(latent_cluster_loss(z, y, c, k=2))
+
+
+def test_planar_classes_leave_their_planes():
+    """A sample in the plane of another class is pulled along the normal only."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(120) % 3
+    z = torch.zeros(120, 6, dtype=F64)
+    z[:, :2] = torch.randn(120, 2, generator=g, dtype=F64)
+    clusters = y.clone()
+    clusters[:6] = (y[:6] + 1) % 3
+    z[:, 2] = 3.0 * clusters
+    z.requires_grad_()
+    basis = tangent_basis(z.detach(), 20, 2)
+    latent_cluster_loss(z, y, clusters, k=5, orthogonal_to=basis).backward()
+    assert z.grad[:, :2].abs().max() < 1e-12
+    assert z.grad[:6, 2].abs().min() > 0.01
+
+
 def test_direction_of_zero_leaves_the_pull_and_a_parallel_one_nothing():
     z, y, c = problem()
     z.requires_grad_()
@@ -282,7 +337,13 @@ Z, Y, C = problem(6)
         ({"method": "fast"}, ValueError, "method must be one of"),
         ({"classes": [0]}, TypeError, "classes must be a Tensor, got list"),
         ({"from_clusters": C.float()}, TypeError, "from_clusters must be int64"),
-        ({"orthogonal_to": Z[:5]}, ValueError, r"orthogonal_to must have shape \[6, 3\]"),
+        (
+            {"orthogonal_to": Z[:5]},
+            ValueError,
+            r"orthogonal_to must have shape \[6, 3\] or \[6, 3, r\]",
+        ),
+        ({"orthogonal_to": Z[:, :2, None]}, ValueError, r"or \[6, 3, r\], got \[6, 2, 1\]"),
+        ({"orthogonal_to": Z[..., None] * torch.nan}, ValueError, "orthogonal_to must be finite"),
         ({"orthogonal_to": Z * torch.inf}, ValueError, "orthogonal_to must be finite"),
     ],
 )
