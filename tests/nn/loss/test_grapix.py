@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from pyg_relational.nn import GraPixLoss, grapix_loss
 from pyg_relational.nn.loss import grapix
