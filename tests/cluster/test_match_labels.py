@@ -50,6 +50,13 @@ def test_is_the_majority_label(rows, more):
     assert match_labels(clusters, y, k).tolist() == expected
 
 
+def test_of_labels_as_frequent_it_is_the_lowest():
+    clusters = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    y = torch.tensor([7, 3, 3, 7, 9, 5, 7, 0, 3])
+    assert match_labels(clusters, y).tolist() == [3, 5, 0]
+    assert match_labels(clusters.flip(0), y.flip(0)).tolist() == [3, 5, 0]
+
+
 def test_large_labels_and_many_clusters_take_no_table():
     n = 200_000
     y = torch.arange(n) + 2**62
