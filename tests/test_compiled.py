@@ -1,0 +1,148 @@
+"""Every public loss and propagation, compiled: the value, the gradient and the refusals of the eager call."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyg_relational import metrics, nn
+from pyg_relational.transforms import dense_graph, knn_graph
+
+N, D, C = 12, 4, 3
+EDGES = torch.tensor([[i, j] for i in range(N) for j in range(N) if i != j and i * j % 3 != 1]).T
+
+
+class Inputs(NamedTuple):
+    """Features, scores of three classes, and labels."""
+
+    x: Tensor
+    z: Tensor
+    y: Tensor
+
+
+def ordinary() -> Inputs:
+    g = torch.Generator().manual_seed(0)
+    x, z = (torch.randn(N, k, generator=g, dtype=torch.float64) for k in (D, C))
+    return Inputs(x, z, torch.arange(N) % C)
+
+
+def unlabelled() -> Inputs:
+    x, z, y = ordinary()
+    return Inputs(x, z, y.where(torch.arange(N) % 4 > 0, -1))
+
+
+def without_a_class() -> Inputs:
+    x, z, y = ordinary()
+    return Inputs(x, z, y.where(y != 1, 2))
+
+
+def not_finite() -> Inputs:
+    x, z, y = ordinary()
+    x[5, 1], z[5, 1] = math.nan, math.nan
+    return Inputs(x, z, y)
+
+
+def weights(x: Tensor) -> Tensor:
+    """Of the edges, equal in both directions."""
+    i, j = EDGES
+    return torch.exp(-(x[i] - x[j]).square().sum(1) / 8)
+
+
+CALLS: dict[str, Callable[[Inputs], Tensor]] = {
+    "graph_consistency_loss": lambda d: nn.graph_consistency_loss(d.x, d.z, d.y),
+    "graph_consistency_loss, balance": lambda d: nn.graph_consistency_loss(
+        d.x, d.z, d.y, balance=True
+    ),
+    "graph_consistency_loss, tiled": lambda d: nn.graph_consistency_loss(
+        d.x, d.z, d.y, method="tiled"
+    ),
+    "graph_consistency_loss, sparse": lambda d: nn.graph_consistency_loss(
+        d.x, d.z, d.y, edge_index=EDGES
+    ),
+    "EdgeConsistency": lambda d: nn.EdgeConsistency()(d.x, d.z, d.y, EDGES),
+    "proxy_contrastive_loss": lambda d: nn.proxy_contrastive_loss(
+        d.x, d.y, d.x[:6] + 1, d.y[:6], d.x[6:] * 2, d.y[6:]
+    ),
+    "proxy_contrastive_loss, semihard": lambda d: nn.proxy_contrastive_loss(
+        d.x, d.y, d.x[:6] + 1, d.y[:6], d.x[6:] * 2, d.y[6:], mining="semihard"
+    ),
+    "CNN2GraphLoss": lambda d: nn.CNN2GraphLoss()(
+        nn.CNN2GraphOutput(
+            d.z, d.x, d.x[:3] + 1, d.x[3:6] * 2, d.z[:3], d.z[3:6], d.y[:3], d.y[3:6]
+        ),
+        d.y,
+    ),
+    "modularity_loss": lambda d: nn.modularity_loss(EDGES, weights(d.x), d.z.softmax(1)),
+    "dgcluster_loss": lambda d: nn.dgcluster_loss(d.x, EDGES, weights(d.x), d.y),
+    "grapix_loss": lambda d: nn.grapix_loss(d.x, d.x[:3] + 1),
+    "neighbor_consistency_loss": lambda d: nn.neighbor_consistency_loss(
+        d.z.softmax(1), (torch.arange(N) + 1)[:, None] % N
+    ),
+    "self_label_loss": lambda d: nn.self_label_loss(5 * d.z, d.z, threshold=0.3),
+    "image_text_modularity_loss": lambda d: nn.image_text_modularity_loss(
+        d.x, d.z, d.z.softmax(1), d.z.flip(1).softmax(1), 3
+    ),
+    "latent_cluster_loss": lambda d: nn.latent_cluster_loss(d.x, d.y, torch.arange(N) // 4, k=1),
+    "laplace_propagation": lambda d: nn.laplace_propagation(
+        EDGES, weights(d.x), d.y, torch.arange(N) < 6, num_classes=C, tau=0.1
+    ),
+    "poisson_propagation": lambda d: nn.poisson_propagation(
+        EDGES, weights(d.x), d.y, torch.arange(N) < 6, num_classes=C
+    ),
+    "random_walk_propagation": lambda d: nn.random_walk_propagation(
+        EDGES, weights(d.x), d.y, torch.arange(N) < 6, num_classes=C
+    ),
+    "p_laplace_propagation": lambda d: nn.p_laplace_propagation(
+        EDGES, weights(d.x), d.y, torch.arange(N) < 6, num_classes=C
+    ),
+    "propagation": lambda d: nn.propagation(
+        EDGES,
+        weights(d.x),
+        d.y,
+        torch.arange(N) < 6,
+        phi=lambda q, w, i, j: w * (q + q**3),
+        num_classes=C,
+    ),
+    "GraphLearningLayer": lambda d: nn.GraphLearningLayer(k=4)(d.x, d.y, torch.arange(N) < 6, C),
+    "knn_graph": lambda d: knn_graph(d.x, 3)[1],
+    "dense_graph": lambda d: dense_graph(d.x)[1],
+    "class_similarity": lambda d: torch.stack(
+        list(metrics.class_similarity(d.x, d.y.clamp(min=0)))
+    ),
+}
+KINDS = (ordinary, unlabelled, without_a_class, not_finite)
+
+
+def outcome(call: Callable[[Inputs], Tensor], data: Inputs) -> Any:
+    """Value and gradients, or that it is refused."""
+    leaves = [t.clone().requires_grad_() for t in data[:2]]
+    try:
+        value = call(Inputs(leaves[0], leaves[1], data.y))
+    except (ValueError, RuntimeError):
+        return "refused"
+    if not value.requires_grad:
+        return (value,)
+    slope = torch.linspace(1, 2, value.numel(), dtype=value.dtype).view_as(value)
+    grads = torch.autograd.grad(
+        (value * slope).sum(), leaves, allow_unused=True, materialize_grads=True
+    )
+    return value, *grads
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_is_eager(name, kind):
+    torch._dynamo.reset()
+    call, data = CALLS[name], kind()
+    eager = outcome(call, data)
+    compiled = outcome(torch.compile(call, backend="eager"), data)
+    if isinstance(eager, str) or isinstance(compiled, str):
+        assert compiled == eager
+    else:
+        torch.testing.assert_close(compiled, eager, rtol=1e-8, atol=1e-10)
+    if kind is not_finite:
+        assert eager == "refused"
