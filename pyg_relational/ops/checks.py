@@ -56,16 +56,13 @@ def check_labels(y: Any, n: int, name: str = "y") -> None:
         raise ValueError(f"{name} must have shape [{n}], got {list(y.shape)}")
 
 
-def check_classes(y: Any, n: int, name: str = "y") -> int:
-    """Raise unless ``y`` is an int64 vector of length ``n`` of classes, or -1 for none; return the lowest.
+def check_classes(y: Any, n: int, name: str = "y") -> None:
+    """Raise unless ``y`` is an int64 vector of length ``n`` of classes, or -1 for none.
 
     Args:
         y: The argument to check.
         n: The number of rows it goes with.
         name: How the caller's signature names it.
-
-    Returns:
-        The lowest class, 0 if there is none; 0 while compiling, where it is not known yet.
 
     Raises:
         TypeError: If ``y`` is not an int64 Tensor.
@@ -75,11 +72,8 @@ def check_classes(y: Any, n: int, name: str = "y") -> int:
     check_labels(y, n, name)
     if torch.compiler.is_compiling():
         torch._assert_async((y >= -1).all(), f"{name} must be >= -1")
-        return 0
-    lowest = int(y.min()) if n else 0
-    if lowest < -1:
+    elif n and (lowest := int(y.min())) < -1:
         raise ValueError(f"{name} must be >= -1, got {lowest}")
-    return lowest
 
 
 def check_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:

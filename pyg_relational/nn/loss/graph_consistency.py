@@ -133,14 +133,14 @@ def graph_consistency_loss(
         raise ValueError("method must not be 'tiled' with similarity='rbf', got 'tiled'")
     if edge_index is None and (method == "sparse" or num_samples is not None):
         raise ValueError("edge_index must be given with method='sparse' or num_samples, got None")
-    lowest = _check_inputs(layers, logits, y)
+    _check_inputs(layers, logits, y)
     chosen = _stage(len(layers), stage)
     factors = _layer_weights(len(layers), chosen, weights)
     small = y.shape[0] <= _DENSE_UP_TO or similarity == "rbf"
     dense = method == "dense" or (method == "auto" and small and edge_index is None)
     pairs = None if edge_index is None else _pairs(edge_index, y.shape[0])
-    if not dense and lowest < 0:
-        labelled = y >= 0
+    labelled = y >= 0
+    if not dense and not bool(labelled.all()):
         if pairs is not None:
             pairs = (labelled.cumsum(0) - 1)[pairs[:, labelled[pairs].all(0)]]
         layers, logits, y = [x[labelled] for x in layers], logits[labelled], y[labelled]
@@ -170,8 +170,7 @@ def graph_consistency_loss(
         return (factors.to(loss) * loss).sum()
 
 
-def _check_inputs(layers: list[Tensor], logits: Tensor, y: Tensor) -> int:
-    """Check them; the lowest class."""
+def _check_inputs(layers: list[Tensor], logits: Tensor, y: Tensor) -> None:
     if not layers:
         raise ValueError("features must hold at least one layer, got none")
     check_features(logits, "logits")
@@ -181,7 +180,7 @@ def _check_inputs(layers: list[Tensor], logits: Tensor, y: Tensor) -> int:
             raise ValueError(
                 f"features[{i}] must have the {logits.shape[0]} rows of logits, got {x.shape[0]}"
             )
-    return check_classes(y, logits.shape[0])
+    check_classes(y, logits.shape[0])
 
 
 def _stage(layers: int, stage: str) -> list[int]:
