@@ -111,7 +111,7 @@ def _read(graph: Any) -> _Edges:
         return _read_index(graph[0])._replace(edge_weight=graph[1])
     if isinstance(graph, np.ndarray):
         return _read_dense(torch.from_numpy(graph))
-    if isinstance(graph, Tensor) and graph.layout == torch.strided and graph.is_floating_point():
+    if isinstance(graph, Tensor) and _is_square(graph):
         return _read_dense(graph)
     if isinstance(graph, Tensor):
         return _read_index(graph) if graph.layout == torch.strided else _read_torch_sparse(graph)
@@ -183,6 +183,12 @@ def _known_size(data: Data) -> int | None:
             return data.num_nodes  # type: ignore[no-any-return]
         except UserWarning:  # PyG has only the edges to guess from
             return None
+
+
+def _is_square(graph: Tensor) -> bool:
+    """A dense matrix, which an index that is floating point by mistake is not."""
+    dense = graph.layout == torch.strided and graph.is_floating_point() and graph.dim() == 2
+    return dense and graph.size(0) == graph.size(1)
 
 
 def _read_dense(matrix: Tensor) -> _Edges:

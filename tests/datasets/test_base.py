@@ -155,12 +155,13 @@ def test_read_only_root(tmp_path):
 
 
 def test_interrupted_save_leaves_no_cache(tmp_path, monkeypatch):
-    def half(content: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def half(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:4])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", half)
+        patch.setattr(Path, "write_bytes", half)
         with pytest.raises(KeyboardInterrupt):
             PenDigits(tmp_path)
     assert os.listdir(tmp_path / "processed" / "PenDigits") == []

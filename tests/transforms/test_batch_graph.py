@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch_geometric
 from torch_geometric.nn import GCNConv
 
 from pyg_relational.transforms import DenseGraph, KNNGraph, batch_graph, knn_graph
@@ -30,3 +31,10 @@ def test_errors():
         batch_graph(torch.ones(5))
     with pytest.raises(ValueError, match=r"y must have shape \[12\], got \[3\]"):
         batch_graph(torch.ones(12, 2), torch.zeros(3, dtype=torch.int64))
+
+
+def test_a_transform_that_looks_for_more_is_named():
+    with pytest.raises(
+        ValueError, match=r"transform must make a graph of data\.x alone, got KNNGraph"
+    ):
+        batch_graph(torch.randn(8, 4), transform=torch_geometric.transforms.KNNGraph(3))

@@ -146,5 +146,7 @@ def test_transform():
     assert data.edge_weight.equal(weight)
     assert data.num_nodes == 12
     assert repr(DenseGraph(top_k=3)) == "DenseGraph(similarity='cosine', threshold=0.0, top_k=3)"
-    with pytest.raises(ValueError, match=r"data\.x must hold the features, got None"):
+    with pytest.raises(
+        ValueError, match=r"data\.x or data\.pos must hold the features, got neither"
+    ):
         DenseGraph()(Data(num_nodes=3))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.loader import DataLoader
 from torch_geometric.utils import is_undirected, to_dense_adj
 
@@ -263,7 +263,9 @@ def test_transform_needs_rows():
 
 
 def test_transform_needs_features_and_shows_its_options():
-    with pytest.raises(ValueError, match=r"data\.x must hold the features, got None"):
+    with pytest.raises(
+        ValueError, match=r"data\.x or data\.pos must hold the features, got neither"
+    ):
         KNNGraph(2)(Data(num_nodes=4))
     assert repr(KNNGraph(2, metric="cosine")) == "KNNGraph(k=2, metric='cosine')"
 
@@ -274,3 +276,14 @@ def test_cuda_equals_cpu():
     x = points(3000, 16)
     for a, b in zip(knn_graph(x, 10), knn_graph(x.cuda(), 10), strict=True):
         torch.testing.assert_close(a, b.cpu())
+
+
+def test_positions_are_features_where_there_are_no_others():
+    x = points(12, 4)
+    data = KNNGraph(3)(Data(pos=x))
+    assert data.edge_index.equal(knn_graph(x, 3)[0])
+    assert data.num_nodes == 12
+    with pytest.raises(
+        TypeError, match=r"data must be a torch_geometric\.data\.Data, got HeteroData"
+    ):
+        KNNGraph(3)(HeteroData())
