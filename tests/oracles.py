@@ -591,7 +591,7 @@ def latent_cluster(z: Tensor, found: dict[int, Tensor], g: Tensor | None = None)
         r = z[i] - target
         if g is not None:
             columns = g[i].reshape(len(r), -1)
-            r = r - columns @ torch.linalg.pinv(columns, rtol=1e-9) @ r
+            r = r - columns @ torch.linalg.pinv(columns, rtol=1e-6) @ r
         total = total + r.norm()
     return total / max(len(found), 1) / math.sqrt(z.shape[1])
 
