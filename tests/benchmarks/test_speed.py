@@ -110,6 +110,7 @@ def test_the_pipeline_of_the_paper_is_algorithm_1():
 
 
 def test_the_peer_of_latent_cluster_correction_computes_the_same():
+    pytest.importorskip("faiss")
     z, y = blobs()
     z.requires_grad_()
     graph = knn_graph(z.detach(), 10, kernel="binary")

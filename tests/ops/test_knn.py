@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyg_relational.ops import knn, unit_rows
+from pyg_relational.ops.knn_candidates import prepare
+from pyg_relational.ops.knn_rank import nearest
 from tests import oracles
 
 module = importlib.import_module("pyg_relational.ops.knn_candidates")
@@ -381,3 +383,25 @@ def test_memory_does_not_grow_with_the_square_nor_with_ties():
         [sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True
     )
     assert 1 < float(done.stdout) < 100  # MiB; 12,000 x 12,000 float32 are 549
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_of_exactly_k_candidates_have_no_distance_behind(dtype):
+    """Rows 0, 2 and 3 have two candidates, row 1 has three."""
+    x = torch.tensor([[0.0], [1.0], [3.0], [7.0]], dtype=dtype)
+    row = torch.tensor([0, 0, 1, 1, 1, 2, 2, 3, 3])
+    col = torch.tensor([1, 3, 0, 2, 3, 0, 1, 0, 2])
+    index, value = nearest(prepare(x, None, False), 2, row, col)
+    assert index.tolist() == [[1, 3], [0, 2], [1, 0], [2, 0]]
+    inf = math.inf
+    assert value.tolist() == [[1, 7, inf], [1, 2, 6], [2, 3, inf], [4, 7, inf]]
+
+
+def test_order_of_candidates_is_by_row_then_distance_then_place():
+    x = torch.tensor([[0.0], [2.0], [-2.0], [2.0], [0.5]])
+    row = torch.tensor([0, 0, 0, 0, 4, 4, 4])
+    col = torch.tensor([1, 2, 3, 4, 0, 1, 2])
+    for dtype in (None, torch.float64):
+        index, value = nearest(prepare(x, None, False), 3, row, col, dtype)
+        assert index.tolist() == [[4, 1, 2], [0, 1, 2]]
+        assert value[:, :3].tolist() == [[0.5, 2, 2], [0.5, 1.5, 2.5]]
