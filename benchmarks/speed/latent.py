@@ -91,9 +91,9 @@ def _loss(z: Tensor, y: Tensor, clusters: Tensor, k: int) -> Tensor:
     right = _matching(clusters, y)[clusters] == y
     points, lengths = z.detach().numpy(), []
     for c in y.unique():
-        members, wrong = ((y == c) & right).nonzero()[:, 0], ((y == c) & ~right).nonzero()[:, 0]
+        members, wrong = (torch.nonzero((y == c) & which)[:, 0] for which in (right, ~right))
         if len(members) >= k and len(wrong):
-            index = torch.from_numpy(_nearest(points[members], points[wrong], k))
+            index = torch.from_numpy(_nearest(points[members.numpy()], points[wrong.numpy()], k))
             target = z.detach()[members[index]].mean(1)
             lengths.append((z[wrong] - target).norm(dim=1))
     loss: Tensor = torch.cat(lengths).mean() / z.shape[1] ** 0.5
