@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2] / "datasets"
 
 
 def _blobs(n: int, spread: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
-    """Ten blobs in 32 dimensions, overlapping or (spread 3) not, a tenth of the points labelled."""
+    """Ten blobs in 32 dimensions, overlapping or (spread 1) hardly, a tenth of the points labelled."""
     torch.manual_seed(0)
     y = torch.randint(10, (n,))
     x = spread * torch.randn(10, 32)[y] + torch.randn(n, 32)
@@ -217,7 +217,7 @@ PROPAGATION = {
             rounds=1 if n > 5_000 else 3,
         )
         for n in (500, 2_000, 10_000)
-        for kind, spread in (("overlapping", 0.3), ("separable", 3.0))
+        for kind, spread in (("overlapping", 0.3), ("separable", 1.0))
     },
     "Laplace, MNIST 70000 x 10 classes, graph given": Case(
         _solve_mnist,
