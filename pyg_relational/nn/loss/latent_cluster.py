@@ -9,7 +9,7 @@ from torch.nn.functional import embedding_bag
 
 from pyg_relational.cluster.match_labels import match_labels
 from pyg_relational.ops import knn, unit_rows
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 
 
 class LatentClusterTargets(NamedTuple):
@@ -88,8 +88,8 @@ def latent_cluster_targets(
     check_features(z, "z")
     check_labels(y, len(z))
     check_labels(clusters, len(z), "clusters")
-    check_count(k, "k")
-    check_count(samples_per_cluster, "samples_per_cluster")
+    k = check_count(k, "k")
+    samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
     check_choice(targets, ("class", "cluster"), "targets")
     check_choice(method, ("exact", "approximate"), "method")
     z = full(z)
@@ -256,14 +256,6 @@ def _check_basis(basis: Any, z: Tensor) -> None:
     if basis.shape[:2] != z.shape:
         shape = f"{list(z.shape)} or [{len(z)}, {z.shape[1]}, r]"
         raise ValueError(f"orthogonal_to must have shape {shape}, got {list(basis.shape)}")
-
-
-def check_count(value: int, name: str, least: int = 1) -> None:
-    """Raise unless ``value`` is an int and at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
 
 
 def full(z: Tensor) -> Tensor:

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.distributed import gather
 from pyg_relational.nn.loss.latent_cluster import (
-    check_count,
     full,
     latent_cluster_targets,
     pull_length,
 )
 from pyg_relational.ops import modularity, tangent_basis
-from pyg_relational.ops.checks import check_choice, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.transforms.knn_graph import knn_graph
 
 Clustering = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -163,13 +162,13 @@ class LatentClusterCorrection(nn.Module):
         check_choice(kernel, ("binary", "gaussian"), "kernel")
         if not callable(clustering):
             check_choice(clustering, ("leiden", "peer_pressure"), "clustering")
-        check_count(layers, "layers")
-        check_count(k, "k")
-        check_count(samples_per_cluster, "samples_per_cluster")
-        check_count(tangent_dim, "tangent_dim", 0)
-        check_count(tangent_k, "tangent_k")
-        check_count(warmup, "warmup", 0)
-        check_count(interval, "interval")
+        layers = check_count(layers, "layers")
+        k = check_count(k, "k")
+        samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
+        tangent_dim = check_count(tangent_dim, "tangent_dim", 0)
+        tangent_k = check_count(tangent_k, "tangent_k")
+        warmup = check_count(warmup, "warmup", 0)
+        interval = check_count(interval, "interval")
         if classes is not None:
             check_labels(classes, classes.numel() if isinstance(classes, Tensor) else 0, "classes")
         self.y = y
