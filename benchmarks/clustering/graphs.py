@@ -14,8 +14,8 @@ from benchmarks.clustering.soft_pruning import soft_pruned
 from pyg_relational.cluster import edge_consensus, leiden_partitions
 from pyg_relational.nn import ModularityPruning, prune_by_consensus
 from pyg_relational.ops import CG, both_directions, edge_diff_dot, knn, neighbor_pairs
-from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
-from pyg_relational.ops.laplacian import degree
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.transforms import knn_graph
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyg_relational.nn import SoftModularityPruning, SoftPrunedGraph
 from pyg_relational.ops import spmm, unit_rows
-from pyg_relational.ops.laplacian import degree
+from pyg_relational.ops.graph.laplacian import degree
 
 WALK = 30  # steps of the random walk over which features are averaged
 PARTITIONS = 8

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.utils import coalesce
 
 from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 
 def absorb_small(

@@ -11,7 +11,7 @@ from pyg_relational.cluster.contract import contract
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.cluster.overlap import neighbour_overlap
 from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 RESOLUTIONS = (0.3, 0.5, 1.0, 2.0)
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.components import smallest_member
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.components import smallest_member
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 
 def leiden(

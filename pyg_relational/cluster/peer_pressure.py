@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from pyg_relational.ops.components import smallest_member
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.components import smallest_member
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyg_relational.ops.components import smallest_member
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.components import smallest_member
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 Array = NDArray[Any]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pyg_relational.estimators.base import Array, GraphClassifier
 from pyg_relational.nn.prop.poisson import poisson_propagation
-from pyg_relational.ops.solve import CG
+from pyg_relational.ops.linear.solvers import CG
 
 
 class PoissonClassifier(GraphClassifier):

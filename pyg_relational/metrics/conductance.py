@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 
 def conductance(

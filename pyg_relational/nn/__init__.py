@@ -1,16 +1,16 @@
 """Layers and losses."""
 
+from pyg_relational.nn.base_sampler import BaseSampler
 from pyg_relational.nn.conv import (
     ProxyAttentionConv,
     ProxyGATv2Conv,
     ProxyPoolConv,
     ProxySet,
 )
+from pyg_relational.nn.feature_capture import FeatureCapture
 from pyg_relational.nn.loss import (
-    CNN2GraphLoss,
     DGClusterLoss,
     EdgeConsistency,
-    FeatureCapture,
     GraphConsistencyLoss,
     GraPixLoss,
     LatentClusterCorrection,
@@ -29,7 +29,7 @@ from pyg_relational.nn.loss import (
     proxy_contrastive_loss,
     self_label_loss,
 )
-from pyg_relational.nn.models import CNN2Graph, CNN2GraphOutput
+from pyg_relational.nn.models import CNN2Graph, CNN2GraphLoss, CNN2GraphOutput
 from pyg_relational.nn.pool import (
     DMoNLosses,
     ModularityPruning,
@@ -41,7 +41,6 @@ from pyg_relational.nn.pool import (
     prune_by_consensus,
 )
 from pyg_relational.nn.prop import (
-    BaseSampler,
     GraphLearningLayer,
     LaplacePropagation,
     PLaplacePropagation,

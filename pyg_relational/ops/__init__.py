@@ -1,16 +1,16 @@
 """The numerical core: pure functions on tensors."""
 
-from pyg_relational.ops.components import connected_components
-from pyg_relational.ops.edge_dot import edge_diff_dot, edge_dot
-from pyg_relational.ops.edges import both_directions, neighbor_pairs
-from pyg_relational.ops.gatv2 import gatv2_scores
-from pyg_relational.ops.kernels import gaussian_kernel, safe_sqrt, unit_rows
-from pyg_relational.ops.knn import KNN, knn
-from pyg_relational.ops.laplacian import laplacian_product
-from pyg_relational.ops.modularity import modularity
-from pyg_relational.ops.solve import CG, ConvergenceError, Direct, SolveInfo
-from pyg_relational.ops.spmm import spmm
-from pyg_relational.ops.tangent_basis import tangent_basis
+from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.edge_dot import edge_diff_dot, edge_dot
+from pyg_relational.ops.graph.edges import both_directions, neighbor_pairs
+from pyg_relational.ops.graph.kernels import gaussian_kernel, safe_sqrt, unit_rows
+from pyg_relational.ops.graph.laplacian import laplacian_product
+from pyg_relational.ops.graph.modularity import modularity
+from pyg_relational.ops.graph.spmm import spmm
+from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, SolveInfo
+from pyg_relational.ops.neighbors.knn import KNN, knn
+from pyg_relational.ops.neighbors.tangent_basis import tangent_basis
+from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 
 __all__ = [
     "CG",

@@ -9,7 +9,7 @@ from torch_geometric.nn.dense import Linear
 from torch_geometric.nn.inits import glorot, zeros
 
 from pyg_relational.nn.conv.proxy_conv import ProxyConv, check_pyg
-from pyg_relational.ops.gatv2 import gatv2_scores
+from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 
 
 class ProxyGATv2Conv(ProxyConv):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.prop.base_sampler import BaseSampler
+from pyg_relational.nn.base_sampler import BaseSampler
 from pyg_relational.ops.checks import check_labels
 
 CHUNK = 256  # anchors that are embedded at once

@@ -1,9 +1,7 @@
 """Losses on the relations of a batch."""
 
-from pyg_relational.nn.loss.cnn2graph_loss import CNN2GraphLoss
 from pyg_relational.nn.loss.dgcluster import DGClusterLoss, dgcluster_loss
 from pyg_relational.nn.loss.edge_consistency import EdgeConsistency
-from pyg_relational.nn.loss.feature_capture import FeatureCapture
 from pyg_relational.nn.loss.graph_consistency import GraphConsistencyLoss, graph_consistency_loss
 from pyg_relational.nn.loss.grapix import GraPixLoss, grapix_loss
 from pyg_relational.nn.loss.image_text import image_text_modularity_loss
@@ -21,10 +19,8 @@ from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, proxy
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss
 
 __all__ = [
-    "CNN2GraphLoss",
     "DGClusterLoss",
     "EdgeConsistency",
-    "FeatureCapture",
     "GraPixLoss",
     "GraphConsistencyLoss",
     "LatentClusterCorrection",

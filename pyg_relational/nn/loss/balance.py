@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.loss.per_graph import graph_products, graph_sizes, mean_of_present
 from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.graph.per_graph import graph_products, graph_sizes, mean_of_present
 
 
 def collapse_loss(assignment: Tensor, batch: Tensor | None = None) -> Tensor:

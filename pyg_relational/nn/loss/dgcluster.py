@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.nn.loss.per_graph import check_weights, graph_mean
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.checks import check_features, check_labels
+from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 
 def dgcluster_loss(

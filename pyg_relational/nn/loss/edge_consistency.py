@@ -6,7 +6,7 @@ from torch_geometric.nn import MessagePassing
 
 from pyg_relational.ops import edge_dot, unit_rows
 from pyg_relational.ops.checks import check_classes, check_features
-from pyg_relational.ops.pair_consistency import PairWeights
+from pyg_relational.ops.pairs.consistency import PairWeights
 
 
 def rbf(a: Tensor, b: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pyg_relational.interop import as_edges
 from pyg_relational.nn.loss.edge_consistency import complement_pairs, edge_consistency, rbf
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.checks import check_choice, check_classes, check_features
-from pyg_relational.ops.pair_consistency import PairWeights, pair_consistency
+from pyg_relational.ops.pairs.consistency import PairWeights, pair_consistency
 
 _DENSE_UP_TO = 256  # rows; above, tiles are faster
 

@@ -8,10 +8,10 @@ from torch.utils.checkpoint import checkpoint
 
 from pyg_relational.nn.loss.balance import orthogonality_loss
 from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.nn.loss.per_graph import check_weights, graph_mean
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss
 from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 _TILE = 2**23  # affinities held at once
 

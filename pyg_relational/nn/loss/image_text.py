@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.nn.loss.per_graph import check_weights
 from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.graph.per_graph import check_weights
 from pyg_relational.transforms import knn_graph
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
-from pyg_relational.nn.loss.per_graph import check_weights, mean_of_present
 from pyg_relational.ops import modularity
 from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 
 
 def modularity_loss(

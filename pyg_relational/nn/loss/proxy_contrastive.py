@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pdist
 
 from pyg_relational.ops import unit_rows
+from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import check_choice, check_classes, check_features
-from pyg_relational.ops.once import scaled
 
 
 def proxy_contrastive_loss(

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from pyg_relational.nn.loss.balance import collapse_loss
-from pyg_relational.nn.loss.per_graph import check_weights, mean_of_present
 from pyg_relational.ops import edge_dot, modularity
 from pyg_relational.ops.checks import check_features
-from pyg_relational.ops.laplacian import degree
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 
 
 def gated_modularity(

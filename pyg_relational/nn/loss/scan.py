@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pyg_relational.nn.loss.per_graph import check_weights, graph_mean
 from pyg_relational.ops import edge_dot
 from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 _SMALLEST = 1e-8  # mean assignment that the entropy tells from 0, as in SCAN's program
 

@@ -1,5 +1,6 @@
 """Models put together from the layers."""
 
 from pyg_relational.nn.models.cnn2graph import CNN2Graph, CNN2GraphOutput
+from pyg_relational.nn.models.cnn2graph_loss import CNN2GraphLoss
 
-__all__ = ["CNN2Graph", "CNN2GraphOutput"]
+__all__ = ["CNN2Graph", "CNN2GraphLoss", "CNN2GraphOutput"]

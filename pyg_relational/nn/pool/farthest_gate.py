@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.loss.per_graph import split_graphs
 from pyg_relational.nn.pool.soft_assignment import check_assignment, check_positive
 from pyg_relational.ops import edge_diff_dot, edge_dot, safe_sqrt
 from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.graph.per_graph import split_graphs
 
 
 def farthest_gate(

@@ -16,7 +16,7 @@ from pyg_relational.nn.pool.prune_by_consensus import (
 )
 from pyg_relational.ops import modularity
 from pyg_relational.ops.checks import check_choice, check_features, check_labels
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 Clustering = Callable[[Tensor, Tensor], Tensor]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from pyg_relational.cluster import edge_consensus, leiden_partitions
 from pyg_relational.cluster.spanning_forest import spanning_forest
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 Edges = tuple[Tensor, Tensor]
 

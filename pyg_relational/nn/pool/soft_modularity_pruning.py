@@ -18,7 +18,7 @@ from pyg_relational.nn.pool.soft_assignment import (
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
 from pyg_relational.ops import edge_diff_dot, edge_dot
 from pyg_relational.ops.checks import check_choice, check_features
-from pyg_relational.ops.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 
 class SoftPrunedGraph(NamedTuple):

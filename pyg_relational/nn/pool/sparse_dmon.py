@@ -9,10 +9,10 @@ from torch_geometric.nn import MLP
 
 from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
 from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.nn.loss.per_graph import graph_products
 from pyg_relational.ops.checks import check_features
-from pyg_relational.ops.edge_dot import _Adjacency
-from pyg_relational.ops.undirected import check_batch, undirected_edges
+from pyg_relational.ops.graph.edge_dot import _Adjacency
+from pyg_relational.ops.graph.per_graph import graph_products
+from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
 
 
 class DMoNLosses(NamedTuple):

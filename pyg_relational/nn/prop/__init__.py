@@ -1,6 +1,5 @@
 """Label propagation: equations on a graph, solved, with exact gradients."""
 
-from pyg_relational.nn.prop.base_sampler import BaseSampler
 from pyg_relational.nn.prop.general import propagation
 from pyg_relational.nn.prop.graph_learning_layer import GraphLearningLayer
 from pyg_relational.nn.prop.laplace import LaplacePropagation, laplace_propagation
@@ -12,7 +11,6 @@ from pyg_relational.nn.prop.random_walk import RandomWalkPropagation, random_wal
 from pyg_relational.nn.prop.volume_mbo import volume_mbo
 
 __all__ = [
-    "BaseSampler",
     "GraphLearningLayer",
     "LaplacePropagation",
     "PLaplacePropagation",

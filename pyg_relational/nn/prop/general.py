@@ -11,9 +11,9 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import check_inputs, node_source
 from pyg_relational.nn.prop.laplace import laplace_propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
-from pyg_relational.ops.components import connected_components
-from pyg_relational.ops.implicit import implicit_solve
-from pyg_relational.ops.solve import ConvergenceError
+from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.solvers import ConvergenceError
 
 _HALVINGS = 30
 

@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.undirected import check_batch, check_undirected
+from pyg_relational.ops.graph.undirected import check_batch, check_undirected
 
 
 class Labelled(NamedTuple):

@@ -10,10 +10,10 @@ from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.reweight import reweight
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
-from pyg_relational.ops.implicit import implicit_solve
-from pyg_relational.ops.laplacian import degree
-from pyg_relational.ops.solve import SolveInfo, Solver
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.linear.grounded import GroundedLaplacian
+from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.solvers import SolveInfo, Solver
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve

@@ -9,11 +9,11 @@ from pyg_relational.nn.prop.inputs import Labelled, check_inputs, node_shift, no
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.ops.components import connected_components
-from pyg_relational.ops.game_p_laplacian import GamePLaplacian
-from pyg_relational.ops.implicit import implicit_solve
-from pyg_relational.ops.p_laplacian import PLaplacian
-from pyg_relational.ops.solve import CG, SolveInfo, Solver, report
+from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
+from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.p_laplacian import PLaplacian
+from pyg_relational.ops.linear.solvers import CG, SolveInfo, Solver, report
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve

@@ -11,10 +11,10 @@ from pyg_relational.nn.prop.poisson import poisson_propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
 from pyg_relational.ops.checks import check_choice, check_labels
-from pyg_relational.ops.components import connected_components
-from pyg_relational.ops.laplacian import degree
-from pyg_relational.ops.solve import Solver
-from pyg_relational.ops.spmm import csr_matrix
+from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.graph.spmm import csr_matrix
+from pyg_relational.ops.linear.solvers import Solver
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import check_inputs
 from pyg_relational.nn.prop.propagation import Propagation
-from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
-from pyg_relational.ops.implicit import implicit_solve
-from pyg_relational.ops.laplacian import degree
-from pyg_relational.ops.solve import Solver
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.linear.grounded import GroundedLaplacian
+from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.solvers import Solver
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve

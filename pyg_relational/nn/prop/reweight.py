@@ -6,11 +6,11 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import Labelled, mean_by
 from pyg_relational.ops import edge_diff_dot, knn, safe_sqrt
 from pyg_relational.ops.checks import check_choice, check_features
-from pyg_relational.ops.components import connected_components
-from pyg_relational.ops.grounded_laplacian import GroundedLaplacian
-from pyg_relational.ops.implicit import implicit_solve
-from pyg_relational.ops.laplacian import degree
-from pyg_relational.ops.solve import Solver
+from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.linear.grounded import GroundedLaplacian
+from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.solvers import Solver
 
 _FLOOR = 1e-5
 _RADIUS, _POWER, _MOST = 0.1, 2, 1e7

@@ -1,0 +1,1 @@
+"""What makes an operator differentiable, traceable and batchable."""

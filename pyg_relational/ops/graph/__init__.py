@@ -1,0 +1,1 @@
+"""Edges of a graph, and what is summed along them."""

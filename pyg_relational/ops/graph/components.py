@@ -1,0 +1,99 @@
+"""Connected components of a graph."""
+
+from functools import partial
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.autograd.functorch import plainly
+
+
+def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Number of the connected component of every node, counted from 0 in the order of their first nodes.
+
+    Directions do not matter. On the CPU by scipy, on other devices by passing the smallest number along the edges.
+
+    Args:
+        edge_index: Edges.
+        num_nodes: Number of nodes.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, output: :math:`[n]`, int64.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import connected_components
+        >>> connected_components(torch.tensor([[0, 2], [2, 0]]), 4).tolist()
+        [0, 1, 0, 2]
+    """
+    if edge_index.device.type != "cpu":
+        return _counted(smallest_reachable(edge_index, num_nodes))
+    component: Tensor = plainly(partial(_by_scipy, num_nodes=num_nodes), edge_index)
+    return component
+
+
+def _by_scipy(edge_index: Tensor, num_nodes: int) -> Tensor:
+    row, col = edge_index.numpy()
+    ones = np.ones(len(row), dtype=np.int8)
+    graph = scipy.sparse.coo_array((ones, (row, col)), shape=(num_nodes, num_nodes))
+    component = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
+    return _counted(smallest_member(torch.from_numpy(component).long()))
+
+
+def _counted(first: Tensor) -> Tensor:
+    number: Tensor = first.unique(return_inverse=True)[1]
+    return number
+
+
+def smallest_member(component: Tensor) -> Tensor:
+    """Smallest node of the component of every node.
+
+    Args:
+        component: Number of the component of every node, below their count.
+
+    Shapes:
+        ``component``: :math:`[n]`, output: :math:`[n]`.
+    """
+    n = component.shape[0]
+    first = component.new_full((n,), n)
+    node = torch.arange(n, device=component.device)
+    return first.scatter_reduce_(0, component, node, "amin")[component]
+
+
+def smallest_reachable(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Smallest node connected with every node, by hooking and pointer jumping.
+
+    Args:
+        edge_index: Edges.
+        num_nodes: Number of nodes.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, output: :math:`[n]`.
+    """
+    row, col = torch.cat([edge_index, edge_index.flip(0)], dim=1)
+    root = torch.arange(num_nodes, device=edge_index.device)
+    while True:
+        below = torch.minimum(root[row], root[col])
+        new = root.scatter_reduce(0, root[row], below, "amin")
+        new = jump(new)
+        if torch.equal(new, root):
+            return root
+        root = new
+
+
+def jump(parent: Tensor) -> Tensor:
+    """Root of every node of a forest of pointers; roots point to themselves.
+
+    Args:
+        parent: Pointer of every node.
+
+    Shapes:
+        ``parent``: :math:`[n]`, output: :math:`[n]`.
+    """
+    while True:
+        grand = parent[parent]
+        if torch.equal(grand, parent):
+            return parent
+        parent = grand

@@ -1,0 +1,110 @@
+"""The door of what works on undirected graphs: edges checked, sorted and weighted."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pyg_relational.interop import as_edges
+from pyg_relational.ops.autograd.functorch import plainly
+from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.graph.spmm import spmm
+
+
+def undirected_edges(
+    edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int | None = None
+) -> tuple[Tensor, Tensor, int]:
+    """Edges in both directions, sorted and without duplicates, their weights, ones if ``None``, and number of nodes.
+
+    Args:
+        edge_index: Edges, in both directions.
+        edge_weight: Their weights, ``None`` for ones.
+        num_nodes: Number of nodes, ``None`` for the largest index plus one.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If a shape is wrong, an index out of range, a weight not finite, negative, or other than that of the
+            opposite direction.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.graph.undirected import undirected_edges
+        >>> undirected_edges(torch.tensor([[1, 0], [0, 1]]), None, 3)
+        (tensor([[0, 1],
+                [1, 0]]), tensor([1., 1.]), 3)
+    """
+    edge_index, weight, n = as_edges((edge_index, edge_weight), num_nodes)
+    check_undirected(edge_index, weight, n)
+    return edge_index, weight, n
+
+
+def check_undirected(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> None:
+    """Raise unless weights are not negative and equal in both directions of every edge.
+
+    Args:
+        edge_index: Edges.
+        edge_weight: Their weights.
+        num_nodes: Number of nodes.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if edge_weight.numel() == 0:
+        return
+    low, edge = edge_weight.detach().min(0)
+    if low < 0:
+        raise ValueError(
+            f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
+        )
+    symmetric = partial(_is_symmetric, n=num_nodes)
+    if not plainly(symmetric, edge_index, edge_weight):
+        raise ValueError(
+            "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
+            "see torch_geometric.utils.to_undirected"
+        )
+
+
+def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
+    r"""Whether :math:`a^T W b = b^T W a` for two arbitrary vectors."""
+    row, col = edge_index
+    node = torch.arange(n, dtype=torch.float64, device=weight.device)
+    a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
+    product = spmm(row, col, weight.double(), torch.stack([a, b], 1), n)
+    rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
+    apart = (torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs()
+    near: Tensor = apart <= rounding
+    return near
+
+
+def check_batch(batch: Tensor, edge_index: Tensor, num_nodes: int) -> None:
+    """Raise unless ``batch`` numbers the graphs from 0 and no edge leaves its graph.
+
+    Args:
+        batch: Graph of every node.
+        edge_index: Edges.
+        num_nodes: Number of nodes.
+
+    Shapes:
+        ``batch``: :math:`[n]`, ``edge_index``: :math:`[2, E]`.
+
+    Raises:
+        TypeError: If ``batch`` is not an int64 Tensor.
+        ValueError: If it has another shape, a negative entry, or differs along an edge.
+    """
+    check_labels(batch, num_nodes, "batch")
+    if num_nodes and int(batch.min()) < 0:
+        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
+    row, col = edge_index
+    across = batch.index_select(0, row) != batch.index_select(0, col)
+    if bool(across.any()):
+        edge = int(across.nonzero()[0])
+        raise ValueError(
+            f"batch must be the same at both ends of an edge, got {batch[row[edge]].item()} and "
+            f"{batch[col[edge]].item()} at edge {edge}"
+        )

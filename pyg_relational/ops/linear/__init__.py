@@ -1,0 +1,1 @@
+"""Linear systems of a graph: equations, solvers and one rule of their derivatives."""

@@ -1,0 +1,151 @@
+"""Preconditioned conjugate gradients on many right-hand sides, refined in float64."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.linear.solvers import SolveInfo
+
+_REFINE = {torch.float32: 1e-6, torch.float64: 1e-12}  # most that one round reduces the residual by
+
+
+_TRIAL = 60  # iterations after which a better preconditioner pays
+_ITERATIONS = {torch.float32: 1_000, torch.float64: 2**62}  # most of one round
+
+
+class System(Protocol):
+    """A matrix scaled to a unit diagonal, in the number type of what it is applied to."""
+
+    @property
+    def growth(self) -> float:
+        """How much larger an error may be than its preconditioned residual."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Product with the matrix."""
+
+    def precondition(self, r: Tensor) -> Tensor:
+        """Product with the inverse of the preconditioner."""
+
+    def project(self, x: Tensor) -> Tensor:
+        """Take out what the matrix cannot see."""
+
+    def strengthen(self) -> None:
+        """Take a better preconditioner: there are many iterations to come."""
+
+    def unscale(self, x: Tensor) -> Tensor:
+        """Values of the unknowns before scaling."""
+
+
+def conjugate_gradients(
+    system: System,
+    b: Tensor,
+    x: Tensor | None,
+    size: Tensor,
+    tol: tuple[float, float],
+    max_iter: int,
+) -> tuple[Tensor, SolveInfo]:
+    """Solve in rounds, each on the residual of the last.
+
+    Args:
+        system: The matrix.
+        b: Right-hand sides in float64, scaled.
+        x: Where to start, ``None`` for 0.
+        size: Least size of each solution that the tolerance is relative to.
+        tol: Relative tolerance to aim at, and to accept.
+        max_iter: Most iterations.
+
+    Shapes:
+        ``b``, ``x``: :math:`[n, c]`, ``size``: :math:`[c]`.
+
+    Returns:
+        The solution, scaled, and how it was reached.
+    """
+    b = system.project(b)
+    x, r = (torch.zeros_like(b), b) if x is None else (x, system.project(b - system.apply(x)))
+    error, dtype, iterations = _largest(system, r), torch.float32, 0
+    while True:
+        whole = torch.maximum(size, _largest_of(system.unscale(x)))
+        aim = min(tol[0], tol[1] / system.growth) * whole
+        open_ = (error > aim) | ~torch.isfinite(error)
+        if iterations >= max_iter or not bool(open_.any()):
+            break
+        ratio = (aim / error)[open_].min().item()
+        target = min(max(ratio / 2, _REFINE[dtype]), 0.1)
+        most = min(max_iter - iterations, _ITERATIONS[dtype])
+        most = most if iterations else min(most, _TRIAL)
+        step, count = conjugate_round(system, r * open_, dtype, target, most)
+        if count == _TRIAL:
+            system.strengthen()
+        new_r = system.project(b - system.apply(x + step))
+        new_error = _largest(system, new_r)
+        iterations += count
+        if bool((new_error[open_] < error[open_] / 2).all()):
+            x, r, error = x + step, new_r, new_error
+        elif dtype == torch.float32:
+            dtype = torch.float64
+        else:
+            break
+    converged = bool((error <= tol[1] / system.growth * whole).all())
+    return x, SolveInfo(
+        iterations, error / whole.clamp(min=torch.finfo(whole.dtype).tiny), converged
+    )
+
+
+def _largest_of(x: Tensor) -> Tensor:
+    return x.abs().amax(0) if x.numel() else x.new_zeros(x.shape[1])
+
+
+def _largest(system: System, r: Tensor) -> Tensor:
+    return _largest_of(system.unscale(system.precondition(r)))
+
+
+def conjugate_round(
+    system: System, r: Tensor, dtype: torch.dtype, target: float, max_iter: int
+) -> tuple[Tensor, int]:
+    """Conjugate gradients from 0 until every column's residual is ``target`` of what it was.
+
+    Args:
+        system: The matrix.
+        r: Right-hand sides.
+        dtype: Type to compute in.
+        target: What to reduce each residual to, in the norm of the preconditioner.
+        max_iter: Most iterations.
+
+    Shapes:
+        ``r``: :math:`[n, c]`.
+
+    Returns:
+        The solution in float64, and the number of iterations.
+    """
+    norm = torch.linalg.vector_norm(r, dim=0)
+    norm = norm.where(norm > 0, 1.0)
+    r = (r / norm).to(dtype)
+    x, z = torch.zeros_like(r), system.precondition(r)
+    p = z.clone()
+    rz = _dot(r, z)
+    goal = target**2 * rz
+    active = torch.ones_like(rz, dtype=torch.bool)
+    every = 8 if r.is_cuda else 1  # a look at the device's numbers waits for them
+    iterations = 0
+    while iterations < max_iter:
+        active &= rz > goal
+        if iterations % every == 0 and not bool(active.any()):
+            break
+        q = system.apply(p)
+        curvature = _dot(p, q)
+        active &= curvature > 0  # else rounding has made the matrix indefinite
+        alpha = torch.where(active, rz / curvature, 0.0)
+        x.addcmul_(p, alpha)
+        r.addcmul_(q, alpha, value=-1)
+        z = system.precondition(r)
+        new = _dot(r, z)
+        p.mul_(torch.where(active, new / rz, 0.0)).add_(z)
+        rz = torch.where(active, new, rz)
+        iterations += 1
+    return x.double() * norm, iterations
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    dot: Tensor = torch.linalg.vecdot(a, b, dim=0)
+    return dot

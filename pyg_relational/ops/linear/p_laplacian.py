@@ -1,0 +1,177 @@
+"""The variational graph p-Laplace equation with values held at some nodes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.graph.edge_dot import edge_diff_dot
+from pyg_relational.ops.graph.laplacian import degree, laplacian_product
+from pyg_relational.ops.graph.spmm import csr_matrix
+from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.grounded import GroundedLaplacian
+from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
+
+EPSILON = 1e-6  # differences of neighbours below this count as that
+_GROWTH = 1.5  # of p from one stage to the next
+_COARSE = 1e-2  # error that ends all stages but the last
+_FORCING = 1e-3  # what a linear solve leaves of the residual
+_STEPS = 300  # Newton's, at most
+_HALVINGS = 10
+_ROUNDS, _EXACT = 2, 1e-13  # of conjugate gradients for the adjoint, and what each leaves
+
+
+class PLaplacian:
+    r"""The equation :math:`u = y` on fixed nodes, and a balance of fluxes on the others.
+
+    .. math::
+        \sum_j w_{ij} \phi(u_i - u_j) + \delta_i u_i = f_i
+
+    :math:`\phi(t) = (t^2 + \epsilon^2)^{(p - 2) / 2}\, t` with :math:`\epsilon = 10^{-6}`, so that no derivative is
+    lost where neighbours agree. Solved for one column by Newton's method from :math:`p = 2` on, :math:`p` growing by
+    half at a time; the linear systems by conjugate gradients, so far as they pay.
+
+    Args:
+        edge_index: Edges, in both directions, no self-loops.
+        fixed: Nodes whose values are given; one at least in every component without shift.
+        p: :math:`p \ge 2`.
+        solver: How to solve linear systems, and the tolerance: :math:`|F_i| / (\partial F_i / \partial u_i)` over the
+            largest value of the solution.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``fixed``: :math:`[n]`.
+    """
+
+    def __init__(
+        self, edge_index: Tensor, fixed: Tensor, p: float, solver: Solver, tol: float
+    ) -> None:
+        self.edge_index = edge_index
+        self.fixed = fixed
+        self.p = p
+        self.solver = solver
+        self.tol = tol
+        self.info = SolveInfo(0, torch.zeros(1), True)
+
+    def solve(self, value: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+        """Solution for values at fixed nodes and sources at the others, ``[n, 1]``."""
+        u, p, steps = value.where(self.fixed[:, None], 0.0), 2.0, 0
+        while True:
+            tol = self.tol if p == self.p else _COARSE
+            u, error, count = self._newton(u, value, weight, shift, p, tol)
+            steps += count
+            if p == self.p:
+                self.info = SolveInfo(steps, error[None], bool(error <= tol))
+                return u
+            p = min(p * _GROWTH, self.p)
+
+    def _newton(
+        self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor, p: float, tol: float
+    ) -> tuple[Tensor, Tensor, int]:
+        """Newton's method for one ``p``: the solution, its error and the number of steps."""
+        most = _STEPS if isinstance(self.solver, Direct) else min(_STEPS, self.solver.max_iter)
+        count = 0
+        while True:
+            f = (self._flux(u, weight, shift, p) - value).where(~self.fixed[:, None], 0.0)
+            stiffness = weight * self._curvature(u, p)
+            error = self._error(u, f, stiffness, shift)
+            if error <= tol or count == most:
+                return u, error, count
+            u = self._step(u, f, stiffness, value, weight, shift, p)
+            count += 1
+
+    def residual(self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+        """Left side less right side, differentiable."""
+        return self._flux(u, weight, shift, self.p).where(~self.fixed[:, None], u) - value
+
+    def adjoint(
+        self, u: Tensor, grad: Tensor, value: Tensor, weight: Tensor, shift: Tensor
+    ) -> Tensor:
+        r"""Solution for the Laplacian of the weights :math:`w_{ij} \phi'(u_i - u_j)`."""
+        stiffness = weight * self._curvature(u, self.p)
+        linear = _Stiffness(self.edge_index, stiffness, shift, self.fixed, solver=self.solver)
+        return linear.adjoint(u, grad, value, stiffness, shift)
+
+    def _flux(self, u: Tensor, weight: Tensor, shift: Tensor, p: float) -> Tensor:
+        square = edge_diff_dot(u, u, self.edge_index) + EPSILON**2
+        return laplacian_product(self.edge_index, weight * square ** (p / 2 - 1), u) + (
+            shift[:, None] * u
+        )
+
+    def _curvature(self, u: Tensor, p: float) -> Tensor:
+        square = edge_diff_dot(u, u, self.edge_index)
+        return (square + EPSILON**2) ** (p / 2 - 2) * ((p - 1) * square + EPSILON**2)
+
+    def _error(self, u: Tensor, f: Tensor, stiffness: Tensor, shift: Tensor) -> Tensor:
+        diagonal = (degree(self.edge_index, stiffness, len(u)) + shift)[:, None]
+        size = u.abs().max().clamp(min=torch.finfo(u.dtype).tiny)
+        return (f / diagonal.where(diagonal > 0, 1.0)).abs().max() / size
+
+    def _step(
+        self,
+        u: Tensor,
+        f: Tensor,
+        stiffness: Tensor,
+        value: Tensor,
+        weight: Tensor,
+        shift: Tensor,
+        p: float,
+    ) -> Tensor:
+        """Newton's step, halved while the energy still rises steeply at its end."""
+        step = self._direction(f, stiffness, shift)
+        slope = (f * step).sum().abs()
+        for _ in range(_HALVINGS):
+            if ((self._flux(u + step, weight, shift, p) - value) * step).sum() <= slope / 2:
+                break
+            step = step / 2
+        return u + step
+
+    def _direction(self, f: Tensor, stiffness: Tensor, shift: Tensor) -> Tensor:
+        if isinstance(self.solver, Direct):
+            return GroundedLaplacian(
+                self.edge_index, stiffness, shift, self.fixed, solver=self.solver
+            ).solve(-f)
+        system: Any = _Scaled(self.edge_index, stiffness, shift, self.fixed)
+        scale = system.scale[:, None]
+        x, _ = conjugate_round(system, -f * scale, torch.float64, _FORCING, self.solver.max_iter)
+        u: Tensor = system.unscale(x)
+        return u
+
+
+class _Stiffness(GroundedLaplacian):
+    """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
+
+    def _iterate(self, source: Tensor, at_fixed: Tensor, solver: CG, dtype: torch.dtype) -> Tensor:
+        system: Any = _Scaled(self.edge_index, self.weight, self.shift, self.fixed)
+        b = source * system.scale[:, None]
+        x, r, iterations = torch.zeros_like(b), b, 0
+        for _ in range(_ROUNDS):
+            step, count = conjugate_round(system, r, torch.float64, _EXACT, solver.max_iter)
+            x, iterations = x + step, iterations + count
+            r = b - system.apply(x)
+        residual = torch.linalg.vector_norm(r, dim=0) / torch.linalg.vector_norm(b, dim=0).clamp(
+            min=torch.finfo(b.dtype).tiny
+        )
+        converged = bool((residual <= solver.tolerances(dtype)[0]).all())
+        report(SolveInfo(iterations, residual, converged), solver, "the adjoint of p-Laplace")
+        u: Tensor = system.unscale(x)
+        return u
+
+
+class _Scaled:
+    """Matrix of the Newton step, scaled to a unit diagonal, zero at fixed nodes."""
+
+    def __init__(self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor) -> None:
+        row, col = edge_index
+        diagonal = degree(edge_index, weight, len(shift)) + shift
+        self.scale = diagonal.where(~fixed & (diagonal > 0), torch.inf).rsqrt()
+        weight = weight * self.scale[row] * self.scale[col]
+        self.neighbours = csr_matrix(row, col, weight, (len(shift), len(shift)))
+
+    def apply(self, x: Tensor) -> Tensor:
+        return torch.addmm(x, self.neighbours, x, alpha=-1)
+
+    def precondition(self, r: Tensor) -> Tensor:
+        return r
+
+    def unscale(self, x: Tensor) -> Tensor:
+        return x * self.scale[:, None]

@@ -1,0 +1,172 @@
+"""The matrix of a grounded Laplacian as conjugate gradients see it, with its preconditioner."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.graph.spmm import csr_matrix
+from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
+from pyg_relational.ops.linear.cg import conjugate_round
+
+if TYPE_CHECKING:
+    from pyg_relational.ops.linear.grounded import GroundedLaplacian
+
+WEAK = 1e-3  # an edge below this share of its ends' heaviest is not counted on to converge
+_LARGE = 20_000  # nodes from which a coarse system pays
+_FEW_LABELS = 0.01  # share of labels below which it surely does
+_COARSE = 2048  # most unknowns of it
+_SMALL, _LIMIT = 1e3, 1e5  # growth that is not looked at closer, and that needs a coarse system
+_CRUDE, _FEW = 1e-2, 60  # accuracy of that look, and its iterations at most
+
+
+class ScaledLaplacian:
+    """The matrix of a ``GroundedLaplacian``, scaled to a unit diagonal, zero at fixed nodes.
+
+    Args:
+        equation: Whose matrix.
+
+    Raises:
+        ValueError: If a power of it leaves the range of float64.
+    """
+
+    def __init__(self, equation: "GroundedLaplacian") -> None:
+        self.equation = equation
+        n = len(equation.fixed)
+        row, col = equation.edge_index
+        weight = equation.weight
+        diagonal = equation.degree + equation.shift
+        if equation.order > 1:
+            positive = diagonal > 0
+            self.mass = equation.mass[0] if equation.mass else torch.ones_like(diagonal)
+            ends = weight.square() / self.mass[col]
+            square = diagonal.square() / self.mass + degree(equation.edge_index, ends, n)
+            diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
+                equation.order - 1
+            )
+            if not torch.equal(positive, (diagonal > 0) & torch.isfinite(diagonal)):
+                raise ValueError(
+                    f"edge_weight to the power order={equation.order} must stay in the range of float64; scale it"
+                )
+        usable = ~equation.fixed & (diagonal > 0)
+        self.scale = diagonal.where(usable, torch.inf).rsqrt()
+        self.free = usable[:, None]
+        if equation.order == 1:
+            weight = weight * self.scale.index_select(0, row) * self.scale.index_select(0, col)
+        self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
+        self.shifted = equation.degree + equation.shift
+        self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
+        self.growth = 1.0
+        few = int(equation.fixed.sum()) < _FEW_LABELS * n
+        if equation.weak or (n > _LARGE and few):
+            self.strengthen()
+        elif equation.order == 1:
+            self.growth = self._growth()
+            if self.growth > _LIMIT:
+                self.strengthen()
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Product in the number type of ``x``."""
+        neighbours = self._neighbours(x.dtype)
+        if self.equation.order == 1:
+            return torch.addmm(x, neighbours, x, alpha=-1)
+        scale = self.scale[:, None].to(x.dtype)
+        x = x * scale
+        for left in range(self.equation.order, 0, -1):
+            x = torch.addcmul(-(neighbours @ x), self.shifted[:, None].to(x.dtype), x)
+            if left > 1:
+                x = x / self.mass[:, None].to(x.dtype)
+        return x * scale
+
+    def _neighbours(self, dtype: torch.dtype) -> Tensor:
+        if dtype not in self.neighbours:
+            self.neighbours[dtype] = self.neighbours[torch.float64].to(dtype)
+        return self.neighbours[dtype]
+
+    def strengthen(self) -> None:
+        """Add the coarse system to the preconditioner."""
+        if self.equation.order == 1 and not self.coarse:
+            self.coarse[torch.float64] = self._coarse()
+            self.growth = 1.0
+
+    def _growth(self) -> float:
+        r"""Bound of how much larger than its residual an error is: of :math:`\lVert A^{-1} D \rVert_\infty`.
+
+        :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
+        it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
+        """
+        free = self.free & ~self.equation.floating[:, None]
+        b = self.scale[:, None].reciprocal().where(free, 0.0)
+        growth = self._bound(b, b)
+        if growth > _SMALL:
+            growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
+        return growth
+
+    def _bound(self, x: Tensor, b: Tensor) -> float:
+        least = (self.apply(x) / b)[b > 0]
+        if len(least) == 0:
+            return 1.0
+        low = least.min().item()
+        return self.unscale(x).max().item() / low if low > 0 else math.inf
+
+    def _coarse(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The scaled indicator of clusters, its transpose, and the inverse of the system over them."""
+        equation, free = self.equation, self.free[:, 0]
+        row, col = equation.edge_index
+        strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
+        strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), WEAK)
+        most = _COARSE + int((~free).sum())  # the others stay alone
+        cluster = aggregate(equation.edge_index, strong, len(free), most)
+        if int(cluster.max()) >= most:
+            cluster = aggregate(equation.edge_index, strength, len(free), most)
+        used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)
+        cluster = (used.cumsum(0) - 1).clamp(min=0)[cluster]
+        count = int(used.sum())
+        matrix = coarse_matrix(
+            equation.edge_index, equation.weight, equation.shift, cluster, free, count
+        )
+        matrix += self._gauge(cluster, count, matrix)
+        root = self.scale.where(free, 1.0).reciprocal() * free
+        node = torch.arange(len(free), device=root.device)
+        prolong = csr_matrix(node, cluster, root, (len(free), count))
+        restrict = csr_matrix(cluster, node, root, (count, len(free)))
+        return prolong, restrict, _inverse(matrix)
+
+    def _gauge(self, cluster: Tensor, count: int, matrix: Tensor) -> Tensor:
+        """Makes the matrix definite where a component floats; acts on its constants alone."""
+        floating, component = self.equation.floating & self.free[:, 0], self.equation.component
+        group = cluster.new_full((count,), -1)
+        group[cluster[floating]] = component[floating]
+        together = (group[:, None] == group) & (group >= 0)
+        return together * matrix.diagonal().mean() / together.sum(1).clamp(min=1)[:, None]
+
+    def precondition(self, r: Tensor) -> Tensor:
+        """The diagonal, which is 1, and where there is one the coarse system."""
+        if not self.coarse:
+            return r
+        if r.dtype not in self.coarse:
+            some = self.coarse[torch.float64]
+            self.coarse[r.dtype] = (some[0].to(r.dtype), some[1].to(r.dtype), some[2].to(r.dtype))
+        prolong, restrict, inverse = self.coarse[r.dtype]
+        return torch.addmm(r, prolong, inverse @ (restrict @ r))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Take the part that a floating component cannot hold out of a right-hand side."""
+        if not bool(self.equation.floating.any()):
+            return x
+        positive = self.scale[:, None].where(self.free, 1.0)
+        return (self.equation.centred(x / positive) * positive).where(self.free, 0.0)
+
+    def unscale(self, x: Tensor) -> Tensor:
+        """Values of the nodes."""
+        return x * self.scale[:, None]
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Inverse of a symmetric matrix that is positive definite but for rounding."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if bool(failed):
+        factor = torch.linalg.cholesky(matrix + torch.diag(1e-13 * matrix.diagonal()))
+    return torch.cholesky_inverse(factor)

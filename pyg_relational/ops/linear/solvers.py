@@ -1,0 +1,115 @@
+"""Which solver a linear system gets, and what it says of its work."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class ConvergenceError(RuntimeError):
+    """A solver with ``strict=True`` did not reach its tolerance."""
+
+
+class SolveInfo(NamedTuple):
+    """What a solver did.
+
+    Args:
+        iterations: Iterations over all rounds, 0 for a direct solver.
+        residual: Largest preconditioned residual of each column over the size of its solution, ``[c]``.
+        converged: Whether every column is within the tolerance.
+    """
+
+    iterations: int
+    residual: Tensor
+    converged: bool
+
+
+@dataclass(frozen=True)
+class CG:
+    r"""Preconditioned conjugate gradients on all right-hand sides at once.
+
+    Iterates in float32 and corrects by residuals in float64 (iterative refinement), or iterates in float64 where
+    float32 makes no progress, so that what is reported is the true residual. A solution is accepted when
+    :math:`\kappa \lVert M^{-1} (b - A u) \rVert_\infty \le \text{tol} \cdot \lVert u \rVert_\infty` in each column.
+    :math:`M` is the preconditioner: with the diagonal, each value agrees with what its row asks for, and
+    :math:`\kappa` bounds how much larger the error may be, as where labels hold a cluster by weak edges only.
+
+    Args:
+        tol: Relative tolerance. ``None`` is 1e-5 for float32 and 1e-8 for float64, and aims at 1e-6 and 1e-12 without
+            :math:`\kappa`.
+        max_iter: Most iterations.
+        strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> from pyg_relational.ops import CG
+        >>> CG(tol=1e-8)
+        CG(tol=1e-08, max_iter=10000, strict=False)
+    """
+
+    tol: float | None = None
+    max_iter: int = 10_000
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tol is not None and not 0 < self.tol < 1:
+            raise ValueError(f"tol must be in (0, 1) or None, got {self.tol}")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be >= 1, got {self.max_iter}")
+
+    def tolerances(self, dtype: torch.dtype) -> tuple[float, float]:
+        """What is aimed at, and what is accepted where rounding does not let it get there."""
+        if self.tol is not None:
+            return self.tol, self.tol
+        return (1e-6, 1e-5) if dtype == torch.float32 else (1e-12, 1e-8)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Sparse LU factorisation by scipy, on the CPU: for small or hard systems.
+
+    The factors are kept for the backward pass. The residual it reports is the size of one more step of iterative
+    refinement.
+
+    Args:
+        strict: Raise :class:`ConvergenceError` instead of warning where rounding leaves 1e-5 (float32) or 1e-8 of it.
+
+    Example:
+        >>> from pyg_relational.ops import Direct
+        >>> Direct()
+        Direct(strict=False)
+    """
+
+    strict: bool = False
+
+
+Solver = CG | Direct
+
+
+def report(info: SolveInfo, solver: Solver, what: str) -> None:
+    """Warn, or with ``strict`` raise, where a solve did not converge.
+
+    Args:
+        info: What the solver did.
+        solver: Its options.
+        what: What was solved, for the message.
+
+    Raises:
+        ConvergenceError: If ``solver.strict``.
+    """
+    if info.converged:
+        return
+    worst = info.residual.max().item() if info.residual.numel() else math.nan
+    message = (
+        f"{what} did not converge: residual {worst:.1e} after {info.iterations} iterations "
+        f"with {solver}; the graph may hang together by too weak edges: "
+        "set tau > 0, take float64, another tol or another solver"
+    )
+    if solver.strict:
+        raise ConvergenceError(message)
+    warnings.warn(message, RuntimeWarning, stacklevel=3)

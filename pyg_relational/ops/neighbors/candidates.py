@@ -1,0 +1,210 @@
+"""Candidates for the nearest neighbours, by tiled matrix products and a bound on their rounding error."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.graph.kernels import unit_rows
+
+_CACHE = 2**20  # elements of a tile that selection works on; it should stay in the L2 cache
+_GEMM = 2**24  # elements, at most, that one matrix product fills
+_ROWS = 256  # rows, at most, of such a product
+_CUDA = 2**26  # elements of a tile on a GPU
+_PAIRS = 2**15  # candidate pairs to hand on at once
+_HELD = 8  # candidates held per neighbour wanted, before columns are no longer used twice
+
+
+class Points(NamedTuple):
+    """What the search needs of ``x`` and the queries: rows to multiply, rows to subtract, originals."""
+
+    x: Tensor  # [n, d] centred (or unit) rows for the matrix product
+    q: Tensor  # [m, d] the same for the queries
+    bias: Tensor  # [n] ||x_j||^2, 1 for unit rows
+    raw_x: Tensor
+    raw_q: Tensor
+    cosine: bool
+    own: bool  # queries are x itself
+
+
+def prepare(x: Tensor, y: Tensor | None, cosine: bool) -> Points:
+    """Points and queries, centred or of unit length, in float32 at least."""
+    low = x.dtype in (torch.float16, torch.bfloat16)
+    raw_x = x.float() if low else x
+    raw_q = raw_x if y is None else (y.float() if low else y)
+    if cosine:
+        x, bias = unit_rows(raw_x), raw_x.new_ones(raw_x.shape[0])
+        q = x if y is None else unit_rows(raw_q)
+    else:
+        centre = _middle(raw_x)
+        x = raw_x - centre
+        q = x if y is None else raw_q - centre
+        bias = torch.linalg.vecdot(x, x)
+        if not torch.isfinite(2 * (bias.sum() + torch.linalg.vecdot(q, q).sum())):
+            raise ValueError(f"x must have finite squared norms in {x.dtype}: rescale the features")
+    return Points(x, q, bias, raw_x, raw_q, cosine, y is None)
+
+
+def _middle(x: Tensor) -> Tensor:
+    """A point amid the rows, one far away or not: medians of some of them."""
+    some = x[:: max(1, len(x) // 16)]
+    return some.sort(0).values[len(some) // 2]
+
+
+def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Query and point of every pair that may be among a query's ``k`` nearest, by query; block by block.
+
+    The ``k``-th smallest minimum over disjoint groups of columns bounds the ``k``-th smallest value, so a
+    group whose minimum is above it (plus twice the rounding error) holds no neighbour.
+    """
+    norm = points.q.norm(dim=1)
+
+    def found() -> Iterator[tuple[Tensor, Tensor]]:
+        for start, tile, fine, bound in tiles(points, k, first):
+            length = norm[start : start + len(tile)]
+            limit = bound + slack(length, length.square() + bound, points.x.shape[1])
+            row, col = within(tile, fine, limit)
+            yield row + start, col
+
+    return merged(found())
+
+
+def tiles(points: Points, k: int, first: int = 0) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """First row, ``||x_j||^2 - 2 <q_i, x_j>``, minima of groups of columns and a bound on the ``k``-th smallest."""
+    n, m = points.x.shape[0], points.q.shape[0]
+    size = max(1, int(0.5 * math.sqrt(n / k)))
+    per = max(1, n // size // (3 * k))  # groups of columns in a group of groups
+    width = math.ceil(n / size / per) * per * size
+    step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
+    many = step < 32 or points.x.shape[1] >= 128
+    rows = min(m, max(step, min(_ROWS, _GEMM // width) // step * step if many else 0))
+    buffer = points.x.new_empty((rows, width))
+    buffer[:, n:] = math.inf
+    for begin in range(first, m, rows):
+        q = points.q[begin : begin + rows]
+        block = buffer[: q.shape[0], :n]
+        torch.addmm(points.bias, q, points.x.T, alpha=-2, out=block)
+        if points.own:
+            block.diagonal(begin).fill_(math.inf)
+        for start in range(0, q.shape[0], step):
+            tile = buffer[start : min(start + step, q.shape[0])]
+            fine = _minima(tile, size)
+            yield begin + start, tile, fine, _kth_smallest(_minima(fine, per), k)
+
+
+def merged(found: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same pairs, many at once."""
+    parts: list[tuple[Tensor, Tensor]] = []
+    for part in found:
+        parts.append(part)
+        if sum(len(row) for row, _ in parts) > _PAIRS:
+            yield _join(parts)
+            parts = []
+    if parts:
+        yield _join(parts)
+
+
+def _join(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    row, col = (torch.cat(part) for part in zip(*parts, strict=True))
+    return row, col
+
+
+def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same for the neighbours of the points themselves, each product used for both its ends.
+
+    ``best`` holds the ``k`` smallest group minima that a point has met; those of rows not reached yet
+    come from the columns of earlier blocks, whose candidates wait until their row's turn. Where too many
+    would wait, the rest goes one way.
+    """
+    n, d = points.x.shape
+    rows = min(1024, max(256, _GEMM // (2 * n) // 64 * 64))
+    size = max(1, int(0.5 * math.sqrt(n / k)))
+    buffer = points.x.new_empty(rows * (n + size))
+    best = points.x.new_full((n, k), math.inf)
+    norm = points.x.norm(dim=1)
+    waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+    for begin in range(0, n, rows):
+        stop = min(begin + rows, n)
+        tile = _square_distances(points, begin, stop, size, buffer)
+        across, down = tile, tile[:, stop - begin : n - begin].T
+        limit, row, col = _meet(best[begin:stop], across, size, norm[begin:stop], d)
+        own = [(row + begin) * n + col + begin]
+        for owner, other, value in waiting:
+            first, last = torch.searchsorted(owner, torch.tensor([begin, stop])).tolist()
+            near = value[first:last] <= limit[owner[first:last] - begin]
+            own.append((owner[first:last] * n + other[first:last])[near])
+        if stop < n:
+            _, row, col = _meet(best[stop:], down, rows // 64, norm[stop:], d)
+            waiting.append((row + stop, col + begin, down[row, col]))
+        pairs = torch.cat(own).sort().values
+        yield pairs // n, pairs % n
+        if sum(len(value) for *_, value in waiting) > _HELD * n * k:  # ties beyond number
+            waiting.clear()
+            yield from candidates(points, k, stop)
+            return
+
+
+def _square_distances(points: Points, begin: int, stop: int, size: int, buffer: Tensor) -> Tensor:
+    """``||x_i - x_j||^2`` of rows ``begin:stop`` and columns from ``begin``, padded with inf."""
+    n = points.x.shape[0] - begin
+    tile = buffer[: (stop - begin) * (n + -n % size)].view(stop - begin, -1)
+    block = tile[:, :n]
+    torch.addmm(points.bias[begin:], points.x[begin:stop], points.x[begin:].T, alpha=-2, out=block)
+    block.add_(points.bias[begin:stop, None])
+    block.diagonal().fill_(math.inf)
+    tile[:, n:] = math.inf
+    return tile
+
+
+def _meet(
+    best: Tensor, tile: Tensor, size: int, norm: Tensor, d: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Let rows meet columns: update ``best``; the rows' limits, and what is within them."""
+    fine = _minima(tile, size)
+    per = max(1, fine.shape[1] // (5 * best.shape[1]))
+    whole = fine.shape[1] // per * per
+    coarse = fine[:, :whole].unflatten(1, (-1, per)).amin(2)
+    best.copy_(torch.cat([best, coarse], 1).topk(best.shape[1], largest=False, sorted=False)[0])
+    limit = best.amax(1)
+    limit = limit + slack(norm, limit, d)
+    return limit, *within(tile, fine, limit)
+
+
+def _minima(tile: Tensor, size: int) -> Tensor:
+    """Minima of groups of ``size`` columns, each group a stride of the row."""
+    if tile.stride(0) == 1:  # a transposed view: amin is ten times slower across it
+        down: Tensor = tile.T.unflatten(0, (size, -1)).amin(0)
+        return down.T
+    across: Tensor = tile.unflatten(1, (size, -1)).amin(1)
+    return across
+
+
+def _kth_smallest(values: Tensor, k: int) -> Tensor:
+    smallest: Tensor = values.topk(k, largest=False, sorted=False).values
+    return smallest.amax(1)
+
+
+def within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column, sorted by row, of everything within its row's limit."""
+    row, group = (fine <= limit[:, None]).nonzero().unbind(1)
+    groups = fine.shape[1]
+    down, right = tile.stride()
+    memory = tile.as_strided((1 + (len(tile) - 1) * down + (tile.shape[1] - 1) * right,), (1,))
+    members = torch.arange(tile.shape[1] // groups, device=tile.device) * groups
+    parts = []
+    for r, g in zip(row.split(_PAIRS), group.split(_PAIRS), strict=True):
+        flat = (r * down + g * right)[:, None] + members * right
+        value = memory.index_select(0, flat.view(-1)).view(flat.shape)
+        e, m = (value <= limit.index_select(0, r)[:, None]).nonzero().unbind(1)
+        parts.append((r.index_select(0, e), g.index_select(0, e) + m * groups))
+    return _join(parts)
+
+
+def slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
+    """Twice a bound on the error of every squared distance that is at most ``square``."""
+    reach = 2 * norm + square.clamp(min=0).sqrt()
+    tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
+    return reach * (reach * (2 * (d + 8) * eps)) + 2 * (d + 8) * torch.finfo(norm.dtype).tiny

@@ -1,0 +1,149 @@
+"""Exact k-nearest neighbours, tiled: matrix products find candidates, direct differences rank them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.neighbors.candidates import candidates, candidates_both_ways, prepare
+from pyg_relational.ops.neighbors.projection import candidates_projected, project
+from pyg_relational.ops.neighbors.rank import rank
+
+
+class KNN(NamedTuple):
+    """Neighbours of each query row, nearest first.
+
+    Attributes:
+        index: ``[n, k]`` int64, rows of ``x``.
+        distance: ``[n, k]`` of the dtype of ``x``: ``||x_i - x_j||``, or ``1 - cos(x_i, x_j)``.
+    """
+
+    index: Tensor  # type: ignore[assignment]
+    distance: Tensor
+
+
+@torch.no_grad()
+def knn(
+    x: Tensor,
+    k: int,
+    metric: str = "euclidean",
+    y: Tensor | None = None,
+    batch: Tensor | None = None,
+    backend: str = "auto",
+) -> KNN:
+    r"""Exact :math:`k` nearest neighbours of every row, in :math:`O(\text{tile} \cdot n + n k)` memory.
+
+    .. math::
+        d_{ij} = \lVert x_i - x_j \rVert_2 \quad\text{or}\quad
+        d_{ij} = 1 - \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \lVert x_j \rVert}
+
+    The tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle` only nominates
+    candidates, with a bound on its rounding error; the candidates are ranked by their direct
+    differences, in float64 where float32 cannot tell the :math:`k`-th from the next. Where few principal
+    directions leave few candidates, the product of a large float32 set on a CPU is taken in these only: it
+    bounds the distance from below. Ties go to the lower index. A row is not its own neighbour, but a
+    duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
+
+    Args:
+        x: Features.
+        k: Number of neighbours, ``1 <= k <= n - 1`` (``<= n`` with ``y``).
+        metric: ``"euclidean"`` or ``"cosine"``.
+        y: Queries; with it, neighbours in ``x`` of the rows of ``y``, nothing excluded.
+        batch: Graph number of every row; neighbours stay inside a graph. It need not be sorted.
+        backend: ``"torch"``, ``"faiss"`` (CPU; candidates by faiss, ties not resolved) or ``"auto"``, which is
+            ``"torch"``: measured as fast as faiss's flat index, and exact.
+
+    Shapes:
+        - ``x``: :math:`[n, d]`, ``y``: :math:`[m, d]`, ``batch``: :math:`[n]`
+        - output: two of :math:`[n, k]` (:math:`[m, k]` with ``y``)
+
+    Returns:
+        ``KNN(index, distance)``. Constant with respect to ``x``:
+        :func:`~pyg_relational.transforms.knn_graph` gives differentiable weights.
+
+    Raises:
+        ValueError: If ``k`` is out of range, a value is not finite, or shapes disagree.
+        TypeError: If an argument has the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops import knn
+        >>> knn(torch.tensor([[0.0], [1.0], [3.0]]), k=1).index.flatten().tolist()
+        [1, 0, 1]
+    """
+    check_features(x)
+    check_choice(metric, ("euclidean", "cosine"), "metric")
+    check_choice(backend, ("auto", "torch", "faiss"), "backend")
+    if y is not None:
+        check_features(y, "y")
+        if y.shape[1] != x.shape[1] or y.dtype != x.dtype:
+            raise ValueError(
+                f"y must match x's [*, {x.shape[1]}] {x.dtype}, got {list(y.shape)} {y.dtype}"
+            )
+        if batch is not None:
+            raise ValueError("batch and y cannot be given together: call knn once a graph")
+    if not isinstance(k, int):
+        raise TypeError(f"k must be an int, got {type(k).__name__}")
+    if batch is not None:
+        return _knn_batch(x, k, metric, batch, backend)
+    most = x.shape[0] - (y is None)
+    if not 1 <= k <= most:
+        what = "n - 1" if y is None else "n"
+        raise ValueError(
+            f"k must be in 1..{what} = {most} for n = {x.shape[0]} rows, got {k}: "
+            "take a smaller k or a larger batch"
+        )
+    if y is not None and not len(y):
+        return KNN(x.new_empty((0, k), dtype=torch.int64), x.new_empty((0, k)))
+    search = _faiss if backend == "faiss" else _search
+    with torch.autocast(x.device.type, enabled=False):
+        return search(x, k, metric == "cosine", y)
+
+
+def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor, backend: str) -> KNN:
+    check_labels(batch, x.shape[0], "batch")
+    order = batch.argsort(stable=True)
+    graphs, sizes = (part.tolist() for part in batch[order].unique_consecutive(return_counts=True))
+    for graph, size in zip(graphs, sizes, strict=True):
+        if not 1 <= k < size:
+            raise ValueError(f"k must be >= 1 and < {size}, the size of graph {graph}, got {k}")
+    index = x.new_empty((x.shape[0], k), dtype=torch.int64)
+    distance = x.new_empty((x.shape[0], k))
+    for rows in order.split(sizes):
+        found = knn(x[rows], k, metric, backend=backend)
+        index[rows], distance[rows] = rows[found.index], found.distance
+    return KNN(index, distance)
+
+
+def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
+    points = prepare(x, y, cosine)
+    n, d = points.x.shape
+    twice = points.own and d >= 128 and n >= 4096 and k <= 64 and x.device.type == "cpu"
+    low = project(points, k)
+    if low is not None:
+        pairs = candidates_projected(points, low, k)
+    else:
+        pairs = (candidates_both_ways if twice else candidates)(points, k)
+    found = [rank(points, k, row, col) for row, col in pairs]
+    index, distance = (torch.cat(part) for part in zip(*found, strict=True))
+    return KNN(index, distance.to(x.dtype))
+
+
+def _faiss(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "backend='faiss' needs faiss: pip install 'pyg-relational[faiss]'"
+        ) from error
+    points = prepare(x.cpu(), None if y is None else y.cpu(), cosine)
+    _, found = faiss.knn(points.q.float().numpy(), points.x.float().numpy(), k + points.own)
+    col = torch.from_numpy(found)
+    if points.own:
+        keep = col != torch.arange(len(col))[:, None]
+        keep[keep.all(1), -1] = False  # the farthest goes where the row itself was not found
+        col = col[keep].view(-1, k)
+    row = torch.arange(len(col)).repeat_interleave(k)
+    index, distance = rank(points, k, row, col.sort(1).values.flatten())
+    return KNN(index.to(x.device), distance.to(x.device, x.dtype))

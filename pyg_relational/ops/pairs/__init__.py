@@ -1,0 +1,1 @@
+"""Products of pairs of nodes that never become a matrix of all pairs."""
