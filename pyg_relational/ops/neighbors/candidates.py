@@ -9,10 +9,14 @@ from torch import Tensor
 
 from pyg_relational.ops.graph.kernels import unit_rows
 
-_CACHE = 2**20  # elements of a tile that selection works on; it should stay in the L2 cache
-_GEMM = 2**24  # elements, at most, that one matrix product fills
-_ROWS = 256  # rows, at most, of such a product
-_CUDA = 2**26  # elements of a tile on a GPU
+_ROWS, _COLUMNS = (
+    256,
+    4096,
+)  # of a product: 4 MiB, which stay in the cache until their minima are taken
+_CUDA = 8192  # rows and columns of a product on a GPU
+_SIZE = 0.2  # columns in a group over sqrt(n / k): fewer cost minima, more cost candidates
+_GATHER = 2**18  # numbers of candidates' features at once, within the cache
+_GEMM = 2**24  # elements, at most, of a product that serves rows and columns
 _PAIRS = 2**15  # candidate pairs to hand on at once
 _HELD = 8  # candidates held per neighbour wanted, before columns are no longer used twice
 
@@ -53,6 +57,97 @@ def _middle(x: Tensor) -> Tensor:
     return some.sort(0).values[len(some) // 2]
 
 
+class Groups(NamedTuple):
+    """Columns in groups of ``size``, members a stride apart, ``most`` groups in each block but the last."""
+
+    size: int
+    most: int
+    n: int
+
+    def blocks(self) -> Iterator[tuple[int, int, int]]:
+        """Number of the first group, first column and number of groups of every block."""
+        for first in range(0, self.n, self.size * self.most):
+            count = min(self.most, math.ceil((self.n - first) / self.size))
+            yield first // self.size, first, count
+
+    def columns(self, group: Tensor) -> Tensor:
+        """Members ``[g, size]`` of groups, some of the last block's at ``n`` and behind."""
+        block = group // self.most
+        first = block * (self.most * self.size)
+        stride = ((self.n - first + self.size - 1) // self.size).clamp_(max=self.most)
+        member = torch.arange(self.size, device=group.device)
+        return (first + group - block * self.most)[:, None] + stride[:, None] * member
+
+
+class Minima(NamedTuple):
+    """Rows from ``start``: minima over groups of columns, and a bound on the ``k``-th smallest value."""
+
+    start: int
+    fine: Tensor
+    bound: Tensor
+
+
+class Tiles:
+    """Products ``||x_j||^2 - 2 <q_i, x_j>``, tile by tile, of which only minima over groups of columns are kept.
+
+    The squared norm is one more feature, so that a product is all there is to compute.
+
+    Args:
+        points: Points and queries.
+        k: Number of neighbours.
+    """
+
+    def __init__(self, points: Points, k: int) -> None:
+        self.points, self.k = points, k
+        n = len(points.x)
+        cuda = points.x.is_cuda
+        self.rows, columns = (_CUDA, _CUDA) if cuda else (_ROWS, _COLUMNS)
+        size = max(1, int(_SIZE * math.sqrt(n / k)))
+        self.groups = Groups(size, max(1, columns // size), n)
+        self.x = torch.cat([points.x * -2, points.bias[:, None]], 1)
+        if pad := -n % size:
+            behind = self.x.new_zeros(pad, self.x.shape[1])
+            behind[:, -1] = math.inf
+            self.x = torch.cat([self.x, behind])
+        self.q = torch.cat([points.q, points.q.new_ones(len(points.q), 1)], 1)
+
+    def minima(self, first: int = 0) -> Iterator[Minima]:
+        """Minima of blocks of rows from ``first`` on."""
+        groups = math.ceil(self.groups.n / self.groups.size)
+        per = max(1, groups // (5 * self.k))
+        coarse = math.ceil(groups / per)
+        fine = self.x.new_empty((self.rows, coarse * per))
+        fine[:, groups:] = math.inf
+        buffer = self.x.new_empty(self.rows * self.groups.most * self.groups.size)
+        for start in range(first, len(self.q), self.rows):
+            q = self.q[start : start + self.rows]
+            for group, column, count in self.groups.blocks():
+                width = count * self.groups.size
+                tile = buffer[: len(q) * width].view(len(q), width)
+                torch.mm(q, self.x[column : column + width].T, out=tile)
+                if self.points.own and start < column + width and column < start + len(q):
+                    tile.diagonal(start - column).fill_(math.inf)
+                fine[: len(q), group : group + count] = _minima(tile, self.groups.size)
+            some = fine[: len(q)]
+            yield Minima(start, some, _kth_smallest(_minima(some, per), self.k))
+
+    def within(self, found: Minima, limit: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and point, sorted by query, of everything within its row's limit."""
+        row, group = (found.fine <= limit[:, None]).nonzero().unbind(1)
+        chunk = max(1, _GATHER // (self.groups.size * self.x.shape[1]))
+        parts = []
+        for r, g in zip(row.split(chunk), group.split(chunk), strict=True):
+            col = self.groups.columns(g)
+            x = self.x.index_select(0, col.view(-1)).view(*col.shape, -1)
+            value = (x * self.q.index_select(0, r + found.start)[:, None]).sum(2)
+            near = value <= limit.index_select(0, r)[:, None]
+            if self.points.own:
+                near &= col != (r + found.start)[:, None]
+            e, m = near.nonzero().unbind(1)
+            parts.append((r.index_select(0, e) + found.start, col[e, m]))
+        return _join(parts)
+
+
 def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Query and point of every pair that may be among a query's ``k`` nearest, by query; block by block.
 
@@ -60,38 +155,15 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
     group whose minimum is above it (plus twice the rounding error) holds no neighbour.
     """
     norm = points.q.norm(dim=1)
+    tiles = Tiles(points, k)
 
     def found() -> Iterator[tuple[Tensor, Tensor]]:
-        for start, tile, fine, bound in tiles(points, k, first):
-            length = norm[start : start + len(tile)]
-            limit = bound + slack(length, length.square() + bound, points.x.shape[1])
-            row, col = within(tile, fine, limit)
-            yield row + start, col
+        for part in tiles.minima(first):
+            length = norm[part.start : part.start + len(part.bound)]
+            reach = length.square() + part.bound
+            yield tiles.within(part, part.bound + slack(length, reach, points.x.shape[1]))
 
     return merged(found())
-
-
-def tiles(points: Points, k: int, first: int = 0) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """First row, ``||x_j||^2 - 2 <q_i, x_j>``, minima of groups of columns and a bound on the ``k``-th smallest."""
-    n, m = points.x.shape[0], points.q.shape[0]
-    size = max(1, int(0.5 * math.sqrt(n / k)))
-    per = max(1, n // size // (3 * k))  # groups of columns in a group of groups
-    width = math.ceil(n / size / per) * per * size
-    step = max(1, (_CACHE if points.x.device.type == "cpu" else _CUDA) // width)
-    many = step < 32 or points.x.shape[1] >= 128
-    rows = min(m, max(step, min(_ROWS, _GEMM // width) // step * step if many else 0))
-    buffer = points.x.new_empty((rows, width))
-    buffer[:, n:] = math.inf
-    for begin in range(first, m, rows):
-        q = points.q[begin : begin + rows]
-        block = buffer[: q.shape[0], :n]
-        torch.addmm(points.bias, q, points.x.T, alpha=-2, out=block)
-        if points.own:
-            block.diagonal(begin).fill_(math.inf)
-        for start in range(0, q.shape[0], step):
-            tile = buffer[start : min(start + step, q.shape[0])]
-            fine = _minima(tile, size)
-            yield begin + start, tile, fine, _kth_smallest(_minima(fine, per), k)
 
 
 def merged(found: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -169,7 +241,7 @@ def _meet(
     best.copy_(torch.cat([best, coarse], 1).topk(best.shape[1], largest=False, sorted=False)[0])
     limit = best.amax(1)
     limit = limit + slack(norm, limit, d)
-    return limit, *within(tile, fine, limit)
+    return limit, *_within(tile, fine, limit)
 
 
 def _minima(tile: Tensor, size: int) -> Tensor:
@@ -186,7 +258,7 @@ def _kth_smallest(values: Tensor, k: int) -> Tensor:
     return smallest.amax(1)
 
 
-def within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column, sorted by row, of everything within its row's limit."""
     row, group = (fine <= limit[:, None]).nonzero().unbind(1)
     groups = fine.shape[1]

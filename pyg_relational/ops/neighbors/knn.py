@@ -9,6 +9,7 @@ from pyg_relational.ops.checks import check_choice, check_features, check_labels
 from pyg_relational.ops.neighbors.candidates import candidates, candidates_both_ways, prepare
 from pyg_relational.ops.neighbors.projection import candidates_projected, project
 from pyg_relational.ops.neighbors.rank import rank
+from pyg_relational.ops.neighbors.tree import faster, fits
 
 
 class KNN(NamedTuple):
@@ -125,6 +126,8 @@ def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
         pairs = candidates_projected(points, low, k)
     else:
         pairs = (candidates_both_ways if twice else candidates)(points, k)
+    if fits(points):
+        pairs = faster(points, k, pairs)
     found = [rank(points, k, row, col) for row, col in pairs]
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return KNN(index, distance.to(x.dtype))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.neighbors.candidates import Points, candidates, merged, slack, tiles, within
+from pyg_relational.ops.neighbors.candidates import Points, Tiles, candidates, merged, slack
 from pyg_relational.ops.neighbors.rank import nearest
 
 _PAIRS = 2**28  # pairs of rows from which on a projection may pay
@@ -75,18 +75,22 @@ def candidates_projected(points: Points, low: Points, k: int) -> Iterator[tuple[
     (n, d), m = points.x.shape, points.q.shape[0]
     norm = points.q.norm(dim=1)
 
+    tiles = Tiles(low, min(2 * k, n - points.own))
+
     def found() -> Iterator[tuple[Tensor, Tensor]]:
         left = int(_SHARE * n * m)
-        for start, tile, fine, bound in tiles(low, min(2 * k, n - points.own)):
-            row, col = within(tile, fine, bound)
-            reach = nearest(points, k, row + start, col)[1][:, k - 1]
-            length = norm[start : start + len(tile)]
+        for part in tiles.minima():
+            length = norm[part.start : part.start + len(part.bound)]
+            row, col = tiles.within(
+                part, part.bound + slack(length, length.square() + part.bound, d)
+            )
+            reach = nearest(points, k, row, col)[1][:, k - 1]
             square = 2 * reach if points.cosine else reach.square()
-            row, col = within(tile, fine, square - length.square() + slack(length, square, d))
-            yield row + start, col
+            row, col = tiles.within(part, square - length.square() + slack(length, square, d))
+            yield row, col
             left -= len(row)
             if left < 0:
-                yield from candidates(points, k, start + len(tile))
+                yield from candidates(points, k, part.start + len(reach))
                 return
 
     return merged(found())

@@ -25,7 +25,7 @@ def forced(monkeypatch):
     monkeypatch.setattr(search, "project", project)
     monkeypatch.setattr(projection, "_PAIRS", 0)
     monkeypatch.setattr(projection, "_SHARE", 2)
-    monkeypatch.setattr(candidates, "_CACHE", 20_000)
+    monkeypatch.setattr(candidates, "_ROWS", 20)
     yield taken
     assert taken
     assert all(taken)
@@ -107,7 +107,7 @@ def test_more_candidates_than_foreseen_and_the_rest_goes_without(monkeypatch, sh
     low = projection.project(points, 6)
     monkeypatch.setattr(search, "project", lambda points, k: low)
     monkeypatch.setattr(projection, "_SHARE", share)
-    monkeypatch.setattr(candidates, "_CACHE", 20_000)
+    monkeypatch.setattr(candidates, "_ROWS", 20)
     rest = []
     plain = projection.candidates
 
