@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import in_fresh_process
-from benchmarks.speed.plot import curve
+from benchmarks.speed.plot import curve, ratios
 from benchmarks.speed.propagation import ROOT
 from benchmarks.speed.table import Row, save, to_markdown
 from pyg_relational import datasets
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append(_row(name, args.repeat))
         save(rows, args.output)
     curve(rows, args.output)
+    ratios(rows, args.output)
     print(to_markdown(rows))
     print(f"\nNumbers and table: {args.output}")
 

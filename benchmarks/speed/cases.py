@@ -8,6 +8,7 @@ from torch import Tensor
 from benchmarks.speed.case import Build, Case
 from benchmarks.speed.latent import LATENT
 from benchmarks.speed.modularity import MODULARITY
+from benchmarks.speed.neighbors import NEIGHBORS
 from benchmarks.speed.propagation import PROPAGATION
 from benchmarks.speed.proxies import PROXIES
 from pyg_relational.nn import graph_consistency_loss
@@ -30,7 +31,6 @@ def _knn(d: int) -> Build:
         return {
             "ours": lambda: knn(x, 24),
             "faiss flat": flat,
-            "faiss backend": lambda: knn(x, 24, backend="faiss"),
         }
 
     return build
@@ -117,7 +117,7 @@ def _gcr_error(n: int, d: int, c: int) -> Callable[[], str]:
 
 
 _GCR = ("ours", "literal dense")
-_KNN = ("ours", "faiss flat", "faiss backend")
+_KNN = ("ours", "faiss flat")
 
 CASES = {
     "knn n=10000 d=32 k=24": Case(_knn(32), _KNN, "time <= 1.1 x faiss flat", _recall(32)),
@@ -139,4 +139,5 @@ CASES = {
     **PROXIES,
     **MODULARITY,
     **LATENT,
+    **NEIGHBORS,
 }

@@ -1,9 +1,13 @@
-"""The growth of cost with the size of the graph, from the rows of the speed suite."""
+"""Pictures of the rows of the speed suite: cost over the size of the graph, and neighbours against their peers."""
 
 import re
+from itertools import product
 from pathlib import Path
 from statistics import median
 
+from matplotlib.patches import Rectangle
+
+from benchmarks.speed.neighbors import DIMENSIONS, KINDS, SIZES, case_name
 from benchmarks.speed.propagation import CURVE
 from benchmarks.speed.table import Row
 from pyg_relational.visualize import new_figure, save_figure
@@ -30,3 +34,29 @@ def curve(rows: list[Row], folder: Path) -> None:
     axes.legend(frameon=False)
     figure.suptitle("Laplace propagation forward and backward, 10 classes, k = 24, one thread")
     save_figure(figure, folder / "linear")
+
+
+def ratios(rows: list[Row], folder: Path) -> None:
+    """Draw our time over that of the fastest peer, over sizes, dimensions and kinds of data."""
+    found = {row.name: {peer: median(t) for peer, t in row.seconds.items()} for row in rows}
+    if case_name(SIZES[0], DIMENSIONS[0], KINDS[0]) not in found:
+        return
+    figure = new_figure(9, 2.6)
+    for axes, kind in zip(figure.subplots(1, len(KINDS), sharey=True), KINDS, strict=True):
+        axes.set_title(kind, fontsize=10)
+        axes.set_xticks(range(len(DIMENSIONS)), [f"d = {d}" for d in DIMENSIONS], fontsize=7)
+        axes.set_yticks(range(len(SIZES)), [f"n = {n:,}" for n in SIZES], fontsize=8)
+        axes.set_xlim(-0.5, len(DIMENSIONS) - 0.5)
+        axes.set_ylim(-0.5, len(SIZES) - 0.5)
+        for (i, n), (j, d) in product(enumerate(SIZES), enumerate(DIMENSIONS)):
+            seconds = dict(found.get(case_name(n, d, kind), {}))
+            if not seconds:
+                continue
+            ratio = seconds.pop("ours") / min(seconds.values())
+            shade = "#9ecae1" if ratio <= 1 else "#fdd0a2"
+            axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=shade))
+            axes.text(j, i, f"{ratio:.2f}", ha="center", va="center", fontsize=8)
+    figure.suptitle(
+        "Exact neighbours, k = 10: CPU time over that of the faster of faiss flat and SciPy's k-d tree"
+    )
+    save_figure(figure, folder / "neighbours")

@@ -8,6 +8,7 @@ from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.graph.modularity import modularity
 from pyg_relational.ops.graph.spmm import spmm
 from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, SolveInfo
+from pyg_relational.ops.neighbors.approximate import ApproximateKNN, approximate_knn
 from pyg_relational.ops.neighbors.knn import KNN, knn
 from pyg_relational.ops.neighbors.tangent_basis import tangent_basis
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
@@ -15,9 +16,11 @@ from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 __all__ = [
     "CG",
     "KNN",
+    "ApproximateKNN",
     "ConvergenceError",
     "Direct",
     "SolveInfo",
+    "approximate_knn",
     "both_directions",
     "connected_components",
     "edge_diff_dot",

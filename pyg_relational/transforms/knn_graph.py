@@ -9,6 +9,7 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_relational.ops import (
+    approximate_knn,
     both_directions,
     edge_diff_dot,
     edge_dot,
@@ -30,7 +31,7 @@ def knn_graph(
     bandwidth: str | float = "self_tuning",
     symmetrize: str | None = "union",
     batch: Tensor | None = None,
-    backend: str = "auto",
+    recall: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Weighted :math:`k`-nearest-neighbour graph.
 
@@ -57,7 +58,8 @@ def knn_graph(
         symmetrize: ``"union"`` or ``"mutual"``: an edge where either, or each, is the other's neighbour;
             ``None``: directed edges from neighbour to point, as in PyG.
         batch: Graph number of every row; edges stay inside a graph.
-        backend: Of :func:`~pyg_relational.ops.knn`.
+        recall: Share of the neighbours that an approximate search is to find
+            (:func:`~pyg_relational.ops.approximate_knn`, which warns where it finds fewer), ``None`` for an exact one.
 
     Shapes:
         ``x``: :math:`[n, d]`, ``batch``: :math:`[n]`,
@@ -82,7 +84,14 @@ def knn_graph(
     check_features(x)
     dtype = x.dtype
     x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
-    index = knn(x, k, metric, batch=batch, backend=backend).index
+    if recall is None:
+        index = knn(x, k, metric, batch=batch).index
+    elif batch is None:
+        index = approximate_knn(x, k, metric, recall=recall).index
+    else:
+        raise ValueError(
+            "recall and batch cannot be given together: graphs of a batch are searched exactly"
+        )
     pairs = (
         _neighbor_to_point(index)
         if symmetrize is None

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 from pyg_relational.ops.neighbors.candidates import candidates, candidates_both_ways, prepare
 from pyg_relational.ops.neighbors.projection import candidates_projected, project
 from pyg_relational.ops.neighbors.rank import rank
@@ -31,7 +31,6 @@ def knn(
     metric: str = "euclidean",
     y: Tensor | None = None,
     batch: Tensor | None = None,
-    backend: str = "auto",
 ) -> KNN:
     r"""Exact :math:`k` nearest neighbours of every row, in :math:`O(\text{tile} \cdot n + n k)` memory.
 
@@ -39,11 +38,13 @@ def knn(
         d_{ij} = \lVert x_i - x_j \rVert_2 \quad\text{or}\quad
         d_{ij} = 1 - \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \lVert x_j \rVert}
 
-    The tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle` only nominates
-    candidates, with a bound on its rounding error; the candidates are ranked by their direct
-    differences, in float64 where float32 cannot tell the :math:`k`-th from the next. Where few principal
-    directions leave few candidates, the product of a large float32 set on a CPU is taken in these only: it
-    bounds the distance from below. Ties go to the lower index. A row is not its own neighbour, but a
+    What nominates candidates depends on the data, the result does not: they are ranked by their direct
+    differences, in float64 where float32 cannot tell the :math:`k`-th from the next. On a CPU that is a k-d tree
+    (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries
+    faster than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding
+    error is bounded. From 128 dimensions on, each product serves both its ends, and where few principal
+    directions leave few candidates, it is taken in these only: it bounds the distance from below.
+    Ties go to the lower index. A row is not its own neighbour, but a
     duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
 
     Args:
@@ -52,8 +53,6 @@ def knn(
         metric: ``"euclidean"`` or ``"cosine"``.
         y: Queries; with it, neighbours in ``x`` of the rows of ``y``, nothing excluded.
         batch: Graph number of every row; neighbours stay inside a graph. It need not be sorted.
-        backend: ``"torch"``, ``"faiss"`` (CPU; candidates by faiss, ties not resolved) or ``"auto"``, which is
-            ``"torch"``: measured as fast as faiss's flat index, and exact.
 
     Shapes:
         - ``x``: :math:`[n, d]`, ``y``: :math:`[m, d]`, ``batch``: :math:`[n]`
@@ -75,7 +74,6 @@ def knn(
     """
     check_features(x)
     check_choice(metric, ("euclidean", "cosine"), "metric")
-    check_choice(backend, ("auto", "torch", "faiss"), "backend")
     if y is not None:
         check_features(y, "y")
         if y.shape[1] != x.shape[1] or y.dtype != x.dtype:
@@ -84,10 +82,9 @@ def knn(
             )
         if batch is not None:
             raise ValueError("batch and y cannot be given together: call knn once a graph")
-    if not isinstance(k, int):
-        raise TypeError(f"k must be an int, got {type(k).__name__}")
+    k = check_count(k, "k")
     if batch is not None:
-        return _knn_batch(x, k, metric, batch, backend)
+        return _knn_batch(x, k, metric, batch)
     most = x.shape[0] - (y is None)
     if not 1 <= k <= most:
         what = "n - 1" if y is None else "n"
@@ -97,12 +94,11 @@ def knn(
         )
     if y is not None and not len(y):
         return KNN(x.new_empty((0, k), dtype=torch.int64), x.new_empty((0, k)))
-    search = _faiss if backend == "faiss" else _search
     with torch.autocast(x.device.type, enabled=False):
-        return search(x, k, metric == "cosine", y)
+        return _search(x, k, metric == "cosine", y)
 
 
-def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor, backend: str) -> KNN:
+def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
     check_labels(batch, x.shape[0], "batch")
     order = batch.argsort(stable=True)
     graphs, sizes = (part.tolist() for part in batch[order].unique_consecutive(return_counts=True))
@@ -112,7 +108,7 @@ def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor, backend: str) -> K
     index = x.new_empty((x.shape[0], k), dtype=torch.int64)
     distance = x.new_empty((x.shape[0], k))
     for rows in order.split(sizes):
-        found = knn(x[rows], k, metric, backend=backend)
+        found = knn(x[rows], k, metric)
         index[rows], distance[rows] = rows[found.index], found.distance
     return KNN(index, distance)
 
@@ -131,22 +127,3 @@ def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
     found = [rank(points, k, row, col) for row, col in pairs]
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return KNN(index, distance.to(x.dtype))
-
-
-def _faiss(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ImportError(
-            "backend='faiss' needs faiss: pip install 'pyg-relational[faiss]'"
-        ) from error
-    points = prepare(x.cpu(), None if y is None else y.cpu(), cosine)
-    _, found = faiss.knn(points.q.float().numpy(), points.x.float().numpy(), k + points.own)
-    col = torch.from_numpy(found)
-    if points.own:
-        keep = col != torch.arange(len(col))[:, None]
-        keep[keep.all(1), -1] = False  # the farthest goes where the row itself was not found
-        col = col[keep].view(-1, k)
-    row = torch.arange(len(col)).repeat_interleave(k)
-    index, distance = rank(points, k, row, col.sort(1).values.flatten())
-    return KNN(index.to(x.device), distance.to(x.device, x.dtype))

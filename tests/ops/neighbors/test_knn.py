@@ -199,17 +199,13 @@ def test_an_outlier_leaves_few_candidates():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("backend", ["torch", "faiss"])
-def test_duplicates_are_neighbours_of_each_other(metric, backend):
-    if backend == "faiss":
-        pytest.importorskip("faiss")
+def test_duplicates_are_neighbours_of_each_other(metric):
     x = torch.randn(60, 5)
     x[10:30] = x[10]
-    index, distance = knn(x, 4, metric, backend=backend)
+    index, distance = knn(x, 4, metric)
     for i in range(10, 30):
         assert set(index[i].tolist()) <= set(range(10, 30)) - {i}
-        if backend == "torch":
-            assert index[i].tolist() == [j for j in range(10, 15) if j != i][:4]
+        assert index[i].tolist() == [j for j in range(10, 15) if j != i][:4]
     assert distance[10:30].eq(0).all()
 
 
@@ -277,39 +273,9 @@ def test_views_gradients_and_autocast_change_nothing(metric):
         assert not found.distance.requires_grad
 
 
-def test_faiss_equals_torch():
-    pytest.importorskip("faiss")
-    x = torch.randn(500, 16)
-    queries = torch.randn(40, 16)
-    for metric in METRICS:
-        for y in (None, queries):
-            ours, theirs = (knn(x, 9, metric, y=y, backend=b) for b in ("torch", "faiss"))
-            assert ours.index.equal(theirs.index)
-            torch.testing.assert_close(ours.distance, theirs.distance)
-    batch = torch.randint(3, (500,))
-    ours, theirs = (knn(x, 9, batch=batch, backend=b) for b in ("torch", "faiss"))
-    assert ours.index.equal(theirs.index)
-    assert knn(x.double().requires_grad_(), 9, backend="faiss").distance.dtype == torch.float64
-
-
-def test_faiss_that_misses_the_row_itself_drops_the_farthest(monkeypatch):
-    faiss = pytest.importorskip("faiss")
-    x = torch.tensor([[0.0], [9.0], [2.0], [1.0]])
-    found = torch.tensor([[3, 2, 1], [1, 2, 3], [2, 3, 0], [3, 0, 2]])
-    monkeypatch.setattr(faiss, "knn", lambda q, x, k: (None, found.numpy()))
-    assert knn(x, 2, backend="faiss").index.tolist() == [[3, 2], [2, 3], [3, 0], [0, 2]]
-
-
-def test_without_faiss_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"pip install 'pyg-relational\[faiss\]'"):
-        knn(torch.randn(5, 2), 2, backend="faiss")
-
-
 def test_no_queries():
-    for backend in ("torch", "faiss"):
-        found = knn(torch.randn(5, 2), 2, y=torch.empty(0, 2), backend=backend)
-        assert found.index.shape == found.distance.shape == (0, 2)
+    found = knn(torch.randn(5, 2), 2, y=torch.empty(0, 2))
+    assert found.index.shape == found.distance.shape == (0, 2)
 
 
 def test_no_columns():
@@ -331,7 +297,6 @@ X = torch.randn(5, 2)
         ((X, 6, "euclidean", X), ValueError, r"k must be in 1\.\.n = 5 for n = 5 rows, got 6"),
         ((X, 2.0), TypeError, "k must be an int, got float"),
         ((X, 1, "manhattan"), ValueError, "metric must be one of .* got 'manhattan'"),
-        ((X, 1, "cosine", None, None, "scipy"), ValueError, "backend must be one of .* 'scipy'"),
         ((X.long(), 1), TypeError, r"x must be floating point, got torch\.int64"),
         ((X[0], 1), ValueError, r"x must have shape \[n, d\], got \[2\]"),
         ((X / 0, 1), ValueError, "x must be finite, got -?(inf|nan) in row 0, column 0"),

@@ -1,0 +1,93 @@
+"""Exact neighbours against faiss's flat index and SciPy's k-d tree, over sizes, dimensions and kinds of data."""
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from benchmarks.speed.case import Build, Case
+from pyg_relational.ops import approximate_knn, knn
+
+K = 10
+SIZES = (1_000, 10_000, 50_000)
+DIMENSIONS = (2, 3, 16, 64, 512)
+KINDS = ("Gaussian", "uniform", "clustered")
+OURS, FLAT, TREE = "ours", "faiss flat", "SciPy k-d tree"
+_MOST = 5e9  # n^2 d / K beyond which a round of a product takes over a minute
+_DEEP = (
+    8  # dimensions up to which the tree is timed on data without clusters: it is hopeless beyond
+)
+
+
+def points(kind: str, n: int, d: int) -> Tensor:
+    """``n`` points: normal, uniform, or 20 and more tight normal clusters."""
+    generator = torch.Generator().manual_seed(0)
+    if kind == "uniform":
+        return torch.rand(n, d, generator=generator)
+    x = torch.randn(n, d, generator=generator)
+    if kind == "Gaussian":
+        return x
+    centres = 3 * torch.randn(max(20, n // 500), d, generator=generator)
+    return centres[torch.randint(len(centres), (n,), generator=generator)] + 0.3 * x
+
+
+def case_name(n: int, d: int, kind: str) -> str:
+    """Name of a case of the grid."""
+    return f"neighbours n={n} d={d} {kind}"
+
+
+def _build(n: int, d: int, kind: str) -> Build:
+    def build() -> dict[str, Callable[[], object]]:
+        x = points(kind, n, d)
+        array = x.numpy()
+
+        def flat() -> object:
+            import faiss
+
+            return faiss.knn(array, array, K + 1)
+
+        def tree() -> object:
+            from scipy.spatial import cKDTree
+
+            return cKDTree(array).query(array, K + 1)
+
+        return {OURS: lambda: knn(x, K), FLAT: flat, TREE: tree}
+
+    return build
+
+
+def _contestants(d: int, kind: str) -> tuple[str, ...]:
+    worth = d <= _DEEP or (kind == "clustered" and d <= 64)
+    return (OURS, FLAT, TREE) if worth else (OURS, FLAT)
+
+
+def _approximate() -> dict[str, Callable[[], object]]:
+    from pynndescent import NNDescent
+
+    x = points("clustered", 100_000, 32)
+
+    def descent() -> object:
+        return NNDescent(x.numpy(), n_neighbors=25, n_jobs=1, random_state=0).neighbor_graph
+
+    return {"ours, recall .95": lambda: approximate_knn(x, K), "pynndescent, 25 kept": descent}
+
+
+NEIGHBORS = {
+    case_name(n, d, kind): Case(
+        _build(n, d, kind),
+        _contestants(d, kind),
+        "at most the time of the fastest peer",
+        rounds=3 if n < 50_000 else 1,
+        needs={FLAT: "faiss"},
+    )
+    for n, d, kind in product(SIZES, DIMENSIONS, KINDS)
+    if n * n * d <= _MOST * K
+}
+NEIGHBORS["approximate neighbours n=100000 d=32 clustered"] = Case(
+    _approximate,
+    ("ours, recall .95", "pynndescent, 25 kept"),
+    "recall said, distances exact",
+    rounds=2,
+    needs={"ours, recall .95": "pynndescent", "pynndescent, 25 kept": "pynndescent"},
+)
