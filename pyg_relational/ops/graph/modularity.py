@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.checks import check_features, check_labels
-from pyg_relational.ops.graph.edge_dot import edge_dot
+from pyg_relational.ops.graph.quadratic_form import quadratic_form
 from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
 
 _ROWS = 4096  # terms summed in the assignment's own precision; the rest in float64
@@ -93,11 +93,11 @@ def _modularity(
     total = total.where(total > 0, 1)
     degree = degree / total.index_select(0, graph)
     if c.is_floating_point():
-        same, null = edge_dot(c, c, edge_index), _soft_volumes(degree, c, graph, count)
-    else:
-        same, null = c[row] == c[col], _hard_volumes(degree, c, graph, count)
-    inside = _sum((weight * same).double(), graph.index_select(0, row), count)
-    return inside / total - resolution * null
+        inside = quadratic_form(edge_index, weight, c, graph, count)
+        return inside / total - resolution * _soft_volumes(degree, c, graph, count)
+    same = (weight * (c[row] == c[col])).double()
+    inside = _sum(same, graph.index_select(0, row), count)
+    return inside / total - resolution * _hard_volumes(degree, c, graph, count)
 
 
 def _soft_volumes(degree: Tensor, c: Tensor, graph: Tensor, count: int) -> Tensor:
