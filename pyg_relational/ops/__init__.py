@@ -7,7 +7,7 @@ from pyg_relational.ops.graph.kernels import gaussian_kernel, safe_sqrt, unit_ro
 from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.graph.modularity import modularity
 from pyg_relational.ops.graph.spmm import spmm
-from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, SolveInfo
+from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, Multigrid, SolveInfo
 from pyg_relational.ops.neighbors.knn import KNN, knn
 from pyg_relational.ops.neighbors.tangent_basis import tangent_basis
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
@@ -17,6 +17,7 @@ __all__ = [
     "KNN",
     "ConvergenceError",
     "Direct",
+    "Multigrid",
     "SolveInfo",
     "both_directions",
     "connected_components",

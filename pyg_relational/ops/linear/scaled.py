@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -10,6 +11,8 @@ from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
 from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.multigrid import VCycle
+from pyg_relational.ops.linear.solvers import CG, Multigrid
 
 if TYPE_CHECKING:
     from pyg_relational.ops.linear.grounded import GroundedLaplacian
@@ -20,6 +23,7 @@ _FEW_LABELS = 0.01  # share of labels below which it surely does
 _COARSE = 2048  # most unknowns of it
 _SMALL, _LIMIT = 1e3, 1e5  # growth that is not looked at closer, and that needs a coarse system
 _CRUDE, _FEW = 1e-2, 60  # accuracy of that look, and its iterations at most
+LOOK = 30  # iterations of a crude solve
 
 
 class ScaledLaplacian:
@@ -58,14 +62,40 @@ class ScaledLaplacian:
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
         self.shifted = equation.degree + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
+        self.cycle: VCycle | None = None
         self.growth = 1.0
+
+    def prepare(self, solver: CG | Multigrid) -> None:
+        """Make the preconditioner that the solver asks for, and look at how far it can be trusted.
+
+        Raises:
+            ValueError: If ``Multigrid()`` is asked for on CUDA or for a power of the matrix.
+            ImportError: If ``Multigrid()`` is asked for and pyamg is not installed.
+        """
+        equation, n = self.equation, len(self.scale)
+        if isinstance(solver, Multigrid):
+            self.cycle = self._cycle()
         few = int(equation.fixed.sum()) < _FEW_LABELS * n
-        if equation.weak or (n > _LARGE and few):
+        if equation.weak or (self.cycle is None and n > _LARGE and few):
             self.strengthen()
         elif equation.order == 1:
             self.growth = self._growth()
             if self.growth > _LIMIT:
                 self.strengthen()
+
+    def _cycle(self) -> VCycle:
+        if self.scale.is_cuda:
+            raise ValueError("solver=Multigrid() wants tensors on the CPU, got cuda; take CG()")
+        if self.equation.order > 1:
+            raise ValueError(
+                f"solver=Multigrid() wants order=1, got {self.equation.order}; take CG() or Direct()"
+            )
+        neighbours = self.neighbours[torch.float64]
+        parts = neighbours.values(), neighbours.col_indices(), neighbours.crow_indices()
+        off = scipy.sparse.csr_array(tuple(p.numpy() for p in parts), shape=neighbours.shape)
+        matrix = (scipy.sparse.eye_array(len(self.scale), format="csr") - off).tocsr()
+        root = self.scale.where(self.free[:, 0], torch.inf).reciprocal()
+        return VCycle(matrix, root.numpy())
 
     def apply(self, x: Tensor) -> Tensor:
         """Product in the number type of ``x``."""
@@ -91,18 +121,35 @@ class ScaledLaplacian:
             self.coarse[torch.float64] = self._coarse()
             self.growth = 1.0
 
+    def look(self) -> int:
+        r"""Iterations that a crude solve of :math:`A v = D 1` takes, at most 30: many where values travel far.
+
+        Where nothing is held, of :math:`A v = \pm D 1` with a sign for each half of the nodes, less its mean.
+        """
+        halves = torch.arange(len(self.scale), device=self.scale.device) < len(self.scale) // 2
+        sign = torch.where(self.equation.floating & halves, -1.0, 1.0)[:, None]
+        b = self.project((sign / self.scale[:, None]).where(self.free, 0.0))
+        return conjugate_round(self, b, torch.float32, _CRUDE, LOOK)[1]
+
     def _growth(self) -> float:
         r"""Bound of how much larger than its residual an error is: of :math:`\lVert A^{-1} D \rVert_\infty`.
 
         :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
         it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
+        For a cycle :math:`M` it is :math:`\max A^{-1} D 1 / \max M^{-1} D 1`, with that approximate solution.
         """
         free = self.free & ~self.equation.floating[:, None]
         b = self.scale[:, None].reciprocal().where(free, 0.0)
-        growth = self._bound(b, b)
-        if growth > _SMALL:
-            growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
-        return growth
+        growth = self._bound(b, b) if self.cycle is None else math.inf
+        if growth <= _SMALL or not bool(free.any()):
+            return growth if bool(free.any()) else 1.0
+        x, count = conjugate_round(self, b, torch.float32, _CRUDE, _FEW)
+        if self.cycle is None:
+            return self._bound(x, b)
+        if count == _FEW:
+            return math.inf
+        first = self.unscale(self.precondition(b)).max().item()
+        return max(1.0, self.unscale(x).max().item() / first)
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
         least = (self.apply(x) / b)[b > 0]
@@ -143,14 +190,15 @@ class ScaledLaplacian:
         return together * matrix.diagonal().mean() / together.sum(1).clamp(min=1)[:, None]
 
     def precondition(self, r: Tensor) -> Tensor:
-        """The diagonal, which is 1, and where there is one the coarse system."""
+        """The diagonal, which is 1, or the cycle, and where there is one the coarse system."""
+        z = r if self.cycle is None else self.cycle(r, self.apply)
         if not self.coarse:
-            return r
+            return z
         if r.dtype not in self.coarse:
             some = self.coarse[torch.float64]
             self.coarse[r.dtype] = (some[0].to(r.dtype), some[1].to(r.dtype), some[2].to(r.dtype))
         prolong, restrict, inverse = self.coarse[r.dtype]
-        return torch.addmm(r, prolong, inverse @ (restrict @ r))
+        return torch.addmm(z, prolong, inverse @ (restrict @ r))
 
     def project(self, x: Tensor) -> Tensor:
         """Take the part that a floating component cannot hold out of a right-hand side."""

@@ -1,0 +1,149 @@
+"""A V-cycle of smoothed aggregation on many right-hand sides at once."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from pyg_relational.ops.graph.spmm import csr_matrix
+
+# Edges below this share of the geometric mean of their ends' degrees do not join an aggregate.
+# Set-up + solve in seconds at 0, .02, .05: kNN graphs of 100,000 Gaussian points in 2-d 2.39, 1.23, 1.22 and in 3-d
+# 1.24, 1.37, 2.14; 10,000 in 16-d .15, .25, .77; iterations on the first two 42 and 28, 28 and 24, 23 and 18.
+_STRONG = 0.02
+# Jacobi's weight over a row's absolute sum, which bounds the spectral radius: 4/3 is optimal for smoothed aggregation of
+# Laplacians (Vaněk et al., 1996). Iterations on 2-d grids of 100,000: 11; with an estimated radius, which draws random
+# numbers, 10.
+_DAMPING = 4 / 3
+# Unknowns at which coarsening ends: the dense inverse of 300 takes 8 ms, of 500 it took 50.
+_COARSEST = 300
+# A row that is nothing but rounding, of a floating component that is one unknown: its sum is about 1e-16, others' 1e-3
+# and more.
+_ROUNDING = 1e-12
+_LEVELS = 40  # a path of 10^6 has 9: a level has a third of the unknowns or less
+
+
+class Smoothing(Protocol):
+    """Product with the finest matrix."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Product in the number type of ``x``."""
+
+
+class Level(NamedTuple):
+    """What one level of the hierarchy takes to the next.
+
+    Args:
+        matrix: Its matrix, ``None`` for the finest, whose product the caller has.
+        prolong: From the next level's unknowns to its own.
+        restrict: The transpose.
+        damping: Jacobi's weights, ``[n, 1]``.
+    """
+
+    matrix: Tensor | None
+    prolong: Tensor
+    restrict: Tensor
+    damping: Tensor
+
+
+class VCycle:
+    r"""A symmetric V-cycle of smoothed aggregation, as a preconditioner.
+
+    Of `Vaněk, Mandel and Brezina, 1996 <https://doi.org/10.1007/BF02238511>`_. The hierarchy is pyamg's; the cycle runs
+    on all columns at once, in the number type of the right-hand side: one step of damped Jacobi
+    :math:`x \leftarrow x + \omega \operatorname{diag}(\sum_j |a_{ij}|)^{-1} (b - A x)` before the next level's
+    correction, one after it, and a dense inverse on the last level.
+
+    Args:
+        matrix: Symmetric matrix with a positive diagonal, positive semidefinite.
+        near_null: What it hardly sees, as the constants for a Laplacian; 0 at rows that take no part.
+
+    Shapes:
+        ``matrix``: :math:`[n, n]`, ``near_null``: :math:`[n]`.
+
+    Raises:
+        ImportError: If pyamg is not installed.
+
+    Example:
+        >>> import numpy as np, scipy.sparse, torch
+        >>> from pyg_relational.ops.linear.multigrid import VCycle
+        >>> a = scipy.sparse.diags_array([[-1.0] * 3, [2.0] * 4, [-1.0] * 3], offsets=[-1, 0, 1]).tocsr()
+        >>> cycle = VCycle(a, np.ones(4))
+        >>> b = torch.ones(4, 1).double()
+        >>> cycle(b, lambda x: torch.from_numpy(a @ x.numpy()))[:, 0]
+        tensor([2.0000, 3.0000, 3.0000, 2.0000], dtype=torch.float64)
+    """
+
+    def __init__(self, matrix: scipy.sparse.csr_array, near_null: np.ndarray) -> None:
+        levels = _hierarchy(matrix, near_null)
+        self._levels = {
+            torch.float64: [
+                _level(level, finest=number == 0) for number, level in enumerate(levels[:-1])
+            ]
+        }
+        last = torch.from_numpy(levels[-1].A.toarray())
+        self._last = {torch.float64: torch.linalg.pinv(last, hermitian=True)}
+        self.sizes = [int(level.A.shape[0]) for level in levels]
+
+    def __call__(self, b: Tensor, product: Smoothing) -> Tensor:
+        """Approximate solution for ``b``, ``[n, c]``; ``product`` is that with the finest matrix."""
+        if b.dtype not in self._last:
+            self._levels[b.dtype] = [
+                Level(*(None if part is None else part.to(b.dtype) for part in level))
+                for level in self._levels[torch.float64]
+            ]
+            self._last[b.dtype] = self._last[torch.float64].to(b.dtype)
+        return self._descend(b, 0, product)
+
+    def _descend(self, b: Tensor, depth: int, product: Smoothing) -> Tensor:
+        levels = self._levels[b.dtype]
+        if depth == len(levels):
+            return self._last[b.dtype] @ b
+        matrix, prolong, restrict, damping = levels[depth]
+
+        def residual(x: Tensor) -> Tensor:
+            return b - product(x) if matrix is None else torch.addmm(b, matrix, x, alpha=-1)
+
+        x = b * damping
+        x = torch.addmm(x, prolong, self._descend(restrict @ residual(x), depth + 1, product))
+        return x.addcmul_(residual(x), damping)
+
+
+def _hierarchy(matrix: scipy.sparse.csr_array, near_null: np.ndarray) -> list[Any]:
+    """Levels of pyamg, without its smoothers; drops entries that are 0."""
+    try:
+        from pyamg.aggregation import smoothed_aggregation_solver
+    except ImportError as error:
+        raise ImportError(
+            "solver=Multigrid() needs pyamg: pip install 'pyg-relational[amg]'"
+        ) from error
+    plain = scipy.sparse.csr_matrix(matrix)  # pyamg wants the matrix class and int32
+    plain.eliminate_zeros()
+    hierarchy = smoothed_aggregation_solver(
+        plain,
+        B=near_null[:, None],
+        strength=("symmetric", {"theta": _STRONG}),
+        smooth=("jacobi", {"omega": _DAMPING, "weighting": "local"}),
+        presmoother=None,
+        postsmoother=None,
+        improve_candidates=None,
+        max_levels=_LEVELS,
+        max_coarse=_COARSEST,
+    )
+    levels: list[Any] = hierarchy.levels
+    return levels
+
+
+def _level(level: Any, finest: bool) -> Level:
+    total = torch.from_numpy(np.asarray(abs(level.A).sum(1)).reshape(-1, 1))
+    damping = _DAMPING / total.where(total > _ROUNDING, torch.inf)
+    return Level(None if finest else _torch(level.A), _torch(level.P), _torch(level.R), damping)
+
+
+def _torch(matrix: Any) -> Tensor:
+    matrix = scipy.sparse.csr_matrix(matrix)
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    rows, columns, values = (torch.from_numpy(a) for a in (row, matrix.indices, matrix.data))
+    return csr_matrix(rows, columns, values, matrix.shape)
