@@ -21,6 +21,10 @@ class System(Protocol):
     def growth(self) -> float:
         """How much larger an error may be than its preconditioned residual."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type to begin in."""
+
     def apply(self, x: Tensor) -> Tensor:
         """Product with the matrix."""
 
@@ -63,7 +67,7 @@ def conjugate_gradients(
     """
     b = system.project(b)
     x, r = (torch.zeros_like(b), b) if x is None else (x, system.project(b - system.apply(x)))
-    error, dtype, iterations = _largest(system, r), torch.float32, 0
+    error, dtype, iterations = _largest(system, r), system.dtype, 0
     while True:
         whole = torch.maximum(size, _largest_of(system.unscale(x)))
         aim = min(tol[0], tol[1] / system.growth) * whole

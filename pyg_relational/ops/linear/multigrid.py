@@ -1,6 +1,6 @@
 """A V-cycle of smoothed aggregation on many right-hand sides at once."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse
@@ -22,7 +22,6 @@ _COARSEST = 300
 # A row that is nothing but rounding, of a floating component that is one unknown: its sum is about 1e-16, others' 1e-3
 # and more.
 _ROUNDING = 1e-12
-_LEVELS = 40  # a path of 10^6 has 9: a level has a third of the unknowns or less
 
 
 class Smoothing(Protocol):
@@ -77,15 +76,9 @@ class VCycle:
     """
 
     def __init__(self, matrix: scipy.sparse.csr_array, near_null: np.ndarray) -> None:
-        levels = _hierarchy(matrix, near_null)
-        self._levels = {
-            torch.float64: [
-                _level(level, finest=number == 0) for number, level in enumerate(levels[:-1])
-            ]
-        }
-        last = torch.from_numpy(levels[-1].A.toarray())
-        self._last = {torch.float64: torch.linalg.pinv(last, hermitian=True)}
-        self.sizes = [int(level.A.shape[0]) for level in levels]
+        levels, last = _hierarchy(matrix, near_null)
+        self._levels = {torch.float64: levels}
+        self._last = {torch.float64: last}
 
     def __call__(self, b: Tensor, product: Smoothing) -> Tensor:
         """Approximate solution for ``b``, ``[n, c]``; ``product`` is that with the finest matrix."""
@@ -100,7 +93,8 @@ class VCycle:
     def _descend(self, b: Tensor, depth: int, product: Smoothing) -> Tensor:
         levels = self._levels[b.dtype]
         if depth == len(levels):
-            return self._last[b.dtype] @ b
+            last = self._last[b.dtype]
+            return last * b if last.shape[1] == 1 else last @ b
         matrix, prolong, restrict, damping = levels[depth]
 
         def residual(x: Tensor) -> Tensor:
@@ -111,39 +105,55 @@ class VCycle:
         return x.addcmul_(residual(x), damping)
 
 
-def _hierarchy(matrix: scipy.sparse.csr_array, near_null: np.ndarray) -> list[Any]:
-    """Levels of pyamg, without its smoothers; drops entries that are 0."""
+def _hierarchy(matrix: scipy.sparse.csr_array, near_null: np.ndarray) -> tuple[list[Level], Tensor]:
+    """Levels, and the dense inverse of the last, ``[m, m]``, or Jacobi's where no edge of it is strong, ``[m, 1]``."""
     try:
-        from pyamg.aggregation import smoothed_aggregation_solver
+        from pyamg.aggregation import standard_aggregation
+        from pyamg.strength import symmetric_strength_of_connection
     except ImportError as error:
         raise ImportError(
             "solver=Multigrid() needs pyamg: pip install 'pyg-relational[amg]'"
         ) from error
-    plain = scipy.sparse.csr_matrix(matrix)  # pyamg wants the matrix class and int32
-    plain.eliminate_zeros()
-    hierarchy = smoothed_aggregation_solver(
-        plain,
-        B=near_null[:, None],
-        strength=("symmetric", {"theta": _STRONG}),
-        smooth=("jacobi", {"omega": _DAMPING, "weighting": "local"}),
-        presmoother=None,
-        postsmoother=None,
-        improve_candidates=None,
-        max_levels=_LEVELS,
-        max_coarse=_COARSEST,
-    )
-    levels: list[Any] = hierarchy.levels
-    return levels
+    levels: list[Level] = []
+    finest = True
+    matrix.eliminate_zeros()
+    while matrix.shape[0] > _COARSEST:
+        strong = symmetric_strength_of_connection(scipy.sparse.csr_matrix(matrix), _STRONG)
+        groups = scipy.sparse.csr_array(standard_aggregation(strong)[0]).astype(float)
+        total = abs(matrix).sum(1)
+        damping = np.divide(_DAMPING, total, out=np.zeros_like(total), where=total > _ROUNDING)
+        if groups.nnz == 0:
+            return levels, torch.from_numpy(damping[:, None])
+        prolong, near_null = _prolong(matrix, groups, near_null, damping)
+        restrict = prolong.T.tocsr()
+        levels.append(
+            Level(
+                None if finest else _torch(matrix),
+                _torch(prolong),
+                _torch(restrict),
+                torch.from_numpy(damping[:, None]),
+            )
+        )
+        matrix, finest = (restrict @ (matrix @ prolong)).tocsr(), False
+    return levels, torch.linalg.pinv(torch.from_numpy(matrix.toarray()), hermitian=True)
 
 
-def _level(level: Any, finest: bool) -> Level:
-    total = torch.from_numpy(np.asarray(abs(level.A).sum(1)).reshape(-1, 1))
-    damping = _DAMPING / total.where(total > _ROUNDING, torch.inf)
-    return Level(None if finest else _torch(level.A), _torch(level.P), _torch(level.R), damping)
+def _prolong(
+    matrix: scipy.sparse.csr_array,
+    groups: scipy.sparse.csr_array,
+    near_null: np.ndarray,
+    damping: np.ndarray,
+) -> tuple[scipy.sparse.csr_array, np.ndarray]:
+    """Columns that span ``near_null`` over each group, of norm 1 and smoothed by a step of Jacobi, and their norms."""
+    piecewise = scipy.sparse.diags_array(near_null) @ groups
+    norm = np.sqrt(piecewise.power(2).sum(0))
+    inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+    piecewise = piecewise @ scipy.sparse.diags_array(inverse)
+    smoothed = piecewise - scipy.sparse.diags_array(damping) @ (matrix @ piecewise)
+    return smoothed.tocsr(), norm
 
 
-def _torch(matrix: Any) -> Tensor:
-    matrix = scipy.sparse.csr_matrix(matrix)
+def _torch(matrix: scipy.sparse.csr_array) -> Tensor:
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     rows, columns, values = (torch.from_numpy(a) for a in (row, matrix.indices, matrix.data))
     return csr_matrix(rows, columns, values, matrix.shape)

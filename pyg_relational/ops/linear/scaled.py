@@ -23,6 +23,9 @@ _FEW_LABELS = 0.01  # share of labels below which it surely does
 _COARSE = 2048  # most unknowns of it
 _SMALL, _LIMIT = 1e3, 1e5  # growth that is not looked at closer, and that needs a coarse system
 _CRUDE, _FEW = 1e-2, 60  # accuracy of that look, and its iterations at most
+# Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
+# nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
+_FLOAT32 = 2e5
 LOOK = 30  # iterations of a crude solve
 
 
@@ -64,6 +67,7 @@ class ScaledLaplacian:
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.cycle: VCycle | None = None
         self.growth = 1.0
+        self.dtype = torch.float32
 
     def prepare(self, solver: CG | Multigrid) -> None:
         """Make the preconditioner that the solver asks for, and look at how far it can be trusted.
@@ -79,7 +83,7 @@ class ScaledLaplacian:
         if equation.weak or (self.cycle is None and n > _LARGE and few):
             self.strengthen()
         elif equation.order == 1:
-            self.growth = self._growth()
+            self.growth = self._growth() if self.cycle is None else self._growth_of_cycle()
             if self.growth > _LIMIT:
                 self.strengthen()
 
@@ -122,34 +126,43 @@ class ScaledLaplacian:
             self.growth = 1.0
 
     def look(self) -> int:
-        r"""Iterations that a crude solve of :math:`A v = D 1` takes, at most 30: many where values travel far.
+        """Iterations that a crude solve takes, at most 30: many where values travel far."""
+        return conjugate_round(self, self._steady(), torch.float32, _CRUDE, LOOK)[1]
 
-        Where nothing is held, of :math:`A v = \pm D 1` with a sign for each half of the nodes, less its mean.
-        """
+    def _steady(self) -> Tensor:
+        """Scaled :math:`D 1`, and of both signs where components float: its solution is the slowest to come."""
         halves = torch.arange(len(self.scale), device=self.scale.device) < len(self.scale) // 2
         sign = torch.where(self.equation.floating & halves, -1.0, 1.0)[:, None]
-        b = self.project((sign / self.scale[:, None]).where(self.free, 0.0))
-        return conjugate_round(self, b, torch.float32, _CRUDE, LOOK)[1]
+        return self.project((sign / self.scale[:, None]).where(self.free, 0.0))
 
     def _growth(self) -> float:
         r"""Bound of how much larger than its residual an error is: of :math:`\lVert A^{-1} D \rVert_\infty`.
 
         :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
         it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
-        For a cycle :math:`M` it is :math:`\max A^{-1} D 1 / \max M^{-1} D 1`, with that approximate solution.
         """
         free = self.free & ~self.equation.floating[:, None]
         b = self.scale[:, None].reciprocal().where(free, 0.0)
-        growth = self._bound(b, b) if self.cycle is None else math.inf
-        if growth <= _SMALL or not bool(free.any()):
-            return growth if bool(free.any()) else 1.0
+        growth = self._bound(b, b)
+        if growth > _SMALL:
+            growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
+        return growth
+
+    def _growth_of_cycle(self) -> float:
+        r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution.
+
+        Where it is too large for float32, iterations begin in float64.
+        """
+        b = self._steady()
         x, count = conjugate_round(self, b, torch.float32, _CRUDE, _FEW)
-        if self.cycle is None:
-            return self._bound(x, b)
+        size, first = (
+            self.unscale(v).abs().max().item() if v.numel() else 0.0
+            for v in (x, self.precondition(b))
+        )
+        self.dtype = torch.float64 if size > _FLOAT32 else torch.float32
         if count == _FEW:
             return math.inf
-        first = self.unscale(self.precondition(b)).max().item()
-        return max(1.0, self.unscale(x).max().item() / first)
+        return max(1.0, size / first) if first > 0 else 1.0
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
         least = (self.apply(x) / b)[b > 0]
@@ -165,7 +178,8 @@ class ScaledLaplacian:
         strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
         strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), WEAK)
         most = _COARSE + int((~free).sum())  # the others stay alone
-        cluster = aggregate(equation.edge_index, strong, len(free), most)
+        fewest = most if self.cycle is None else 1  # a cycle misses weakly held clusters alone
+        cluster = aggregate(equation.edge_index, strong, len(free), fewest)
         if int(cluster.max()) >= most:
             cluster = aggregate(equation.edge_index, strength, len(free), most)
         used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)

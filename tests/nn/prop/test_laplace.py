@@ -373,7 +373,7 @@ ERRORS = [
     ({"order": 0}, ValueError, "order must be an int >= 1, got 0"),
     ({"order": 1.5}, ValueError, "order must be an int >= 1, got 1.5"),
     ({"tau": "1"}, TypeError, "tau must be a number or a Tensor, got str"),
-    ({"solver": "cg"}, TypeError, r"solver must be CG\(...\) or Direct\(...\), got 'cg'"),
+    ({"solver": "cg"}, TypeError, r"solver must be CG\(...\), Direct\(...\), Multigrid\(...\) or None, got 'cg'"),
     ({"initial": torch.zeros(6, 3)}, ValueError, r"initial must have shape \[6, 4\], got \[6, 3\]"),
     ({"initial": torch.full((6, 4), torch.nan)}, ValueError, "initial must be finite"),
     ({"normalization": "sym"}, ValueError, "normalization must be one of"),
