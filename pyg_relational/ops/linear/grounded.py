@@ -193,13 +193,17 @@ class GroundedLaplacian:
         mean = total / count.clamp(min=1)[:, None]
         return x - mean[where] * self.floating[:, None]
 
+    def scaled(self) -> ScaledLaplacian:
+        """The matrix as iterations see it, made once."""
+        self._system = self._system or ScaledLaplacian(self)
+        return self._system
+
     def _iterate(
         self, source: Tensor, at_fixed: Tensor, solver: CG | Multigrid, dtype: torch.dtype
     ) -> Tensor:
-        if self._system is None:
-            self._system = ScaledLaplacian(self)
-            self._system.prepare(solver)
-        scale = self._system.scale[:, None]
+        system = self.scaled()
+        system.prepare(solver)
+        scale = system.scale[:, None]
         start = None
         if self.initial is not None:
             _check_initial(self.initial, source)
@@ -208,9 +212,7 @@ class GroundedLaplacian:
             self.initial = None
         size = at_fixed.abs().amax(0) if len(at_fixed) else at_fixed.new_zeros(at_fixed.shape[1])
         tol = solver.tolerances(dtype)
-        x, info = conjugate_gradients(
-            self._system, source * scale, start, size, tol, solver.max_iter
-        )
+        x, info = conjugate_gradients(system, source * scale, start, size, tol, solver.max_iter)
         report(info, solver, "the linear solve")
         self.info = self.info or info._replace(solver=type(solver).__name__)
         return self.centred(x * scale)

@@ -68,14 +68,18 @@ class ScaledLaplacian:
         self.cycle: VCycle | None = None
         self.growth = 1.0
         self.dtype = torch.float32
+        self._prepared = False
 
     def prepare(self, solver: CG | Multigrid) -> None:
-        """Make the preconditioner that the solver asks for, and look at how far it can be trusted.
+        """Make, at the first call, the preconditioner that the solver asks for; look at how far it can be trusted.
 
         Raises:
             ValueError: If ``Multigrid()`` is asked for on CUDA or for a power of the matrix.
             ImportError: If ``Multigrid()`` is asked for and pyamg is not installed.
         """
+        if self._prepared:
+            return
+        self._prepared = True
         equation, n = self.equation, len(self.scale)
         if isinstance(solver, Multigrid):
             self.cycle = self._cycle()
