@@ -22,6 +22,10 @@ class System(Protocol):
         """How much larger an error may be than its preconditioned residual."""
 
     @property
+    def rounding(self) -> float:
+        """What rounding of the residual may hide of an error, relative to the solution."""
+
+    @property
     def dtype(self) -> torch.dtype:
         """Number type to begin in."""
 
@@ -90,6 +94,7 @@ def conjugate_gradients(
             dtype = torch.float64
         else:
             break
+    error = error + system.rounding * whole
     converged = bool((error <= tol[1] / system.growth * whole).all())
     return x, SolveInfo(
         iterations, error / whole.clamp(min=torch.finfo(whole.dtype).tiny), converged

@@ -10,7 +10,7 @@ from pyg_relational.ops.graph.laplacian import degree, laplacian_product
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.cg import conjugate_round
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
-from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
+from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, Solver, report
 
 EPSILON = 1e-6  # differences of neighbours below this count as that
 _GROWTH = 1.5  # of p from one stage to the next
@@ -140,7 +140,9 @@ class PLaplacian:
 class _Stiffness(GroundedLaplacian):
     """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
 
-    def _iterate(self, source: Tensor, at_fixed: Tensor, solver: CG, dtype: torch.dtype) -> Tensor:
+    def _iterate(
+        self, source: Tensor, at_fixed: Tensor, solver: CG | Multigrid, dtype: torch.dtype
+    ) -> Tensor:
         system: Any = _Scaled(self.edge_index, self.weight, self.shift, self.fixed)
         b = source * system.scale[:, None]
         x, r, iterations = torch.zeros_like(b), b, 0

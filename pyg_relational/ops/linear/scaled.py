@@ -67,6 +67,7 @@ class ScaledLaplacian:
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.cycle: VCycle | None = None
         self.growth = 1.0
+        self.rounding = 0.0
         self.dtype = torch.float32
         self._prepared = False
 
@@ -83,13 +84,17 @@ class ScaledLaplacian:
         equation, n = self.equation, len(self.scale)
         if isinstance(solver, Multigrid):
             self.cycle = self._cycle()
-        few = int(equation.fixed.sum()) < _FEW_LABELS * n
-        if equation.weak or (self.cycle is None and n > _LARGE and few):
-            self.strengthen()
-        elif equation.order == 1:
-            self.growth = self._growth() if self.cycle is None else self._growth_of_cycle()
-            if self.growth > _LIMIT:
+            if equation.weak:
                 self.strengthen()
+            growth = self._growth_of_cycle()
+        else:
+            few = int(equation.fixed.sum()) < _FEW_LABELS * n
+            if equation.weak or (n > _LARGE and few):
+                self.strengthen()
+            growth = 1.0 if self.coarse or equation.order > 1 else self._growth()
+        self.growth = growth
+        if growth > _LIMIT:
+            self.strengthen()
 
     def _cycle(self) -> VCycle:
         if self.scale.is_cuda:
@@ -98,10 +103,10 @@ class ScaledLaplacian:
             raise ValueError(
                 f"solver=Multigrid() wants order=1, got {self.equation.order}; take CG() or Direct()"
             )
-        neighbours = self.neighbours[torch.float64]
-        parts = neighbours.values(), neighbours.col_indices(), neighbours.crow_indices()
-        off = scipy.sparse.csr_array(tuple(p.numpy() for p in parts), shape=neighbours.shape)
-        matrix = (scipy.sparse.eye_array(len(self.scale), format="csr") - off).tocsr()
+        off, n = self.neighbours[torch.float64], len(self.scale)
+        parts = (p.numpy() for p in (off.values(), off.col_indices(), off.crow_indices()))
+        one = scipy.sparse.eye_array(n, format="csr")
+        matrix = (one - scipy.sparse.csr_array(tuple(parts), shape=(n, n))).tocsr()
         root = self.scale.where(self.free[:, 0], torch.inf).reciprocal()
         return VCycle(matrix, root.numpy())
 
@@ -155,15 +160,17 @@ class ScaledLaplacian:
     def _growth_of_cycle(self) -> float:
         r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution.
 
-        Where it is too large for float32, iterations begin in float64.
+        Where it is too large for float32, iterations begin in float64. Where a cluster hangs on weak edges, rounding of
+        a row, of about the unit roundoff, comes back as large as that.
         """
         b = self._steady()
-        x, count = conjugate_round(self, b, torch.float32, _CRUDE, _FEW)
+        x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
         size, first = (
             self.unscale(v).abs().max().item() if v.numel() else 0.0
             for v in (x, self.precondition(b))
         )
         self.dtype = torch.float64 if size > _FLOAT32 else torch.float32
+        self.rounding = size * torch.finfo(torch.float64).eps / 2 if self.equation.weak else 0.0
         if count == _FEW:
             return math.inf
         return max(1.0, size / first) if first > 0 else 1.0
@@ -205,7 +212,8 @@ class ScaledLaplacian:
         group = cluster.new_full((count,), -1)
         group[cluster[floating]] = component[floating]
         together = (group[:, None] == group) & (group >= 0)
-        return together * matrix.diagonal().mean() / together.sum(1).clamp(min=1)[:, None]
+        size = matrix.diagonal().mean()
+        return together * size.where(size > 0, 1.0) / together.sum(1).clamp(min=1)[:, None]
 
     def precondition(self, r: Tensor) -> Tensor:
         """The diagonal, which is 1, or the cycle, and where there is one the coarse system."""
