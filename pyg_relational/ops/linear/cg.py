@@ -13,7 +13,8 @@ from pyg_relational.ops.linear.solvers import SolveInfo
 _REFINE = {torch.float32: 1e-6, torch.float64: 1e-12}
 _LEAST = 0.1  # least that a round reduces it by: at .5 and .1 32 iterations in 16-d, at .01 43
 _MARGIN = 2  # what a round aims below: at 1, 2, 10 36, 32, 42 iterations in 16-d, 266, 278, 308 on a 2-d grid
-_TRIAL = 60  # iterations before the coarse system: at 20, 60, 200 .257, .236, .222 s in 3-d, .134, .121, .150 on a 3-d grid
+# Iterations before the coarse system. At 20, 60, 200 .257, .236, .222 s in 3-d; .134, .121, .150 s on a 3-d grid.
+_TRIAL = 60
 # Most iterations of one round: at 200, 1,000, 5,000 16.3, 7.2, 8.7 s on a 2-d grid of 100,000 nodes.
 _ITERATIONS = {torch.float32: 1_000, torch.float64: 2**62}
 

@@ -24,8 +24,8 @@ from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, 
 _NOTHING = (
     2.0**-50
 )  # an edge below this share is lost in rounding: 4 units in the last place of float64
-# That are tried before components are looked for. With 0, 4, 8, 16, 20 labels on k = 10 neighbours of 100,000 points: in
-# 16-d .22, .18, .05, .05 s, in 3-d, where none but 16 get there, .13, .15, .15, .06; 2-d grids .026, .029, .032, .036.
+# That are tried before components are looked for. At 0, 4, 8, 16, with 20 labels and k = 10 neighbours of 100,000
+# points .22, .18, .05, .05 s in 16-d and .13, .15, .15, .06 in 3-d; on a 2-d grid .026, .029, .032, .036.
 _STEPS = 8
 _DECADES = 3  # of weights that are looked at together: as many as WEAK allows for
 
@@ -152,6 +152,8 @@ class GroundedLaplacian:
         rhs64 = rhs.double()
         at_fixed = rhs64.where(self.fixed[:, None], 0.0)
         source = (rhs64 - self.operator(at_fixed)).where(~self.fixed[:, None], 0.0)
+        if self.initial is not None:
+            _check_initial(self.initial, rhs)
         self.solver = self.solver or choose(self)
         if isinstance(self.solver, Direct):
             u = self._direct(source, self.solver, rhs.dtype)
@@ -210,7 +212,6 @@ class GroundedLaplacian:
         scale = system.scale[:, None]
         start = None
         if self.initial is not None:
-            _check_initial(self.initial, source)
             start = self.initial.double().where(~self.fixed[:, None], 0.0)
             start = start * scale.where(scale > 0, torch.inf).reciprocal()
             self.initial = None

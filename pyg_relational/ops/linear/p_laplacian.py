@@ -15,8 +15,8 @@ from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, 
 EPSILON = 1e-6  # differences of neighbours below this count as that
 # Seconds and Newton steps below are of k = 10 neighbours of 1,000 points in 3-d, 20 labels, 10 classes, p = 8.
 _GROWTH = 1.5  # of p from one stage to the next. At 1.25, 1.5, 2, 4: 127, 149, 166, 173 steps
-_COARSE = 1e-2  # error that ends all stages but the last. At 1e-1, 1e-2, 1e-4: 135, 149, 246 steps; .75, .93, 1.77 s
-_FORCING = 1e-3  # what a linear solve leaves. At 1e-1, 1e-2, 1e-3, 1e-5: 229, 161, 149, 140 steps; 1.06, .83, .80, .96 s
+_COARSE = 1e-2  # error that ends all stages but the last. At 1e-1, 1e-2, 1e-4: 135, 149, 246 steps
+_FORCING = 1e-3  # what a linear solve leaves. At 1e-1, 1e-2, 1e-3, 1e-5: 1.06, .83, .80, .96 s
 _STEPS = 300  # Newton's, at most, for one p; all of them took 149 for 10 classes
 _HALVINGS = 10  # of a step at most. At 0, 3, 10 149 steps: none was needed
 _ROUNDS, _EXACT = (

@@ -21,16 +21,14 @@ if TYPE_CHECKING:
 # An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
 # 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.
 WEAK = 1e-3
-_LARGE = 20_000  # nodes from which the coarse system pays at once. At once, later: 20,000 in 16-d .20, .18; 50,000 .36, .47
+_LARGE = 20_000  # nodes from which the coarse system pays at once. At once, later: 20,000 .20, .18; 50,000 .36, .47
 _FEW_LABELS = 0.01  # share of labels below which. At once, later, 100,000 in 16-d: 20 labels .82, 1.58; 1,000 1.07, .82
 _COARSE = 2048  # its most unknowns. At 512, 1,024, 2,048, 4,096: 100,000 in 3-d 3.9, 2.4, 2.0, 4.3
-_SMALL = 1e3  # growth not looked at closer. At 1e1, 1e3, 1e5: 10,000 in 16-d with 1,000 labels .058, .060, .056, no difference
-_LIMIT = 1e5  # growth that needs a coarse system. At 1e3, 1e5, 1e7: 20,000 in 16-d .26, .15, .16; 10,000 in 3-d .23, .24, .26
-_JITTER = 1e-13  # of a coarse diagonal that is not positive but for rounding: 2,048 terms of 1.1e-16 sum to 2e-13 at most
+_SMALL = 1e3  # growth not looked at closer. At 1e1, 1e3, 1e5: 10,000 in 16-d, 1,000 labels, .058, .060, .056
+_LIMIT = 1e5  # growth that needs a coarse system. At 1e3, 1e5, 1e7: 20,000 in 16-d .26, .15, .16
+_JITTER = 1e-13  # of a coarse diagonal that rounding may have made indefinite: 2,048 terms of 1.1e-16 are 2e-13
 _CRUDE = 1e-2  # accuracy of that look. At .1, .01, .001: 10,000 in 16-d 49, 32, 36 iterations; in 3-d .22, .26, .26
-_FEW = (
-    60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29, in 16-d .065, .066, .072
-)
+_FEW = 60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29; 16-d .065, .066, .072
 # Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
 # nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
 _FLOAT32 = 2e5

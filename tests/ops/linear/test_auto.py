@@ -105,3 +105,12 @@ def test_the_choice_is_the_same_every_time():
         for _ in range(2)
     ]
     assert choose(made[0]) == choose(made[1])
+
+
+def test_a_start_is_checked_by_every_solver():
+    graph = grid(30, 30)
+    y = torch.full((900,), -1)
+    y[:2] = torch.tensor([0, 1])
+    for solver in (None, CG(), Direct(), Multigrid()):
+        with pytest.raises(ValueError, match=r"initial must have shape \[900, 2\], got \[900, 3\]"):
+            laplace_propagation(graph, None, y, initial=torch.zeros(900, 3), solver=solver)
