@@ -59,7 +59,7 @@ def test_powers_are_iterated():
 
 
 def test_trees_beside_a_dense_part_are_no_forest():
-    pairs = torch.arange(20_000).view(2, 10_000) + 5000
+    pairs = torch.arange(100_000).view(2, 50_000) + 5000
     edges = torch.cat([expander(5000), pairs, pairs.flip(0)], dim=1)
     assert not auto._nearly_forest(equation(edges))
     assert auto._nearly_forest(equation(torch.cat([pairs, pairs.flip(0)], dim=1)))
