@@ -73,7 +73,7 @@ def test_conda_environment_is_the_projects(name: str) -> None:
 
 def test_conda_environment_runs_the_benchmarks_and_the_tests() -> None:
     conda, _ = environment("environment.yml")
-    extras = ("approximate", "bench", "scatter", "sparse")
+    extras = ("amg", "approximate", "bench", "scatter", "sparse")
     needed = {canonicalize_name(r.name) for extra in extras for r in EXTRAS[extra]}
     assert needed | {"hypothesis", "pytest", "pytest-cov", "pytest-xdist"} <= set(conda)
 
@@ -95,7 +95,7 @@ def test_pinned_versions_are_within_the_ranges() -> None:
     assert len(versions) == len(pinned)
     for name, version in versions.items():
         assert DECLARED[name].contains(version), name
-    installed = (CORE, EXTRAS["bench"], EXTRAS["approximate"], EXTRAS["dev"])
+    installed = (CORE, *(EXTRAS[extra] for extra in ("amg", "approximate", "bench", "dev")))
     assert {canonicalize_name(r.name) for group in installed for r in group} <= set(versions)
 
 
@@ -123,17 +123,8 @@ report = {
 print(json.dumps(report))
 """
 OPTIONAL = {
-    *(
-        "dgl",
-        "faiss",
-        "h5py",
-        "igraph",
-        "jsonargparse",
-        "matplotlib",
-        "pandas",
-        "pynndescent",
-        "sklearn",
-    ),
+    *("dgl", "faiss", "h5py", "igraph", "jsonargparse", "matplotlib", "pandas", "pyamg"),
+    *("pynndescent", "sklearn"),
     *("torch_scatter", "torch_sparse", "torchmetrics", "torchvision", "triton"),
 }
 

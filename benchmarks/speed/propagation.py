@@ -1,4 +1,4 @@
-"""Label propagation against scikit-learn + SciPy and graphlearning."""
+"""Label propagation against scikit-learn + SciPy, graphlearning and pyamg."""
 
 import os
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.accuracy.machine import peak_memory
 from benchmarks.speed.case import Build, Case
 from pyg_relational.nn import GraphLearningLayer, laplace_propagation
-from pyg_relational.ops import CG
+from pyg_relational.ops import CG, both_directions
 from pyg_relational.transforms import knn_graph
 
 K = 24
@@ -205,6 +205,72 @@ def _curve_check(n: int) -> str:
     return f"{edge_index.shape[1]} edges, {info.iterations} iterations"
 
 
+def _grid(n: int) -> tuple[Tensor, Tensor]:
+    """A square grid of about ``n`` nodes."""
+    side = round(n**0.5)
+    node = torch.arange(side * side).view(side, side)
+    along = torch.stack([node[:, :-1], node[:, 1:]]).flatten(1)
+    across = torch.stack([node[:-1], node[1:]]).flatten(1)
+    edge_index, _ = both_directions(torch.cat([along, across], dim=1), side * side)
+    return edge_index, torch.ones(edge_index.shape[1])
+
+
+def _points(n: int, d: int) -> tuple[Tensor, Tensor]:
+    """Neighbours of Gaussian points, k = 10."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
+    return _cached(f"gaussian_{n}_{d}_knn10", lambda: knn_graph(x, 10))
+
+
+@lru_cache(maxsize=1)
+def _far(graph: str, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges, weights and 20 labels of 10 classes."""
+    edge_index, edge_weight = _grid(n) if graph == "grid" else _points(n, 3)
+    nodes = int(edge_index.max()) + 1
+    y = torch.full((nodes,), -1)
+    y[torch.randperm(nodes, generator=torch.Generator().manual_seed(0))[:20]] = (
+        torch.arange(20) % 10
+    )
+    return edge_index, edge_weight, y
+
+
+def _aggregation(edge_index: Tensor, edge_weight: Tensor, y: Tensor) -> np.ndarray:
+    """Smoothed aggregation and conjugate gradients, column by column."""
+    import pyamg
+
+    matrix = _matrix(edge_index, edge_weight, len(y))
+    laplacian = scipy.sparse.diags_array(matrix.sum(1)) - matrix
+    free, held = (part.nonzero()[:, 0].numpy() for part in (y < 0, y >= 0))
+    u = np.eye(10)[y.clamp(min=0).numpy()]
+    rhs = -(laplacian.tocsr()[free][:, held] @ u[held])
+    inner = scipy.sparse.csr_matrix(laplacian.tocsr()[free][:, free])
+    inner.indices, inner.indptr = inner.indices.astype(np.int32), inner.indptr.astype(np.int32)
+    hierarchy = pyamg.smoothed_aggregation_solver(inner)
+    for column in range(10):
+        u[free, column] = hierarchy.solve(rhs[:, column], tol=OURS_TOL, accel="cg", maxiter=300)
+    return u
+
+
+def _solve_far(graph: str, n: int) -> Build:
+    def build() -> dict[str, Callable[[], object]]:
+        edge_index, edge_weight, y = _far(graph, n)
+        return {
+            "ours": lambda: laplace_propagation(edge_index, edge_weight, y, num_classes=10),
+            "pyamg": lambda: _aggregation(edge_index, edge_weight, y),
+        }
+
+    return build
+
+
+def _solve_far_check(graph: str, n: int) -> str:
+    edge_index, edge_weight, y = _far(graph, n)
+    u, info = laplace_propagation(edge_index, edge_weight, y, num_classes=10, return_info=True)
+    words = f"{info.solver}, {info.iterations} iterations"
+    if not find_spec("pyamg"):
+        return words
+    off = np.abs(u.numpy() - _aggregation(edge_index, edge_weight, y)).max()
+    return f"{words}; largest difference to pyamg {off:.0e}"
+
+
 _LAYER = ("ours", "scikit-learn kNN + one SciPy splu")
 
 PROPAGATION = {
@@ -227,6 +293,23 @@ PROPAGATION = {
         needs={"graphlearning laplace": "graphlearning"},
         data="MNIST",
     ),
+    **{
+        f"Laplace, {graph} n={n}, 20 labels, 10 classes": Case(
+            _solve_far(graph, n),
+            ("ours", "pyamg"),
+            "at most 1.1 x its time",
+            partial(_solve_far_check, graph, n),
+            rounds=1 if n > 200_000 else 3,
+            needs={"pyamg": "pyamg"},
+        )
+        for graph, n in (
+            ("grid", 10_000),
+            ("grid", 100_000),
+            ("grid", 500_000),
+            ("neighbours in 3-d", 10_000),
+            ("neighbours in 3-d", 100_000),
+        )
+    },
     **{
         f"{CURVE} n={n} k=24": Case(_curve(n), ("ours",), "linear", partial(_curve_check, n))
         for n in (1_000, 5_000, 20_000, 50_000, 100_000, 200_000)

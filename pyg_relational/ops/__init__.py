@@ -7,7 +7,7 @@ from pyg_relational.ops.graph.kernels import gaussian_kernel, safe_sqrt, unit_ro
 from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.graph.modularity import modularity
 from pyg_relational.ops.graph.spmm import spmm
-from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, SolveInfo
+from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, Multigrid, SolveInfo
 from pyg_relational.ops.neighbors.approximate import ApproximateKNN, approximate_knn
 from pyg_relational.ops.neighbors.knn import KNN, knn
 from pyg_relational.ops.neighbors.tangent_basis import tangent_basis
@@ -19,6 +19,7 @@ __all__ = [
     "ApproximateKNN",
     "ConvergenceError",
     "Direct",
+    "Multigrid",
     "SolveInfo",
     "approximate_knn",
     "both_directions",

@@ -69,7 +69,8 @@ def laplace_propagation(
         order: :math:`m`.
         normalize: Divide rows by their sum.
         batch: Graph of every node where several are joined.
-        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
+        solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
+            :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
         on_unreachable: For nodes that no label reaches (at :math:`\tau = 0`): ``"error"``, ``"nan"``, or ``"prior"``,
             the mean of the graph's labels.

@@ -13,7 +13,7 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.p_laplacian import PLaplacian
-from pyg_relational.ops.linear.solvers import CG, SolveInfo, Solver, report
+from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
@@ -112,6 +112,8 @@ def p_laplace_propagation(
         rhs = inner.values.where(graph.mask[:, None] | unreachable[:, None], source)
         inner = inner._replace(values=rhs, mask=inner.mask | unreachable)
         solver = solver or CG()
+        if not isinstance(solver, CG | Direct):
+            raise ValueError(f"solver must be CG(...) or Direct(...), got {solver}")
         tol = (solver if isinstance(solver, CG) else CG()).tolerances(graph.values.dtype)[0]
         if equation == "game":
             u, info = _game(inner, p, solver, tol)

@@ -52,7 +52,8 @@ def poisson_propagation(
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         batch: Graph of every node where several are joined.
-        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
+        solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
+            :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
         on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the
             graph's labels.

@@ -47,7 +47,8 @@ def random_walk_propagation(
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         alpha: Share :math:`\alpha` of a node's score that comes from its neighbours, in :math:`[0, 1)`.
-        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct`.
+        solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
+            :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
 

@@ -5,6 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Cosine below which a column starts anew. The game p-Laplace equation, p = 8, on k = 10 neighbours of 1,000 points in
+# 3-d: 12 Newton steps, .54, .65, .57 s at 1e-4, 1e-8, 1e-14.
+_LOST = 1e-8
+
 
 def bicgstab(
     product: Callable[[Tensor], Tensor], b: Tensor, tol: float, max_iter: int
@@ -48,7 +52,7 @@ def bicgstab(
         x = x + alpha * p + omega * s
         r = torch.where(active, s - omega * t, r)
         new = _dot(shadow, r)
-        lost = new.abs() <= 1e-8 * _norm(shadow) * _norm(r)
+        lost = new.abs() <= _LOST * _norm(shadow) * _norm(r)
         beta = _ratio(new, rho) * _ratio(alpha, omega)
         p = torch.where(lost, r, r + beta * (p - omega * v))
         shadow = torch.where(lost, r, shadow)

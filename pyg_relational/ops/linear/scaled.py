@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -10,16 +11,30 @@ from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
 from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.multigrid import VCycle
+from pyg_relational.ops.linear.solvers import CG, Multigrid
 
 if TYPE_CHECKING:
     from pyg_relational.ops.linear.grounded import GroundedLaplacian
 
-WEAK = 1e-3  # an edge below this share of its ends' heaviest is not counted on to converge
-_LARGE = 20_000  # nodes from which a coarse system pays
-_FEW_LABELS = 0.01  # share of labels below which it surely does
-_COARSE = 2048  # most unknowns of it
-_SMALL, _LIMIT = 1e3, 1e5  # growth that is not looked at closer, and that needs a coarse system
-_CRUDE, _FEW = 1e-2, 60  # accuracy of that look, and its iterations at most
+# Seconds of CG() below are of one thread on k = 10 neighbours of Gaussian points with 20 labels, 10 classes.
+# An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
+# 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.
+WEAK = 1e-3
+_LARGE = 20_000  # nodes from which the coarse system pays at once. At once, later: 20,000 .20, .18; 50,000 .36, .47
+_FEW_LABELS = 0.01  # share of labels below which. At once, later, 100,000 in 16-d: 20 labels .82, 1.58; 1,000 1.07, .82
+_COARSE = 2048  # its most unknowns. At 512, 1,024, 2,048, 4,096: 100,000 in 3-d 3.9, 2.4, 2.0, 4.3
+_SMALL = 1e3  # growth not looked at closer. At 1e1, 1e3, 1e5: 10,000 in 16-d, 1,000 labels, .058, .060, .056
+_LIMIT = 1e5  # growth that needs a coarse system. At 1e3, 1e5, 1e7: 20,000 in 16-d .26, .15, .16
+_JITTER = 1e-13  # of a coarse diagonal that rounding may have made indefinite: 2,048 terms of 1.1e-16 are 2e-13
+_CRUDE = 1e-2  # accuracy of that look. At .1, .01, .001: 10,000 in 16-d 49, 32, 36 iterations; in 3-d .22, .26, .26
+_FEW = 60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29; 16-d .065, .066, .072
+# Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
+# nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
+_FLOAT32 = 2e5
+# Iterations of a crude solve from which values travel far. Of 10,000 and 100,000 points in 16-d it takes 10 and 12; in
+# 3-d 77 and 175, in 2-d 200, on grids 64 to 181, on roads and over a bridge more than 300.
+LOOK = 30
 
 
 class ScaledLaplacian:
@@ -58,14 +73,50 @@ class ScaledLaplacian:
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
         self.shifted = equation.degree + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
+        self.cycle: VCycle | None = None
         self.growth = 1.0
-        few = int(equation.fixed.sum()) < _FEW_LABELS * n
-        if equation.weak or (n > _LARGE and few):
-            self.strengthen()
-        elif equation.order == 1:
-            self.growth = self._growth()
-            if self.growth > _LIMIT:
+        self.rounding = 0.0
+        self.dtype = torch.float32
+        self._prepared = False
+
+    def prepare(self, solver: CG | Multigrid) -> None:
+        """Make, at the first call, the preconditioner that the solver asks for; look at how far it can be trusted.
+
+        Raises:
+            ValueError: If ``Multigrid()`` is asked for on CUDA or for a power of the matrix.
+            ImportError: If ``Multigrid()`` is asked for and pyamg is not installed.
+        """
+        if self._prepared:
+            return
+        self._prepared = True
+        equation, n = self.equation, len(self.scale)
+        if isinstance(solver, Multigrid):
+            self.cycle = self._cycle()
+            if equation.weak:
                 self.strengthen()
+            growth = self._growth_of_cycle()
+        else:
+            few = int(equation.fixed.sum()) < _FEW_LABELS * n
+            if equation.weak or (n > _LARGE and few):
+                self.strengthen()
+            growth = 1.0 if self.coarse or equation.order > 1 else self._growth()
+        self.growth = growth
+        if growth > _LIMIT:
+            self.strengthen()
+
+    def _cycle(self) -> VCycle:
+        if self.scale.is_cuda:
+            raise ValueError("solver=Multigrid() wants tensors on the CPU, got cuda; take CG()")
+        if self.equation.order > 1:
+            raise ValueError(
+                f"solver=Multigrid() wants order=1, got {self.equation.order}; take CG() or Direct()"
+            )
+        off, n = self.neighbours[torch.float64], len(self.scale)
+        parts = (p.numpy() for p in (off.values(), off.col_indices(), off.crow_indices()))
+        one = scipy.sparse.eye_array(n, format="csr")
+        matrix = (one - scipy.sparse.csr_array(tuple(parts), shape=(n, n))).tocsr()
+        root = self.scale.where(self.free[:, 0], torch.inf).reciprocal()
+        return VCycle(matrix, root.numpy())
 
     def apply(self, x: Tensor) -> Tensor:
         """Product in the number type of ``x``."""
@@ -91,6 +142,16 @@ class ScaledLaplacian:
             self.coarse[torch.float64] = self._coarse()
             self.growth = 1.0
 
+    def look(self) -> int:
+        """Iterations that a crude solve takes, at most 30: many where values travel far."""
+        return conjugate_round(self, self._steady(), torch.float32, _CRUDE, LOOK)[1]
+
+    def _steady(self) -> Tensor:
+        """Scaled :math:`D 1`, and of both signs where components float: its solution is the slowest to come."""
+        halves = torch.arange(len(self.scale), device=self.scale.device) < len(self.scale) // 2
+        sign = torch.where(self.equation.floating & halves, -1.0, 1.0)[:, None]
+        return self.project((sign / self.scale[:, None]).where(self.free, 0.0))
+
     def _growth(self) -> float:
         r"""Bound of how much larger than its residual an error is: of :math:`\lVert A^{-1} D \rVert_\infty`.
 
@@ -103,6 +164,24 @@ class ScaledLaplacian:
         if growth > _SMALL:
             growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
         return growth
+
+    def _growth_of_cycle(self) -> float:
+        r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution.
+
+        Where it is too large for float32, iterations begin in float64. Where a cluster hangs on weak edges, rounding of
+        a row, of about the unit roundoff, comes back as large as that.
+        """
+        b = self._steady()
+        x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
+        size, first = (
+            self.unscale(v).abs().max().item() if v.numel() else 0.0
+            for v in (x, self.precondition(b))
+        )
+        self.dtype = torch.float64 if size > _FLOAT32 else torch.float32
+        self.rounding = size * torch.finfo(torch.float64).eps / 2 if self.equation.weak else 0.0
+        if count == _FEW:
+            return math.inf
+        return max(1.0, size / first) if first > 0 else 1.0
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
         least = (self.apply(x) / b)[b > 0]
@@ -118,7 +197,8 @@ class ScaledLaplacian:
         strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
         strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), WEAK)
         most = _COARSE + int((~free).sum())  # the others stay alone
-        cluster = aggregate(equation.edge_index, strong, len(free), most)
+        fewest = most if self.cycle is None else 1  # a cycle misses weakly held clusters alone
+        cluster = aggregate(equation.edge_index, strong, len(free), fewest)
         if int(cluster.max()) >= most:
             cluster = aggregate(equation.edge_index, strength, len(free), most)
         used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)
@@ -140,17 +220,19 @@ class ScaledLaplacian:
         group = cluster.new_full((count,), -1)
         group[cluster[floating]] = component[floating]
         together = (group[:, None] == group) & (group >= 0)
-        return together * matrix.diagonal().mean() / together.sum(1).clamp(min=1)[:, None]
+        size = matrix.diagonal().mean()
+        return together * size.where(size > 0, 1.0) / together.sum(1).clamp(min=1)[:, None]
 
     def precondition(self, r: Tensor) -> Tensor:
-        """The diagonal, which is 1, and where there is one the coarse system."""
+        """The diagonal, which is 1, or the cycle, and where there is one the coarse system."""
+        z = r if self.cycle is None else self.cycle(r, self.apply)
         if not self.coarse:
-            return r
+            return z
         if r.dtype not in self.coarse:
             some = self.coarse[torch.float64]
             self.coarse[r.dtype] = (some[0].to(r.dtype), some[1].to(r.dtype), some[2].to(r.dtype))
         prolong, restrict, inverse = self.coarse[r.dtype]
-        return torch.addmm(r, prolong, inverse @ (restrict @ r))
+        return torch.addmm(z, prolong, inverse @ (restrict @ r))
 
     def project(self, x: Tensor) -> Tensor:
         """Take the part that a floating component cannot hold out of a right-hand side."""
@@ -168,5 +250,5 @@ def _inverse(matrix: Tensor) -> Tensor:
     """Inverse of a symmetric matrix that is positive definite but for rounding."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if bool(failed):
-        factor = torch.linalg.cholesky(matrix + torch.diag(1e-13 * matrix.diagonal()))
+        factor = torch.linalg.cholesky(matrix + torch.diag(_JITTER * matrix.diagonal()))
     return torch.cholesky_inverse(factor)

@@ -13,7 +13,8 @@ from pyg_relational.interop import as_edges
 from pyg_relational.nn import LaplacePropagation, laplace_propagation
 from pyg_relational.nn.prop.inputs import check_inputs
 from pyg_relational.nn.prop.reweight import reweight
-from pyg_relational.ops import CG, Direct
+from pyg_relational.ops import CG, Direct, Multigrid
+from pyg_relational.ops.linear import multigrid
 from tests.graphs import Graph, graphs, random_graph, union
 from tests.oracles import dense_laplacian, dense_weights, laplace, reweighted
 
@@ -43,7 +44,7 @@ def exact(graph: Graph, c=4, **options):
     graphs(),
     st.sampled_from(NORMALIZATIONS),
     st.sampled_from([0.0, 0.05, 3.0]),
-    st.sampled_from([CG(), Direct()]),
+    st.sampled_from([None, CG(), Direct(), Multigrid()]),
 )
 def test_equals_the_dense_solve(graph, normalization, tau, solver):
     if len(graph.y) == 1 and normalization != "combinatorial":
@@ -125,12 +126,16 @@ def test_first_and_second_derivatives(normalization, reweighting):
     assert gradgradcheck(f, (p, values, tau))
 
 
-def test_derivatives_by_conjugate_gradients():
+@pytest.mark.parametrize("solver", [CG(), Multigrid()])
+def test_derivatives_by_iterations(solver, monkeypatch):
+    monkeypatch.setattr(multigrid, "_COARSEST", 3)
     graph = random_graph(10, 0.3, seed=1)
     p = graph.weight.clone().requires_grad_()
 
     def f(p):
-        return laplace_propagation(graph.edge_index, p[graph.pair], graph.y, graph.mask)
+        return laplace_propagation(
+            graph.edge_index, p[graph.pair], graph.y, graph.mask, solver=solver
+        )
 
     assert gradcheck(f, (p,))
     assert gradgradcheck(f, (p,))
@@ -217,7 +222,7 @@ def cut_off() -> Graph:
     )
 
 
-@pytest.mark.parametrize("solver", [CG(), Direct()])
+@pytest.mark.parametrize("solver", [CG(), Direct(), Multigrid()])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_nodes_no_label_reaches(solver, normalization):
     graph = cut_off()
@@ -373,7 +378,11 @@ ERRORS = [
     ({"order": 0}, ValueError, "order must be an int >= 1, got 0"),
     ({"order": 1.5}, ValueError, "order must be an int >= 1, got 1.5"),
     ({"tau": "1"}, TypeError, "tau must be a number or a Tensor, got str"),
-    ({"solver": "cg"}, TypeError, r"solver must be CG\(...\) or Direct\(...\), got 'cg'"),
+    (
+        {"solver": "cg"},
+        TypeError,
+        r"solver must be CG\(...\), Direct\(...\), Multigrid\(...\) or None, got 'cg'",
+    ),
     ({"initial": torch.zeros(6, 3)}, ValueError, r"initial must have shape \[6, 4\], got \[6, 3\]"),
     ({"initial": torch.full((6, 4), torch.nan)}, ValueError, "initial must be finite"),
     ({"normalization": "sym"}, ValueError, "normalization must be one of"),

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import one_hot
 
 from pyg_relational.nn import PLaplacePropagation, laplace_propagation, p_laplace_propagation
-from pyg_relational.ops import CG, ConvergenceError, Direct
+from pyg_relational.ops import CG, ConvergenceError, Direct, Multigrid
 from tests.graphs import Graph, graphs, random_graph, union
 from tests.oracles import dense_weights, game_p_laplace, p_laplace_energy, p_laplace_residual
 
@@ -232,6 +232,7 @@ def test_direct_solver_agrees():
         ({"equation": "other"}, "equation must be one of"),
         ({"equation": "game", "tau": 0.1}, "tau must be 0 with equation='game'"),
         ({"equation": "game", "solver": Direct()}, "solver must be CG"),
+        ({"solver": Multigrid()}, r"solver must be CG\(...\) or Direct\(...\), got Multigrid"),
         ({"tau": -1.0}, "tau must be >= 0"),
     ],
 )

@@ -1,15 +1,24 @@
+import sys
+
 import pytest
 import torch
 
 from pyg_relational.nn import laplace_propagation
-from pyg_relational.ops import CG, ConvergenceError, Direct
+from pyg_relational.ops import CG, ConvergenceError, Direct, Multigrid
 from pyg_relational.ops.graph.edges import both_directions
+from pyg_relational.ops.linear import multigrid
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.transforms import knn_graph
 from tests.graphs import random_graph
 from tests.oracles import dense_laplacian, dense_weights, laplace
 
 F32, F64 = torch.float32, torch.float64
+
+
+@pytest.fixture
+def fine(monkeypatch):
+    """Levels down to 3 unknowns, so that small graphs have several."""
+    monkeypatch.setattr(multigrid, "_COARSEST", 3)
 
 
 def solved(graph, solver, dtype=F64, fixed=True, shift=0.0, source=None):
@@ -23,7 +32,7 @@ def solved(graph, solver, dtype=F64, fixed=True, shift=0.0, source=None):
     return rhs, equation.solve(rhs if source is None else source), equation
 
 
-@pytest.mark.parametrize("solver", [CG(), Direct()])
+@pytest.mark.parametrize("solver", [CG(), Direct(), Multigrid()])
 @pytest.mark.parametrize("dtype", [F32, F64])
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_fixed_values_and_sources(solver, dtype, shift):
@@ -38,7 +47,7 @@ def test_fixed_values_and_sources(solver, dtype, shift):
     assert equation.info.residual.shape == (4,)
 
 
-@pytest.mark.parametrize("solver", [CG(), Direct()])
+@pytest.mark.parametrize("solver", [CG(), Direct(), Multigrid()])
 def test_floating_components_get_the_pseudo_inverse(solver):
     a, b = random_graph(9, seed=1), random_graph(6, seed=2)
     edge_index = torch.cat([a.edge_index, b.edge_index + 9], dim=1)
@@ -76,21 +85,23 @@ def test_a_warm_start_at_the_solution_needs_no_iteration():
     torch.testing.assert_close(again, u)
 
 
-def test_no_convergence_is_never_silent():
+@pytest.mark.parametrize("kind", [CG, Multigrid])
+def test_no_convergence_is_never_silent(kind, fine):
     graph = random_graph(60, 0.02)
     args = graph.edge_index, graph.edge_weight, graph.y, graph.mask
     with pytest.warns(RuntimeWarning, match="did not converge: residual"):
-        laplace_propagation(*args, solver=CG(max_iter=2))
+        laplace_propagation(*args, solver=kind(max_iter=2))
     with pytest.raises(ConvergenceError, match="after 2 iterations"):
-        laplace_propagation(*args, solver=CG(max_iter=2, strict=True))
+        laplace_propagation(*args, solver=kind(max_iter=2, strict=True))
 
 
-def test_no_convergence_of_the_backward_solve_is_not_silent():
+@pytest.mark.parametrize("kind", [CG, Multigrid])
+def test_no_convergence_of_the_backward_solve_is_not_silent(kind, fine):
     graph = random_graph(60, 0.02)
     weight = graph.edge_weight.clone().requires_grad_()
     start = laplace_propagation(graph.edge_index, weight.detach(), graph.y, graph.mask)
     u = laplace_propagation(
-        graph.edge_index, weight, graph.y, graph.mask, solver=CG(max_iter=2), initial=start
+        graph.edge_index, weight, graph.y, graph.mask, solver=kind(max_iter=2), initial=start
     )
     with pytest.warns(RuntimeWarning, match="did not converge"):
         u.square().sum().backward()
@@ -108,7 +119,7 @@ def linked(link, dtype):
     return edge_index, weight[pair].to(dtype), y
 
 
-@pytest.mark.parametrize("solver", [CG(), Direct()])
+@pytest.mark.parametrize("solver", [CG(), Direct(), Multigrid()])
 @pytest.mark.parametrize(("dtype", "limit"), [(F32, 1e-9), (F64, 1e-7)])
 @pytest.mark.parametrize("link", [1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12, 1e-14])
 def test_a_weakly_held_cluster_is_right_or_said_not_to_be(link, dtype, limit, solver, recwarn):
@@ -120,7 +131,7 @@ def test_a_weakly_held_cluster_is_right_or_said_not_to_be(link, dtype, limit, so
     assert link < limit or right
 
 
-@pytest.mark.parametrize("solver", [CG(), Direct()])
+@pytest.mark.parametrize("solver", [CG(), Direct(), Multigrid()])
 def test_a_cluster_held_by_less_than_rounding_is_unreachable(solver):
     with pytest.raises(
         ValueError, match="got 20 nodes that no label reaches, the first is node 20"
@@ -158,7 +169,7 @@ def test_labels_with_weak_edges_only_are_felt_or_said_not_to_be(n, link, dtype, 
     assert tilt < 100 * tol or any("did not converge" in str(w.message) for w in recwarn)
 
 
-@pytest.mark.parametrize("solver", [CG(), Direct()])
+@pytest.mark.parametrize("solver", [CG(), Direct(), Multigrid()])
 def test_labels_with_edges_below_rounding_reach_nothing(solver):
     edge_index, pair, weight, y = clique_between_labels(20, 1e-18, F64)
     with pytest.raises(ValueError, match="got 20 nodes that no label reaches"):
@@ -198,14 +209,84 @@ def test_large_graphs_use_the_coarse_system_and_agree_with_the_direct_solver():
     mask = torch.zeros(n, dtype=torch.bool)
     mask[:50] = True
     args = edge_index, weight.double(), y, mask
-    u, info = laplace_propagation(*args, on_unreachable="prior", return_info=True)
+    u, info = laplace_propagation(*args, on_unreachable="prior", solver=CG(), return_info=True)
     exact = laplace_propagation(*args, on_unreachable="prior", solver=Direct())
     torch.testing.assert_close(u, exact, rtol=1e-8, atol=1e-8)
     assert info.iterations < 1000  # 2020 with the diagonal alone
 
 
-def test_bad_options():
+def cut_in_two(n, link):
+    """Two grids of ``n`` x ``n`` nodes, one edge between them, labels in the first."""
+    node = torch.arange(n * n).view(n, n)
+    pairs = torch.cat(
+        [
+            torch.stack([node[:-1], node[1:]]).flatten(1),
+            torch.stack([node[:, :-1], node[:, 1:]]).flatten(1),
+        ],
+        1,
+    )
+    pairs = torch.cat([pairs, pairs + n * n, torch.tensor([[0], [n * n]])], dim=1)
+    weight = torch.ones(pairs.shape[1], dtype=F64)
+    weight[-1] = link
+    edge_index, pair = both_directions(pairs, 2 * n * n)
+    y = torch.full((2 * n * n,), -1)
+    y[0], y[n * n - 1] = 0, 1
+    return edge_index, pair, weight, y
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(F32, 1e-9), (F64, 1e-5)])
+@pytest.mark.parametrize("link", [1.0, 1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12])
+def test_multigrid_over_a_weak_bridge(link, dtype, limit, fine, recwarn):
+    edge_index, pair, weight, y = cut_in_two(12, link)
+    u, info = laplace_propagation(
+        edge_index, weight[pair].to(dtype), y, solver=Multigrid(), return_info=True
+    )
+    warned = any("did not converge" in str(w.message) for w in recwarn)
+    one = torch.tensor([1.0, 0.0], dtype=dtype)  # node 0 is at the bridge
+    off = (u[144:] - one).abs().max()
+    assert off < (1e-4 if dtype == F32 else 1e-7) or warned
+    assert info.converged != warned
+    assert link < limit or info.converged
+    assert off <= 10 * info.residual.max() + torch.finfo(dtype).eps
+
+
+def test_one_hierarchy_serves_forward_and_backward(monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        multigrid,
+        "_hierarchy",
+        lambda *args, make=multigrid._hierarchy: built.append(1) or make(*args),
+    )
+    graph = random_graph(30, 0.1)
+    weight = graph.edge_weight.clone().requires_grad_()
+    args = graph.y, graph.mask
+    u = laplace_propagation(graph.edge_index, weight, *args, solver=Multigrid())
+    u.square().sum().backward()
+    assert len(built) == 1
+    assert weight.grad.abs().sum() > 0
+
+
+def test_multigrid_says_what_it_cannot_do(monkeypatch):
+    graph = random_graph(10)
+    args = graph.edge_index, graph.edge_weight, graph.y, graph.mask
+    with pytest.raises(ValueError, match=r"Multigrid\(\) wants order=1, got 2; take CG\(\)"):
+        laplace_propagation(*args, order=2, solver=Multigrid())
+    monkeypatch.setitem(sys.modules, "pyamg.strength", None)
+    with pytest.raises(ImportError, match=r"needs pyamg: pip install 'pyg-relational\[amg\]'"):
+        laplace_propagation(*args, solver=Multigrid())
+
+
+def test_info_names_the_solver():
+    graph = random_graph(10)
+    args = graph.edge_index, graph.edge_weight, graph.y, graph.mask
+    for solver in (CG(), Direct(), Multigrid()):
+        _, info = laplace_propagation(*args, solver=solver, return_info=True)
+        assert info.solver == type(solver).__name__
+
+
+@pytest.mark.parametrize("kind", [CG, Multigrid])
+def test_bad_options(kind):
     with pytest.raises(ValueError, match=r"tol must be in \(0, 1\) or None, got 2"):
-        CG(tol=2)
+        kind(tol=2)
     with pytest.raises(ValueError, match="max_iter must be >= 1, got 0"):
-        CG(max_iter=0)
+        kind(max_iter=0)
