@@ -201,7 +201,7 @@ def test_zero_rows_have_gradient_zero_under_cosine():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"k": 0}, ValueError, r"k must be in 1\.\.n - 1 = 4 for n = 5 rows, got 0"),
+        ({"k": 0}, ValueError, "k must be >= 1, got 0"),
         ({"k": 5}, ValueError, "got 5: take a smaller k or a larger batch"),
         ({"x": torch.ones(0, 3)}, ValueError, "for n = 0 rows"),
         ({"x": torch.ones(1, 3), "k": 1}, ValueError, "for n = 1 rows"),
