@@ -48,7 +48,7 @@ def steps(x: Tensor, y: Tensor, k: int, rule: str) -> list[Step]:
             keep = ~between_farthest(x, left[0], clusters)
             left = left[0][:, keep], left[1][keep]
         else:
-            left = prune_by_consensus(*left, len(x), k, seed=step)
+            left = prune_by_consensus(*left, k, num_nodes=len(x), seed=step)
     return found
 
 

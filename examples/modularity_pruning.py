@@ -10,7 +10,7 @@ from pyg_relational.transforms import knn_graph
 
 x, y = PenDigits(Path(__file__).parents[1] / "datasets").split("test")
 graph = knn_graph(x, 10)
-pruned = ModularityPruning(k=10)(x, *graph)
+pruned = ModularityPruning(num_clusters=10)(x, *graph)
 
 for name, (edge_index, edge_weight) in {"kNN": graph, "pruned": pruned[:2]}.items():
     clusters = spectral(
@@ -18,6 +18,6 @@ for name, (edge_index, edge_weight) in {"kNN": graph, "pruned": pruned[:2]}.item
     )
     communities = leiden(edge_index, edge_weight, len(x), resolution=0.1)
     print(
-        f"{name:>6}: {edge_index.shape[1]} edges, homophily {homophily(edge_index, y, edge_weight):.3f}, "
+        f"{name:>6}: {edge_index.shape[1]} edges, homophily {homophily(edge_index, edge_weight, y):.3f}, "
         f"spectral accuracy {clustering_accuracy(y, clusters):.3f}, Leiden NMI {nmi(y, communities):.3f}"
     )

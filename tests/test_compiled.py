@@ -76,7 +76,7 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
         d.y,
     ),
     "modularity_loss": lambda d: nn.modularity_loss(EDGES, weights(d.x), d.z.softmax(1)),
-    "dgcluster_loss": lambda d: nn.dgcluster_loss(d.x, EDGES, weights(d.x), d.y),
+    "dgcluster_loss": lambda d: nn.dgcluster_loss(EDGES, weights(d.x), d.x, d.y),
     "grapix_loss": lambda d: nn.grapix_loss(d.x, d.x[:3] + 1),
     "neighbor_consistency_loss": lambda d: nn.neighbor_consistency_loss(
         d.z.softmax(1), (torch.arange(N) + 1)[:, None] % N

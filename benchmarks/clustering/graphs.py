@@ -169,7 +169,7 @@ def pruned_farthest(x: Tensor, recipe: Recipe) -> Graph:
 def pruned_consensus(x: Tensor, recipe: Recipe) -> Graph:
     """The consensus of Leiden partitions."""
     graph = nearest(x, recipe)
-    return Graph(*prune_by_consensus(*graph, len(x), recipe.clusters, seed=recipe.seed))
+    return Graph(*prune_by_consensus(*graph, recipe.clusters, num_nodes=len(x), seed=recipe.seed))
 
 
 def pruned_soft(x: Tensor, recipe: Recipe) -> Graph:

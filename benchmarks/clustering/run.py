@@ -145,7 +145,7 @@ def _row(config: dict[str, Any], problem: Problem, graph: Graph, seconds: float)
         "ari": ari(problem.y, found),
         "clusters": int(found.max()) + 1,
         "modularity": modularity(*problem.given, found).item(),
-        "homophily": homophily(graph.edge_index, problem.y, graph.edge_weight).item(),
+        "homophily": homophily(*graph, problem.y).item(),
         "edges_kept": graph.edge_index.shape[1] / problem.given.edge_index.shape[1],
         "graph_seconds": seconds,
         "cluster_seconds": cluster_seconds,

@@ -10,7 +10,7 @@ from pyg_relational.cluster.absorb import absorb_small
 from pyg_relational.cluster.contract import contract
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.cluster.overlap import neighbour_overlap
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import check_count, check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 RESOLUTIONS = (0.3, 0.5, 1.0, 2.0)
@@ -99,8 +99,7 @@ def leiden_partitions(
         >>> leiden_partitions(edges, None, 4, resolutions=[1.0])[0].tolist()
         [0, 0, 1, 1]
     """
-    if runs < 1:
-        raise ValueError(f"runs must be >= 1, got {runs}")
+    runs = check_count(runs, "runs")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     if edge_weight is None:
         weight = neighbour_overlap(edge_index, n)
@@ -120,4 +119,4 @@ def leiden_partitions(
 def _groups(edge_index: Tensor, weight: Tensor, n: int, seed: int) -> Tensor:
     if n <= _GROUPED:
         return torch.arange(n, device=weight.device)
-    return leiden(edge_index, weight, n, resolution=_FINE, seed=seed, iterations=1)
+    return leiden(edge_index, weight, n, resolution=_FINE, seed=seed, max_iter=1)

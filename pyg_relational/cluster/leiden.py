@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
 from pyg_relational.ops.graph.undirected import undirected_edges
 
@@ -20,7 +21,7 @@ def leiden(
     *,
     resolution: float = 1.0,
     seed: int = 0,
-    iterations: int = 2,
+    max_iter: int = 2,
 ) -> Tensor:
     r"""Partition of an undirected graph that maximises its modularity, by the Leiden algorithm of igraph.
 
@@ -35,7 +36,7 @@ def leiden(
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
         resolution: :math:`\gamma`; above 1 it gives more and smaller clusters.
         seed: Of the order in which nodes move, and of the refinement.
-        iterations: Runs of the algorithm, each from the result of the last; -1 until nothing improves: on kNN graphs
+        max_iter: Most runs of the algorithm, each from the result of the last; -1 until nothing improves: on kNN graphs
             .001 more modularity for several times the time.
 
     Shapes:
@@ -58,8 +59,8 @@ def leiden(
 
     if not math.isfinite(resolution) or resolution < 0:
         raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
-    if iterations != -1 and iterations < 1:
-        raise ValueError(f"iterations must be >= 1, or -1, got {iterations}")
+    if max_iter != -1:
+        max_iter = check_count(max_iter, "max_iter")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     once = (edge_index[0] <= edge_index[1]).nonzero()[:, 0]
     row, col = pairs = edge_index.index_select(1, once).cpu()
@@ -73,7 +74,7 @@ def leiden(
                 weights=weight.numpy(),
                 node_weights=degree.numpy(),
                 resolution=resolution / (degree.sum().item() or 1),
-                n_iterations=iterations,
+                n_iterations=max_iter,
             )
     finally:
         igraph.set_random_number_generator(random)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import check_count, check_labels
 
 
-def match_labels(clusters: Tensor, y: Tensor, num_clusters: int | None = None) -> Tensor:
+def match_labels(y: Tensor, clusters: Tensor, num_clusters: int | None = None) -> Tensor:
     r"""The majority label of every cluster; several clusters may have the same.
 
     Latent cluster correction matches clusters :math:`b` to labels :math:`a` such that
@@ -19,12 +19,12 @@ def match_labels(clusters: Tensor, y: Tensor, num_clusters: int | None = None) -
     :math:`b`, in :math:`O(n \log n)` time and :math:`O(n)` memory.
 
     Args:
-        clusters: Cluster of every sample; -1: in none.
         y: Label of every sample; samples with -1 (unlabelled) do not count.
+        clusters: Cluster of every sample; -1: in none.
         num_clusters: Number of clusters, ``None`` for the largest in ``clusters`` plus one.
 
     Shapes:
-        ``clusters``: :math:`[n]`, ``y``: :math:`[n]`, output: :math:`[k]`, int64.
+        ``y``, ``clusters``: :math:`[n]`, output: :math:`[k]`, int64.
 
     Returns:
         Label of every cluster: the lowest of those it has most of, -1 where it has no labelled sample.
@@ -36,11 +36,11 @@ def match_labels(clusters: Tensor, y: Tensor, num_clusters: int | None = None) -
     Example:
         >>> import torch
         >>> from pyg_relational.cluster import match_labels
-        >>> match_labels(torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([5, 5, 3, 4, 3, -1])).tolist()
+        >>> match_labels(torch.tensor([5, 5, 3, 4, 3, -1]), torch.tensor([0, 0, 0, 1, 1, 2])).tolist()
         [5, 3, -1]
     """
-    if num_clusters is not None and num_clusters < 0:
-        raise ValueError(f"num_clusters must be >= 0, got {num_clusters}")
+    if num_clusters is not None:
+        num_clusters = check_count(num_clusters, "num_clusters", 0)
     n = len(clusters) if isinstance(clusters, Tensor) and clusters.dim() else 0
     check_labels(clusters, n, "clusters")
     check_labels(y, n)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
 from pyg_relational.ops.graph.undirected import undirected_edges
 
@@ -91,9 +92,8 @@ def peer_pressure(
         >>> peer_pressure(both_directions(triangles, 6)[0]).tolist()
         [0, 0, 0, 1, 1, 1]
     """
-    for name, value in (("max_iter", max_iter), ("patience", patience)):
-        if value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
+    max_iter = check_count(max_iter, "max_iter")
+    patience = check_count(patience, "patience")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     row, col = edge_index.to("cpu", torch.int32 if n < 2**31 else torch.int64).numpy()
     w = weight.detach().double().cpu().numpy()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
 from pyg_relational.ops.graph.undirected import undirected_edges
 
@@ -21,7 +22,7 @@ _DENSE = 1024  # nodes up to which a dense eigensolver is as fast
 def spectral(
     edge_index: Tensor,
     edge_weight: Tensor | None,
-    k: int,
+    num_clusters: int,
     *,
     row_normalize: bool = True,
     min_size: int = 2,
@@ -44,7 +45,7 @@ def spectral(
     Args:
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
-        k: Number of clusters.
+        num_clusters: Number of clusters :math:`k`.
         row_normalize: Whether to scale rows to length 1, or by :math:`D^{-1/2}`.
         min_size: Smallest component that may hold eigenvectors. Raise it where a stray group of a few nodes would take
             a whole cluster.
@@ -59,8 +60,8 @@ def spectral(
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: If a shape or value is out of range, the graph is not undirected, or fewer than ``k`` nodes are in
-            components of ``min_size``.
+        ValueError: If a shape or value is out of range, the graph is not undirected, or fewer than ``num_clusters`` nodes
+            are in components of ``min_size``.
 
     Example:
         >>> import torch
@@ -70,9 +71,8 @@ def spectral(
     """
     from sklearn.cluster import KMeans
 
-    for name, value, least in (("k", k, 1), ("min_size", min_size, 2)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    k = check_count(num_clusters, "num_clusters")
+    min_size = check_count(min_size, "min_size", 2)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     adjacency, degree = _normalized_adjacency(edge_index, weight.detach(), n)
     embedding = _embedding(adjacency, k, min_size, seed)
@@ -105,7 +105,7 @@ def _embedding(adjacency: Any, k: int, min_size: int, seed: int) -> Array:
     largest = largest[size[largest] >= min_size]
     if (total := size[size >= min_size].sum()) < k:
         raise ValueError(
-            f"k must be <= {total}, the number of nodes in components of at least {min_size}, got {k}"
+            f"num_clusters must be <= {total}, the number of nodes in components of at least {min_size}, got {k}"
         )
     found = []
     for c in largest:

@@ -1,7 +1,7 @@
 """What the classifiers share: features or a graph, labels, and rows that came later."""
 
 from numbers import Number
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse
@@ -16,18 +16,19 @@ from torch import Tensor
 from pyg_relational.interop import as_edges
 from pyg_relational.ops import knn
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.transforms import knn_graph
+from pyg_relational.transforms.knn_graph import Bandwidth, Metric, knn_graph
 
 Array = NDArray[Any]
+Affinity = Literal["nearest_neighbors", "precomputed"]
 
 
 class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the classifiers. A subclass says how labels spread and what distribution scores stand for."""
 
     k: int
-    metric: str
-    bandwidth: str | float
-    affinity: str
+    metric: Metric
+    bandwidth: Bandwidth
+    affinity: Affinity
     device: str
 
     def _propagate(self, edge_index: Tensor, weight: Tensor, y: Tensor, x: Tensor | None) -> Tensor:
@@ -50,7 +51,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If a value is out of range or not finite, or nothing is labelled.
         """
-        check_choice(self.affinity, ("nearest_neighbors", "precomputed"), "affinity")
+        check_choice(self.affinity, Affinity, "affinity")
         x, (edge_index, weight, n) = self._graph(X)
         labels, labelled = _checked_labels(y, n)
         self.classes_, number = np.unique(labels[labelled], return_inverse=True)

@@ -3,9 +3,12 @@
 import numpy as np
 from torch import Tensor
 
-from pyg_relational.estimators.base import Array, GraphClassifier
+from pyg_relational.estimators.base import Affinity, Array, GraphClassifier
 from pyg_relational.nn.prop.laplace import laplace_propagation
+from pyg_relational.nn.prop.reweight import Normalization, Reweighting
+from pyg_relational.nn.prop.unreachable import OnUnreachable
 from pyg_relational.ops.linear.solvers import CG
+from pyg_relational.transforms.knn_graph import Bandwidth, Metric
 
 
 class LaplaceClassifier(GraphClassifier):
@@ -49,15 +52,15 @@ class LaplaceClassifier(GraphClassifier):
     def __init__(
         self,
         k: int = 10,
-        metric: str = "euclidean",
-        bandwidth: str | float = "self_tuning",
-        affinity: str = "nearest_neighbors",
+        metric: Metric = "euclidean",
+        bandwidth: Bandwidth = "self_tuning",
+        affinity: Affinity = "nearest_neighbors",
         tau: float = 0.0,
-        normalization: str = "combinatorial",
-        reweighting: str = "none",
+        normalization: Normalization = "combinatorial",
+        reweighting: Reweighting = "none",
         order: int = 1,
         tol: float = 1e-6,
-        on_unreachable: str = "prior",
+        on_unreachable: OnUnreachable = "prior",
         device: str = "cpu",
     ) -> None:
         self.k = k

@@ -4,9 +4,11 @@ import numpy as np
 from scipy.special import softmax
 from torch import Tensor
 
-from pyg_relational.estimators.base import Array, GraphClassifier
+from pyg_relational.estimators.base import Affinity, Array, GraphClassifier
 from pyg_relational.nn.prop.poisson import poisson_propagation
+from pyg_relational.nn.prop.unreachable import OnUnreachable
 from pyg_relational.ops.linear.solvers import CG
+from pyg_relational.transforms.knn_graph import Bandwidth, Metric
 
 
 class PoissonClassifier(GraphClassifier):
@@ -45,11 +47,11 @@ class PoissonClassifier(GraphClassifier):
     def __init__(
         self,
         k: int = 10,
-        metric: str = "euclidean",
-        bandwidth: str | float = "self_tuning",
-        affinity: str = "nearest_neighbors",
+        metric: Metric = "euclidean",
+        bandwidth: Bandwidth = "self_tuning",
+        affinity: Affinity = "nearest_neighbors",
         tol: float = 1e-6,
-        on_unreachable: str = "prior",
+        on_unreachable: OnUnreachable = "prior",
         device: str = "cpu",
     ) -> None:
         self.k = k

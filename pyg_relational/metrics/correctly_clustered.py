@@ -65,7 +65,7 @@ def clustered_scores(logits: Tensor, y: Tensor, clusters: Tensor) -> ClusteredSc
     if len(y) and int(y.max()) >= logits.shape[1]:
         raise ValueError(f"y must be < {logits.shape[1]}, the number of logits, got {int(y.max())}")
     known = (y >= 0) & (clusters >= 0)
-    label = match_labels(clusters, y)
+    label = match_labels(y, clusters)
     logits, y = logits[known], y[known]
     right = label[clusters[known]] == y
     return ClusteredScores(*(_score(logits[group], y[group]) for group in (right, ~right)))

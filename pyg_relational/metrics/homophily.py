@@ -6,7 +6,7 @@ from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
 
 
-def homophily(edge_index: Tensor, y: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+def homophily(edge_index: Tensor, edge_weight: Tensor | None, y: Tensor) -> Tensor:
     r"""Weighted share of the edges whose two ends are of the same class.
 
     .. math::
@@ -17,11 +17,11 @@ def homophily(edge_index: Tensor, y: Tensor, edge_weight: Tensor | None = None) 
 
     Args:
         edge_index: Edges.
+        edge_weight: Their weights, ``None`` for ones.
         y: Class of every node, -1 where it is unknown.
-        edge_weight: Weights of the edges, ``None`` for ones.
 
     Shapes:
-        - **edge_index:** :math:`(2, E)`, **y:** :math:`(n)`, int64, **edge_weight:** :math:`(E)`
+        - **edge_index:** :math:`(2, E)`, **edge_weight:** :math:`(E)`, **y:** :math:`(n)`, int64
         - **returns:** scalar, in [0, 1]; sums run in float64
 
     Raises:
@@ -31,7 +31,7 @@ def homophily(edge_index: Tensor, y: Tensor, edge_weight: Tensor | None = None) 
     Example:
         >>> import torch
         >>> from pyg_relational.metrics import homophily
-        >>> homophily(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.tensor([0, 0, 1])).item()
+        >>> homophily(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), None, torch.tensor([0, 0, 1])).item()
         0.5
     """
     check_labels(y, len(y) if isinstance(y, Tensor) else 0)

@@ -1,11 +1,16 @@
 """The labelled samples that a graph learning layer propagates from."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 
 _FLOOR = 1e-8  # of the probability in the entropy score, as in the loss
+
+Mode = Literal["random", "score", "hard"]
+Score = Literal["entropy", "l2"]
 
 
 class BaseSampler:
@@ -55,15 +60,14 @@ class BaseSampler:
         self,
         y: Tensor,
         per_class: int,
-        mode: str = "random",
+        mode: Mode = "random",
         generator: torch.Generator | None = None,
-        score: str = "entropy",
+        score: Score = "entropy",
     ) -> None:
-        check_choice(mode, ("random", "score", "hard"), "mode")
-        check_choice(score, ("entropy", "l2"), "score")
+        check_choice(mode, Mode, "mode")
+        check_choice(score, Score, "score")
         check_labels(y, len(y))
-        if not isinstance(per_class, int) or per_class < 1:
-            raise ValueError(f"per_class must be an int >= 1, got {per_class}")
+        per_class = check_count(per_class, "per_class")
         if not bool((y >= 0).any()):
             raise ValueError("y must hold at least one class >= 0, got none")
         self.y = y

@@ -1,7 +1,7 @@
 """Input checks shared by the public functions: each names the argument, what it expected and what it got."""
 
 import operator
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -76,14 +76,15 @@ def check_classes(y: Any, n: int, name: str = "y") -> None:
         raise ValueError(f"{name} must be >= -1, got {lowest}")
 
 
-def check_choice(value: Any, choices: tuple[Any, ...], name: str) -> None:
+def check_choice(value: Any, choices: Any, name: str) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``.
 
     Args:
         value: The argument to check.
-        choices: What is allowed.
+        choices: What is allowed: a tuple, or the :data:`typing.Literal` of the caller's signature.
         name: How the caller's signature names it.
     """
+    choices = get_args(choices) or choices
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
 
@@ -97,11 +98,11 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
         least: The smallest that is allowed.
 
     Raises:
-        TypeError: If ``value`` is no integer, or a bool.
+        TypeError: If ``value`` is no integer, or a bool of any library.
         ValueError: If it is below ``least``.
     """
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
             raise TypeError
         count = operator.index(value)
     except TypeError:
@@ -109,3 +110,14 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     if count < least:
         raise ValueError(f"{name} must be >= {least}, got {count}")
     return count
+
+
+def check_share(value: Any, name: str) -> None:
+    """Raise ``ValueError`` unless ``value`` is in [0, 1].
+
+    Args:
+        value: The argument to check.
+        name: How the caller's signature names it.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")

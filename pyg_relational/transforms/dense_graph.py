@@ -1,7 +1,8 @@
 """Full similarity of features, sparsified by rows."""
 
 from collections.abc import Callable
-from typing import Any
+from numbers import Real
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,16 +12,18 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from pyg_relational.ops import both_directions, edge_diff_dot, edge_dot, unit_rows
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
+from pyg_relational.ops.options import show_options
 from pyg_relational.transforms.knn_graph import node_features
 
-Similarity = Callable[[Tensor, Tensor], Tensor]
+Function = Callable[[Tensor, Tensor], Tensor]
+Similarity = Literal["cosine", "rbf"] | Function
 _TILE = 2**23  # similarities held at once
 
 
 def dense_graph(
     x: Tensor,
-    similarity: str | Similarity = "cosine",
+    similarity: Similarity = "cosine",
     threshold: float = 0.0,
     top_k: int | None = None,
     *,
@@ -58,10 +61,7 @@ def dense_graph(
         (tensor([[0, 1],
                 [1, 0]]), tensor([1., 1.]))
     """
-    if not callable(similarity):
-        check_choice(similarity, ("cosine", "rbf"), "similarity")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be >= 1 or None, got {top_k}")
+    _check_options(similarity, threshold, top_k)
     check_features(x)
     if batch is not None:
         check_labels(batch, x.shape[0], "batch")
@@ -76,6 +76,15 @@ def dense_graph(
     return edge_index, weight[above][pair].to(dtype)
 
 
+def _check_options(similarity: Any, threshold: Any, top_k: Any) -> None:
+    if not callable(similarity):
+        check_choice(similarity, ("cosine", "rbf"), "similarity")
+    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        raise TypeError(f"threshold must be a number, got {type(threshold).__name__}")
+    if top_k is not None:
+        check_count(top_k, "top_k")
+
+
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return unit_rows(a) @ unit_rows(b).T
 
@@ -87,7 +96,7 @@ def _rbf(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _pairs(
-    x: Tensor, f: Similarity, threshold: float, top_k: int | None, batch: Tensor | None
+    x: Tensor, f: Function, threshold: float, top_k: int | None, batch: Tensor | None
 ) -> Tensor:
     """Kept pairs ``i < j``, sorted."""
     n = x.shape[0]
@@ -121,7 +130,7 @@ def _checked(s: Tensor, rows: int, n: int) -> Tensor:
     return s
 
 
-def _weights(x: Tensor, pairs: Tensor, similarity: str | Similarity) -> Tensor:
+def _weights(x: Tensor, pairs: Tensor, similarity: Similarity) -> Tensor:
     if similarity == "cosine":
         unit = unit_rows(x)
         return edge_dot(unit, unit, pairs)
@@ -134,7 +143,7 @@ def _weights(x: Tensor, pairs: Tensor, similarity: str | Similarity) -> Tensor:
     return torch.cat(parts)
 
 
-def _picked(f: Similarity, rows: Tensor, x: Tensor, i: Tensor, j: Tensor) -> Tensor:
+def _picked(f: Function, rows: Tensor, x: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return f(rows, x)[i, j]
 
 
@@ -147,6 +156,10 @@ class DenseGraph(BaseTransform):  # type: ignore[misc]
         threshold: See :func:`dense_graph`.
         top_k: See :func:`dense_graph`.
 
+    Raises:
+        TypeError: If an option is of a wrong type.
+        ValueError: If one is out of range.
+
     Example:
         >>> import torch
         >>> from torch_geometric.data import Data
@@ -157,10 +170,11 @@ class DenseGraph(BaseTransform):  # type: ignore[misc]
 
     def __init__(
         self,
-        similarity: str | Similarity = "cosine",
+        similarity: Similarity = "cosine",
         threshold: float = 0.0,
         top_k: int | None = None,
     ) -> None:
+        _check_options(similarity, threshold, top_k)
         self.options: dict[str, Any] = {
             "similarity": similarity,
             "threshold": threshold,
@@ -176,5 +190,4 @@ class DenseGraph(BaseTransform):  # type: ignore[misc]
         return data
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
-        return f"{type(self).__name__}({options})"
+        return f"{type(self).__name__}({show_options(self.options)})"

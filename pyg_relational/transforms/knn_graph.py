@@ -1,6 +1,6 @@
 """k-nearest-neighbour graph of features, with weights that are differentiable in them."""
 
-from typing import Any
+from typing import Any, Literal, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -19,17 +19,24 @@ from pyg_relational.ops import (
     safe_sqrt,
     unit_rows,
 )
-from pyg_relational.ops.checks import check_choice, check_features
+from pyg_relational.ops.checks import check_choice, check_count, check_features
+from pyg_relational.ops.neighbors.approximate import check_recall
+from pyg_relational.ops.options import check_options, show_options
+
+Metric = Literal["euclidean", "cosine"]
+Kernel = Literal["gaussian", "cosine", "binary", None]
+Bandwidth = Literal["self_tuning", "unit"] | float
+Symmetrize = Literal["union", "mutual", None]
 
 
 def knn_graph(
     x: Tensor,
     k: int,
     *,
-    metric: str = "euclidean",
-    kernel: str | None = "gaussian",
-    bandwidth: str | float = "self_tuning",
-    symmetrize: str | None = "union",
+    metric: Metric = "euclidean",
+    kernel: Kernel = "gaussian",
+    bandwidth: Bandwidth = "self_tuning",
+    symmetrize: Symmetrize = "union",
     batch: Tensor | None = None,
     recall: float | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -78,9 +85,14 @@ def knn_graph(
         >>> edge_index.tolist(), edge_weight.tolist()
         ([[0, 1, 1, 2], [1, 0, 2, 1]], [1.0, 1.0, 2.0, 2.0])
     """
-    check_choice(kernel, ("gaussian", "cosine", "binary", None), "kernel")
-    check_choice(symmetrize, ("union", "mutual", None), "symmetrize")
-    _check_bandwidth(bandwidth)
+    check_knn_graph(
+        k,
+        metric=metric,
+        kernel=kernel,
+        bandwidth=bandwidth,
+        symmetrize=symmetrize,
+        recall=recall,
+    )
     check_features(x)
     dtype = x.dtype
     x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
@@ -105,12 +117,34 @@ def knn_graph(
     return edge_index, weight.index_select(0, pair)
 
 
-def _check_bandwidth(bandwidth: Any) -> None:
+def check_knn_graph(
+    k: Any, *, metric: Any, kernel: Any, bandwidth: Any, symmetrize: Any, recall: Any, **_: Any
+) -> None:
+    """Raise unless the options of :func:`knn_graph` are in range, as far as no rows are asked for.
+
+    Args:
+        k: As there.
+        metric: As there.
+        kernel: As there.
+        bandwidth: As there.
+        symmetrize: As there.
+        recall: As there.
+
+    Raises:
+        TypeError: If one is of a wrong type.
+        ValueError: If one is out of range.
+    """
+    check_count(k, "k")
+    check_choice(metric, Metric, "metric")
+    check_choice(kernel, Kernel, "kernel")
+    check_choice(symmetrize, Symmetrize, "symmetrize")
+    if recall is not None:
+        check_recall(recall)
     if isinstance(bandwidth, str):
         check_choice(bandwidth, ("self_tuning", "unit"), "bandwidth")
-    elif isinstance(bandwidth, bool) or not isinstance(bandwidth, int | float):
+    elif isinstance(bandwidth, bool) or not isinstance(bandwidth, SupportsFloat):
         raise TypeError(f"bandwidth must be a str or a number, got {type(bandwidth).__name__}")
-    elif not 0 < bandwidth < float("inf"):
+    elif not 0 < float(bandwidth) < float("inf"):
         raise ValueError(f"bandwidth must be positive and finite, got {bandwidth}")
 
 
@@ -121,7 +155,7 @@ def _neighbor_to_point(index: Tensor) -> Tensor:
 
 
 def _weights(
-    x: Tensor, pairs: Tensor, last: Tensor, metric: str, kernel: str | None, bandwidth: str | float
+    x: Tensor, pairs: Tensor, last: Tensor, metric: Metric, kernel: Kernel, bandwidth: Bandwidth
 ) -> Tensor:
     if kernel == "binary":
         return x.new_ones(pairs.shape[1])
@@ -141,7 +175,7 @@ def _weights(
     return gaussian_kernel(_square_distance(x, pairs, metric), fixed)
 
 
-def _square_distance(x: Tensor, pairs: Tensor, metric: str) -> Tensor:
+def _square_distance(x: Tensor, pairs: Tensor, metric: Metric) -> Tensor:
     if metric == "euclidean":
         return edge_diff_dot(x, x, pairs)
     unit = unit_rows(x)
@@ -185,7 +219,11 @@ class KNNGraph(BaseTransform):  # type: ignore[misc]
 
     Args:
         k: Number of neighbours.
-        **kwargs: Keyword arguments of :func:`knn_graph`.
+        **options: Keyword arguments of :func:`knn_graph`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If one is out of range.
 
     Example:
         >>> import torch
@@ -195,19 +233,19 @@ class KNNGraph(BaseTransform):  # type: ignore[misc]
         Data(x=[5, 3], edge_index=[2, ...], edge_weight=[...], num_nodes=5)
     """
 
-    def __init__(self, k: int, **kwargs: Any) -> None:
-        self.k = k
-        self.kwargs = kwargs
+    def __init__(self, k: int, **options: Any) -> None:
+        check_knn_graph(k, **check_options(knn_graph, options, given=("batch",)))
+        self.k = int(k)
+        self.options = options
 
     def forward(self, data: Data) -> Data:
         """Return ``data`` with the graph."""
         x = node_features(data)
-        data.edge_index, weight = knn_graph(x, self.k, batch=data.get("batch"), **self.kwargs)
-        distances = self.kwargs.get("kernel", "") is None
+        data.edge_index, weight = knn_graph(x, self.k, batch=data.get("batch"), **self.options)
+        distances = self.options.get("kernel", "") is None
         data.edge_weight, data.edge_attr = (None, weight) if distances else (weight, None)
         data.num_nodes = x.shape[0]
         return data
 
     def __repr__(self) -> str:
-        options = "".join(f", {name}={value!r}" for name, value in self.kwargs.items())
-        return f"{type(self).__name__}(k={self.k}{options})"
+        return f"{type(self).__name__}({show_options({'k': self.k} | self.options)})"

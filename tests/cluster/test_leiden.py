@@ -49,7 +49,7 @@ def test_the_unit_of_the_weights_does_not_matter(exponent):
 def test_clusters_are_connected_and_no_move_of_a_node_is_better(a, b, seed):
     graph, _ = union(a, b)
     n = len(graph.y)
-    cluster = leiden(graph.edge_index, graph.edge_weight, n, seed=seed, iterations=-1)
+    cluster = leiden(graph.edge_index, graph.edge_weight, n, seed=seed, max_iter=-1)
     inside = cluster[graph.edge_index[0]] == cluster[graph.edge_index[1]]
     assert connected_components(graph.edge_index[:, inside], n).equal(cluster)
     q = modularity(graph.edge_index, graph.edge_weight, cluster)
@@ -106,7 +106,7 @@ def test_without_edges_every_node_is_a_cluster():
         ({"edge_weight": -torch.ones(2)}, ValueError, "edge_weight must be >= 0, got min -1"),
         ({"num_nodes": 1}, ValueError, "must be < num_nodes=1"),
         ({"resolution": -1.0}, ValueError, "resolution must be finite and >= 0, got -1"),
-        ({"iterations": 0}, ValueError, "iterations must be >= 1, or -1, got 0"),
+        ({"max_iter": 0}, ValueError, "max_iter must be >= 1, got 0"),
     ],
 )
 def test_bad_input(change, error, message):

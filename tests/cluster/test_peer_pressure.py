@@ -235,7 +235,7 @@ def test_hubs_and_overlap(reference_root):
     assert min(float(modularity(edge_index, None, c)) for c in found) > 0.36
     assert all(5 <= int(c.max()) + 1 <= 20 for c in found)
     assert np.mean([nmi(y.long(), c) for c in found]) > 0.55
-    wrong = [(match_labels(c, y.long())[c] != y).float().mean() for c in found]
+    wrong = [(match_labels(y.long(), c)[c] != y).float().mean() for c in found]
     assert np.mean(wrong) < 0.45
 
 

@@ -73,7 +73,7 @@ def test_embedding_spans_the_space_of_the_largest_eigenvalues(a, b, k):
     n = len(graph.y)
     s, degree = _normalized_adjacency(graph.edge_index, graph.edge_weight, n)
     if (held := int((degree > 0).sum())) < k:
-        with pytest.raises(ValueError, match=f"k must be <= {held}"):
+        with pytest.raises(ValueError, match=f"num_clusters must be <= {held}"):
             _embedding(s, k, 2, 0)
         return
     w = dense_weights(graph.edge_index, graph.edge_weight, n)[degree > 0][:, degree > 0]
@@ -191,15 +191,27 @@ def test_coil20_whose_graph_falls_apart(tmp_path, raw_root, monkeypatch):
     [
         ({"edge_index": PAIR[:, :1]}, ValueError, "not undirected"),
         ({"edge_weight": torch.tensor([1, torch.inf])}, ValueError, "edge_weight must be finite"),
-        ({"k": 0}, ValueError, "k must be an integer >= 1, got 0"),
-        ({"k": "auto"}, ValueError, "k must be an integer >= 1, got 'auto'"),
-        ({"k": 3}, ValueError, "k must be <= 2, the number of nodes .* got 3"),
-        ({"k": 3, "num_nodes": 3}, ValueError, "k must be <= 2, the number of nodes .* got 3"),
-        ({"min_size": 1}, ValueError, "min_size must be an integer >= 2, got 1"),
-        ({"min_size": 3}, ValueError, "k must be <= 0, .* components of at least 3, got 2"),
-        ({"edge_index": torch.empty(2, 0).long()}, ValueError, "k must be <= 0"),
+        ({"num_clusters": 0}, ValueError, "num_clusters must be >= 1, got 0"),
+        ({"num_clusters": "auto"}, TypeError, "num_clusters must be an int, got str"),
+        (
+            {"num_clusters": 3},
+            ValueError,
+            "num_clusters must be <= 2, the number of nodes .* got 3",
+        ),
+        (
+            {"num_clusters": 3, "num_nodes": 3},
+            ValueError,
+            "num_clusters must be <= 2, the number of nodes .* got 3",
+        ),
+        ({"min_size": 1}, ValueError, "min_size must be >= 2, got 1"),
+        (
+            {"min_size": 3},
+            ValueError,
+            "num_clusters must be <= 0, .* components of at least 3, got 2",
+        ),
+        ({"edge_index": torch.empty(2, 0).long()}, ValueError, "num_clusters must be <= 0"),
     ],
 )
 def test_bad_input(change, error, message):
     with pytest.raises(error, match=message):
-        spectral(**({"edge_index": PAIR, "edge_weight": None, "k": 2} | change))
+        spectral(**({"edge_index": PAIR, "edge_weight": None, "num_clusters": 2} | change))

@@ -15,17 +15,17 @@ def test_equals_the_literal_sum_and_pyg(graph):
     assume(graph.edge_index.shape[1] > 0)
     edges = zip(*graph.edge_index.tolist(), graph.edge_weight.tolist(), strict=True)
     inside = sum(w for i, j, w in edges if graph.y[i] == graph.y[j])
-    h = homophily(graph.edge_index, graph.y, graph.edge_weight)
+    h = homophily(graph.edge_index, graph.edge_weight, graph.y)
     assert h.item() == pytest.approx(inside / graph.edge_weight.sum().item())
-    unweighted = homophily(graph.edge_index, graph.y).item()
+    unweighted = homophily(graph.edge_index, None, graph.y).item()
     assert unweighted == pytest.approx(edge_homophily(graph.edge_index, graph.y, method="edge"))
-    torch.testing.assert_close(homophily(graph.edge_index, 3 - graph.y, graph.edge_weight), h)
+    torch.testing.assert_close(homophily(graph.edge_index, graph.edge_weight, 3 - graph.y), h)
 
 
 def test_directed_edges_and_unlabelled_nodes():
     edge_index = torch.tensor([[0, 1, 2, 3, 3], [1, 2, 3, 0, 4]])
     y = torch.tensor([1, 1, 0, -1, -1])
-    assert homophily(edge_index, y, torch.tensor([3.0, 1.0, 7.0, 7.0, 7.0])) == 0.75
+    assert homophily(edge_index, torch.tensor([3.0, 1.0, 7.0, 7.0, 7.0]), y) == 0.75
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,6 @@ def test_directed_edges_and_unlabelled_nodes():
 )
 def test_bad_input(change, error, message):
     with pytest.raises(error, match=message):
-        homophily(**({"edge_index": PAIR, "y": torch.zeros(2).long()} | change))
+        homophily(
+            **({"edge_index": PAIR, "edge_weight": None, "y": torch.zeros(2).long()} | change)
+        )

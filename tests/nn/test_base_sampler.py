@@ -36,7 +36,7 @@ def test_hard_takes_the_highest_scores():
 
 def test_bad_input():
     y = torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="per_class must be an int >= 1, got 0"):
+    with pytest.raises(ValueError, match="per_class must be >= 1, got 0"):
         BaseSampler(y, 0)
     with pytest.raises(ValueError, match="mode must be one of"):
         BaseSampler(y, 1, "easy")

@@ -1,8 +1,16 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 
-from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
+from pyg_relational.ops.checks import (
+    check_choice,
+    check_count,
+    check_features,
+    check_labels,
+    check_share,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +74,34 @@ def test_labels():
 
 def test_choice():
     check_choice(None, ("a", None), "what")
-    with pytest.raises(ValueError, match=r"what must be one of \('a', None\), got 'b'"):
-        check_choice("b", ("a", None), "what")
+    for choices in (("a", None), Literal["a", None]):
+        check_choice("a", choices, "what")
+        with pytest.raises(ValueError, match=r"what must be one of \('a', None\), got 'b'"):
+            check_choice("b", choices, "what")
+
+
+def test_share():
+    check_share(0, "keep")
+    for bad in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=rf"keep must be in \[0, 1\], got {bad}"):
+            check_share(bad, "keep")
 
 
 def test_count():
-    assert type(check_count(np.int64(3), "k")) is int
+    for three in (3, np.int64(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.int8)):
+        assert type(check_count(three, "k")) is int
+        assert check_count(three, "k", 3) == 3
     assert check_count(0, "k", 0) == 0
-    for bad in (True, 2.0, "2", None):
+    for bad in (
+        True,
+        np.True_,
+        torch.tensor(True),
+        np.float64(2),
+        torch.tensor(2.0),
+        2.0,
+        "2",
+        None,
+    ):
         with pytest.raises(TypeError, match=f"k must be an int, got {type(bad).__name__}"):
             check_count(bad, "k")
     with pytest.raises(ValueError, match="k must be >= 2, got 1"):

@@ -126,7 +126,7 @@ def test_half_precision():
     ("change", "message"),
     [
         ({"similarity": "jaccard"}, "similarity must be one of"),
-        ({"top_k": 0}, "top_k must be >= 1 or None, got 0"),
+        ({"top_k": 0}, "top_k must be >= 1, got 0"),
         ({"similarity": lambda a, b: a @ b.T * torch.nan}, "similarity must not be NaN"),
         ({"similarity": lambda a, b: a}, r"similarity must give shape \[5, 5\], got \[5, 2\]"),
         ({"x": torch.full((5, 2), torch.inf)}, "x must be finite, got inf"),

@@ -1,7 +1,7 @@
 """Scaled dot-product attention of samples to sets of proxies."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,8 +10,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch_geometric.nn import TransformerConv
 from torch_geometric.nn.dense import Linear
 
-from pyg_relational.nn.conv.proxy_conv import ProxyConv, check_pyg
+from pyg_relational.nn.conv.proxy_conv import ProxyConv, SelfLoop, Softmax, check_pyg
+from pyg_relational.nn.conv.proxy_sets import Combine
 from pyg_relational.ops.checks import check_choice
+
+Scale = Literal["head", "embed"]
 
 
 class ProxyAttentionConv(ProxyConv):
@@ -69,18 +72,18 @@ class ProxyAttentionConv(ProxyConv):
         heads: int = 1,
         concat: bool = True,
         *,
-        scale: str = "head",
+        scale: Scale = "head",
         dropout: float = 0.0,
-        softmax: str = "per_set",
-        self_loop: str = "none",
-        combine: str = "sum",
+        softmax: Softmax = "per_set",
+        self_loop: SelfLoop = "none",
+        combine: Combine = "sum",
         num_sets: int = 2,
         bias: bool = True,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, dropout, softmax, self_loop, combine, num_sets
         )
-        check_choice(scale, ("head", "embed"), "scale")
+        check_choice(scale, Scale, "scale")
         self.scale = 1 / math.sqrt(out_channels * (heads if scale == "embed" else 1))
         self.lin_query = Linear(self.target, heads * out_channels, bias=bias)
         self.lin_key, self.lin_value = (
@@ -102,7 +105,7 @@ class ProxyAttentionConv(ProxyConv):
 
     @classmethod
     def from_pyg(
-        cls, conv: TransformerConv, softmax: str = "joint", combine: str = "sum"
+        cls, conv: TransformerConv, softmax: Softmax = "joint", combine: Combine = "sum"
     ) -> "ProxyAttentionConv":
         """Take over the weights of PyG's layer, shared between sets; its root weight becomes ``self_loop="residual"``.
 

@@ -1,6 +1,6 @@
 """Attention of samples to sets of proxies: what the layers share."""
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric.utils import softmax as softmax_over_edges
 
 from pyg_relational.nn.conv.proxy_sets import (
-    COMBINE,
+    Combine,
     check_channels,
     combine,
     joined,
@@ -19,6 +19,11 @@ from pyg_relational.nn.conv.proxy_sets import (
     read_sets,
 )
 from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.options import show_options
+
+Softmax = Literal["per_set", "joint"]
+SelfLoop = Literal["none", "residual", "per_set", "raw"]
+Attention = Tensor | tuple[Tensor, Tensor]  # of all pairs, or edges and their weights
 
 
 class ProxyConv(MessagePassing):  # type: ignore[misc]
@@ -35,15 +40,15 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         heads: int,
         concat: bool,
         dropout: float,
-        softmax: str,
-        self_loop: str,
-        combine: str,
+        softmax: Softmax,
+        self_loop: SelfLoop,
+        combine: Combine,
         num_sets: int = 1,
     ) -> None:
         super().__init__(aggr="add", node_dim=0)
-        check_choice(softmax, ("per_set", "joint"), "softmax")
-        check_choice(self_loop, ("none", "residual", "per_set", "raw"), "self_loop")
-        check_choice(combine, COMBINE, "combine")
+        check_choice(softmax, Softmax, "softmax")
+        check_choice(self_loop, SelfLoop, "self_loop")
+        check_choice(combine, Combine, "combine")
         if softmax == "joint" and combine != "sum" and self_loop != "raw":
             raise ValueError(f'combine must be "sum" with softmax="joint", got {combine!r}')
         if not 0 <= dropout < 1:
@@ -96,13 +101,32 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         """What is added of the sample itself."""
         raise NotImplementedError
 
+    @overload
+    def forward(
+        self,
+        x: Tensor | tuple[Tensor, Tensor],
+        sets: Any,
+        edge_index: Any = None,
+        return_attention_weights: Literal[False] | None = None,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | tuple[Tensor, Tensor],
+        sets: Any,
+        edge_index: Any = None,
+        *,
+        return_attention_weights: Literal[True],
+    ) -> tuple[Tensor, list[Attention]]: ...
+
     def forward(
         self,
         x: Tensor | tuple[Tensor, Tensor],
         sets: Any,
         edge_index: Any = None,
         return_attention_weights: bool | None = None,
-    ) -> Any:
+    ) -> Tensor | tuple[Tensor, list[Attention]]:
         """Return the samples' new features.
 
         As PyG's layers, it can be called as ``conv((proxies, samples), edge_index)``, and by
@@ -191,8 +215,10 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         return alpha[:, :, None] * value_j
 
     def __repr__(self) -> str:
-        sizes = f"({self.source}, {self.target}), {self.out_channels}, heads={self.heads}"
-        return f"{type(self).__name__}({sizes})"
+        names = ("heads", "concat", "dropout", "softmax", "self_loop", "combine")
+        options = show_options({name: getattr(self, name) for name in names})
+        sizes = f"({self.source}, {self.target}), {self.out_channels}"
+        return f"{type(self).__name__}({sizes}, {options})"
 
 
 def check_pyg(conv: Any, kind: Any, **wanted: Any) -> None:

@@ -8,7 +8,8 @@ from torch_geometric.nn import GATv2Conv
 from torch_geometric.nn.dense import Linear
 from torch_geometric.nn.inits import glorot, zeros
 
-from pyg_relational.nn.conv.proxy_conv import ProxyConv, check_pyg
+from pyg_relational.nn.conv.proxy_conv import ProxyConv, SelfLoop, Softmax, check_pyg
+from pyg_relational.nn.conv.proxy_sets import Combine
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 
 
@@ -71,9 +72,9 @@ class ProxyGATv2Conv(ProxyConv):
         *,
         negative_slope: float = 0.2,
         dropout: float = 0.0,
-        softmax: str = "per_set",
-        self_loop: str = "none",
-        combine: str = "sum",
+        softmax: Softmax = "per_set",
+        self_loop: SelfLoop = "none",
+        combine: Combine = "sum",
         bias: bool = True,
     ) -> None:
         super().__init__(
@@ -101,7 +102,7 @@ class ProxyGATv2Conv(ProxyConv):
 
     @classmethod
     def from_pyg(
-        cls, conv: GATv2Conv, softmax: str = "joint", combine: str = "sum"
+        cls, conv: GATv2Conv, softmax: Softmax = "joint", combine: Combine = "sum"
     ) -> "ProxyGATv2Conv":
         """Take over the weights of PyG's layer; a residual becomes ``self_loop="residual"``.
 

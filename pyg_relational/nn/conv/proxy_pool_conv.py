@@ -1,6 +1,6 @@
 """Pooled proxies: the layers without attention."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch_geometric.typing import OptTensor
 from torch_geometric.utils import degree
 
 from pyg_relational.nn.conv.proxy_sets import (
-    COMBINE,
+    Combine,
     check_channels,
     combine,
     joined,
@@ -19,6 +19,10 @@ from pyg_relational.nn.conv.proxy_sets import (
     read_sets,
 )
 from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.options import show_options
+
+Aggr = Literal["mean", "max", "sym"]
+PoolSelfLoop = Literal["none", "residual"]
 
 
 class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
@@ -65,15 +69,15 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
         self,
         in_channels: int | tuple[int, int],
         out_channels: int,
-        aggr: str = "mean",
+        aggr: Aggr = "mean",
         *,
-        self_loop: str = "residual",
-        combine: str = "sum",
+        self_loop: PoolSelfLoop = "residual",
+        combine: Combine = "sum",
         bias: bool = True,
     ) -> None:
-        check_choice(aggr, ("mean", "max", "sym"), "aggr")
-        check_choice(self_loop, ("none", "residual"), "self_loop")
-        check_choice(combine, COMBINE, "combine")
+        check_choice(aggr, Aggr, "aggr")
+        check_choice(self_loop, PoolSelfLoop, "self_loop")
+        check_choice(combine, Combine, "combine")
         if aggr != "mean" and combine != "sum":
             raise ValueError(f'combine must be "sum" with aggr={aggr!r}, got {combine!r}')
         super().__init__(aggr="sum" if aggr == "sym" else aggr, node_dim=0)
@@ -156,5 +160,7 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
         return g_j if weight is None else weight[:, None] * g_j
 
     def __repr__(self) -> str:
-        sizes = f"({self.source}, {self.target}), {self.out_channels}, aggr={self.pool!r}"
-        return f"{type(self).__name__}({sizes})"
+        residual = "none" if self.lin_r is None else "residual"
+        options = {"aggr": self.pool, "self_loop": residual, "combine": self.combine}
+        sizes = f"({self.source}, {self.target}), {self.out_channels}"
+        return f"{type(self).__name__}({sizes}, {show_options(options)})"

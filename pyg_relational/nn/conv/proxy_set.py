@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_relational.nn.base_sampler import BaseSampler
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import check_count, check_labels
 
 CHUNK = 256  # anchors that are embedded at once
 
@@ -62,8 +62,7 @@ class ProxySet(nn.Module):
         least = {"num_classes": 1, "channels": 1, "proxies_per_class": 0, "anchors_per_class": 0}
         sizes = (num_classes, channels, proxies_per_class, anchors_per_class)
         for (name, bound), size in zip(least.items(), sizes, strict=True):
-            if not isinstance(size, int) or size < bound:
-                raise ValueError(f"{name} must be an integer >= {bound}, got {size}")
+            check_count(size, name, bound)
         if proxies_per_class + anchors_per_class == 0:
             raise ValueError("proxies_per_class and anchors_per_class must not both be 0")
         self.num_classes, self.anchors_per_class = num_classes, anchors_per_class

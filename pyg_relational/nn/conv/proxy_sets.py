@@ -1,7 +1,7 @@
 """Sets of proxies and the edges from them: reading, checks, combination."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from torch_geometric import EdgeIndex
 from torch_geometric.typing import SparseTensor
 from torch_geometric.utils import to_edge_index
 
-from pyg_relational.ops.checks import check_choice, check_features
+from pyg_relational.ops.checks import check_choice, check_count, check_features
 
 Sets = Tensor | Sequence[Tensor]
-COMBINE = ("sum", "mean", "max", "cat")
+Combine = Literal["sum", "mean", "max", "cat"]
 
 
 def check_channels(in_channels: int | tuple[int, int], **sizes: int) -> tuple[int, int]:
@@ -23,15 +23,15 @@ def check_channels(in_channels: int | tuple[int, int], **sizes: int) -> tuple[in
         sizes: Other arguments that must be integers >= 1.
 
     Raises:
-        ValueError: If one is not an integer >= 1.
+        TypeError: If one is no integer.
+        ValueError: If one is below 1, or ``in_channels`` are not one or two.
     """
     pair = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
-    if len(pair) != 2 or not all(isinstance(size, int) and size >= 1 for size in pair):
-        raise ValueError(f"in_channels must be one or two integers >= 1, got {in_channels}")
+    if len(pair) != 2:
+        raise ValueError(f"in_channels must be one or two integers, got {in_channels}")
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {size}")
-    return pair
+        check_count(size, name)
+    return check_count(pair[0], "in_channels"), check_count(pair[1], "in_channels")
 
 
 def read_arguments(x: Any, sets: Any, edge_index: Any) -> tuple[Tensor, Any, Any]:
@@ -160,7 +160,7 @@ def joined(edges: list[Tensor], groups: tuple[Tensor, ...]) -> Tensor:
     return torch.cat(moved, 1)
 
 
-def combine(parts: list[Tensor], how: str, base: Tensor | None) -> Tensor:
+def combine(parts: list[Tensor], how: Combine, base: Tensor | None) -> Tensor:
     """Put together what came from each set, and with it the sample itself if it is among the parts.
 
     Args:
@@ -172,7 +172,7 @@ def combine(parts: list[Tensor], how: str, base: Tensor | None) -> Tensor:
         ``parts``: :math:`[B, F]` each, ``base``: :math:`[B, F]` or :math:`[F]`,
         output: :math:`[B, F]`, or :math:`[B, S F]` for ``"cat"`` of :math:`S` sets.
     """
-    check_choice(how, COMBINE, "combine")
+    check_choice(how, Combine, "combine")
     if how == "cat":
         return torch.cat([part if base is None else part + base for part in parts], 1)
     stack = torch.stack(parts)

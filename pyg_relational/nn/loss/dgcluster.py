@@ -10,9 +10,9 @@ from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 
 def dgcluster_loss(
-    x: Tensor,
     edge_index: Tensor,
-    edge_weight: Tensor | None = None,
+    edge_weight: Tensor | None,
+    x: Tensor,
     y: Tensor | None = None,
     *,
     auxiliary: float = 0.2,
@@ -38,15 +38,15 @@ def dgcluster_loss(
     may vanish, and it ties the graphs of a batch together: divide before calling, if wanted.
 
     Args:
-        x: Embeddings.
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
+        x: Embeddings.
         y: Classes known to the auxiliary term, -1 where there is none; ``None`` leaves the term out.
         auxiliary: :math:`\lambda`.
         batch: Graph of every node; the mean of the graphs' losses is taken.
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`,
+        ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``x``: :math:`[n, d]`,
         ``y``, ``batch``: :math:`[n]`, output: scalar, at least float32.
 
     Raises:
@@ -58,7 +58,7 @@ def dgcluster_loss(
         >>> import torch
         >>> from pyg_relational.nn import dgcluster_loss
         >>> edge_index = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
-        >>> dgcluster_loss(torch.eye(2)[[0, 0, 1, 1]], edge_index, y=torch.tensor([0, 0, 1, -1]))
+        >>> dgcluster_loss(edge_index, None, torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, -1]))
         tensor(-0.5000)
     """
     check_weights(auxiliary=auxiliary)
@@ -118,7 +118,7 @@ class DGClusterLoss(nn.Module):
         >>> import torch
         >>> from pyg_relational.nn import DGClusterLoss
         >>> x = torch.randn(4, 3, requires_grad=True)
-        >>> DGClusterLoss()(x, torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])).backward()
+        >>> DGClusterLoss()(torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]]), None, x).backward()
     """
 
     def __init__(self, auxiliary: float = 0.2) -> None:
@@ -128,14 +128,14 @@ class DGClusterLoss(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
         edge_index: Tensor,
-        edge_weight: Tensor | None = None,
+        edge_weight: Tensor | None,
+        x: Tensor,
         y: Tensor | None = None,
         batch: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a graph, or the mean of a batch of them."""
-        return dgcluster_loss(x, edge_index, edge_weight, y, auxiliary=self.auxiliary, batch=batch)
+        return dgcluster_loss(edge_index, edge_weight, x, y, auxiliary=self.auxiliary, batch=batch)
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""

@@ -1,5 +1,7 @@
 """Graph consistency over the edges of a given graph, as message passing."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
@@ -7,6 +9,8 @@ from torch_geometric.nn import MessagePassing
 from pyg_relational.ops import edge_dot, unit_rows
 from pyg_relational.ops.checks import check_classes, check_features
 from pyg_relational.ops.pairs.consistency import PairWeights
+
+Similarity = Literal["cosine", "rbf"]
 
 
 def rbf(a: Tensor, b: Tensor) -> Tensor:
@@ -36,7 +40,7 @@ def pair_losses(
     y: Tensor,
     pairs: Tensor,
     relu: bool = True,
-    similarity: str = "cosine",
+    similarity: Similarity = "cosine",
 ) -> Tensor:
     r"""Squared difference of feature and masked prediction similarity, pair by pair.
 
@@ -66,7 +70,7 @@ def pair_losses(
     return ((f.relu() if relu else f) - same * p).square()
 
 
-def _edge_similarity(x: Tensor, pairs: Tensor, similarity: str) -> Tensor:
+def _edge_similarity(x: Tensor, pairs: Tensor, similarity: Similarity) -> Tensor:
     product = edge_dot(x, x, pairs)
     if similarity == "cosine":
         return product
@@ -90,9 +94,6 @@ def complement_pairs(
     Shapes:
         ``pairs``: :math:`[2, P]`, output: :math:`[2, S]` with :math:`S \le` ``num_samples``.
 
-    Raises:
-        ValueError: If ``num_samples`` is not positive.
-
     Example:
         >>> import torch
         >>> from pyg_relational.nn.loss.edge_consistency import complement_pairs
@@ -101,8 +102,6 @@ def complement_pairs(
     """
     if num_samples is None or n < 2:
         return pairs[:, :0], 0.0
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be >= 1 or None, got {num_samples}")
     size, device = (num_samples,), pairs.device
     i = torch.randint(n, size, generator=generator, device=device)
     j = torch.randint(n - 1, size, generator=generator, device=device)
@@ -120,7 +119,7 @@ def edge_consistency(
     extra: tuple[Tensor, float],
     weights: PairWeights,
     relu: bool,
-    similarity: str = "cosine",
+    similarity: Similarity = "cosine",
 ) -> Tensor:
     """Weighted sum of the losses of pairs, and of sampled pairs times what each stands for.
 

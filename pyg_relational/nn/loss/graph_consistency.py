@@ -2,19 +2,30 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pyg_relational.interop import as_edges
-from pyg_relational.nn.loss.edge_consistency import complement_pairs, edge_consistency, rbf
+from pyg_relational.nn.loss.edge_consistency import (
+    Similarity,
+    complement_pairs,
+    edge_consistency,
+    rbf,
+)
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_choice, check_classes, check_features
+from pyg_relational.ops.checks import check_choice, check_classes, check_count, check_features
+from pyg_relational.ops.options import show_options
 from pyg_relational.ops.pairs.consistency import PairWeights, pair_consistency
 
 _DENSE_UP_TO = 256  # rows; above, tiles are faster
 
+Target = Literal["soft", "label"]
+Reduction = Literal["mean", "sum"]
+Method = Literal["auto", "dense", "tiled", "sparse"]
+
+_STAGES = ("all", "early", "middle", "late")
 _LAYER_WEIGHTS: dict[str, Callable[[float], float]] = {
     "linear": lambda x: x,
     "squared": lambda x: x**2,
@@ -34,13 +45,13 @@ def graph_consistency_loss(
     temperature: float = 1.0,
     detach_weights: bool = True,
     detach_target: bool = True,
-    target: str = "soft",
-    similarity: str = "cosine",
+    target: Target = "soft",
+    similarity: Similarity = "cosine",
     relu: bool = True,
     center: bool = False,
     balance: bool = False,
-    reduction: str = "mean",
-    method: str = "auto",
+    reduction: Reduction = "mean",
+    method: Method = "auto",
     edge_index: object = None,
     num_samples: int | None = None,
     generator: torch.Generator | None = None,
@@ -121,16 +132,9 @@ def graph_consistency_loss(
         0.0
     """
     layers = [features] if isinstance(features, Tensor) else list(features)
-    check_choice(target, ("soft", "label"), "target")
-    check_choice(similarity, ("cosine", "rbf"), "similarity")
-    check_choice(reduction, ("mean", "sum"), "reduction")
-    check_choice(method, ("auto", "dense", "tiled", "sparse"), "method")
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"temperature must be > 0 and finite, got {temperature}")
+    _check_options(stage, weights, temperature, target, similarity, reduction, method, num_samples)
     if edge_index is not None and method in ("dense", "tiled"):
         raise ValueError(f"edge_index must be None with method={method!r}, got a graph")
-    if similarity == "rbf" and method == "tiled":
-        raise ValueError("method must not be 'tiled' with similarity='rbf', got 'tiled'")
     if edge_index is None and (method == "sparse" or num_samples is not None):
         raise ValueError("edge_index must be given with method='sparse' or num_samples, got None")
     _check_inputs(layers, logits, y)
@@ -170,6 +174,36 @@ def graph_consistency_loss(
         return (factors.to(loss) * loss).sum()
 
 
+def _check_options(
+    stage: Any,
+    weights: Any,
+    temperature: Any,
+    target: Any,
+    similarity: Any,
+    reduction: Any,
+    method: Any,
+    num_samples: Any,
+) -> None:
+    """Of the function and the module, as far as nothing is known of the batch."""
+    for part in [stage] if stage in _STAGES else str(stage).split("+"):
+        check_choice(part, _STAGES, "stage")
+    if isinstance(weights, str):
+        check_choice(weights, ("adaptive", "equal", *_LAYER_WEIGHTS), "weights")
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature must be > 0 and finite, got {temperature}")
+    check_choice(target, Target, "target")
+    check_choice(similarity, Similarity, "similarity")
+    check_choice(reduction, Reduction, "reduction")
+    check_choice(method, Method, "method")
+    if similarity == "rbf" and method == "tiled":
+        raise ValueError("method must not be 'tiled' with similarity='rbf', got 'tiled'")
+    if num_samples is None:
+        return
+    check_count(num_samples, "num_samples")
+    if method in ("dense", "tiled"):
+        raise ValueError(f"num_samples must be None with method={method!r}, got {num_samples}")
+
+
 def _check_inputs(layers: list[Tensor], logits: Tensor, y: Tensor) -> None:
     if not layers:
         raise ValueError("features must hold at least one layer, got none")
@@ -192,11 +226,9 @@ def _stage(layers: int, stage: str) -> list[int]:
         else [range(layers)] * 3
     )
     stages = {"early": early, "middle": middle, "late": late}
-    if stage == "all":
-        return list(range(layers))
     parts = stage.split("+")
-    for part in parts:
-        check_choice(part, ("all", *stages), "stage")
+    if "all" in parts:
+        return list(range(layers))
     return sorted({i for part in parts for i in stages[part]})
 
 
@@ -212,7 +244,6 @@ def _layer_weights(
         given = torch.stack([torch.as_tensor(weights[i], dtype=torch.float64) for i in chosen])
         check_features(given[None], "weights")
         return given
-    check_choice(weights, ("adaptive", "equal", *_LAYER_WEIGHTS), "weights")
     if weights == "adaptive":
         return None
     if weights == "equal":
@@ -237,7 +268,7 @@ def _one_dtype(x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return x.to(dtype), p.to(dtype)
 
 
-def _pair_weights(y: Tensor, reduction: str, balance: bool) -> PairWeights:
+def _pair_weights(y: Tensor, reduction: Reduction, balance: bool) -> PairWeights:
     n = y.shape[0]
     pairs = n * (n - 1) // 2
     if not balance:
@@ -247,7 +278,7 @@ def _pair_weights(y: Tensor, reduction: str, balance: bool) -> PairWeights:
     return _balanced(int((counts * (counts - 1)).sum()) // 2, pairs, reduction)
 
 
-def _balanced(same: int, pairs: int, reduction: str) -> PairWeights:
+def _balanced(same: int, pairs: int, reduction: Reduction) -> PairWeights:
     """Half the weight to each kind of pair, all of it to the only kind there is."""
     total = 1.0 if reduction == "mean" else float(pairs)
     kinds = (same > 0) + (same < pairs)
@@ -257,7 +288,7 @@ def _balanced(same: int, pairs: int, reduction: str) -> PairWeights:
 
 
 def _edge_weights(
-    y: Tensor, pairs: Tensor, num_samples: int | None, reduction: str, balance: bool
+    y: Tensor, pairs: Tensor, num_samples: int | None, reduction: Reduction, balance: bool
 ) -> PairWeights:
     """With samples, the weights of the loss over all pairs; without, those over the edges alone."""
     if num_samples is not None:
@@ -276,7 +307,13 @@ def _pairs(edge_index: object, n: int) -> Tensor:
 
 
 def _dense(
-    u: Tensor, q: Tensor, y: Tensor, reduction: str, balance: bool, relu: bool, similarity: str
+    u: Tensor,
+    q: Tensor,
+    y: Tensor,
+    reduction: Reduction,
+    balance: bool,
+    relu: bool,
+    similarity: Similarity,
 ) -> Tensor:
     """The formula as printed, over the pairs of labelled rows; no size depends on data."""
     known = y >= 0
@@ -312,6 +349,10 @@ class GraphConsistencyLoss(nn.Module):
         method: ``"dense"``, ``"tiled"``, ``"sparse"`` or ``"auto"``.
         num_samples: Sparse: pairs drawn to estimate the loss over the pairs that are not edges.
 
+    Raises:
+        TypeError: If an option is of a wrong type.
+        ValueError: If one is unknown or out of range.
+
     Example:
         >>> import torch
         >>> from pyg_relational.nn import GraphConsistencyLoss
@@ -327,16 +368,19 @@ class GraphConsistencyLoss(nn.Module):
         temperature: float = 1.0,
         detach_weights: bool = True,
         detach_target: bool = True,
-        target: str = "soft",
-        similarity: str = "cosine",
+        target: Target = "soft",
+        similarity: Similarity = "cosine",
         relu: bool = True,
         center: bool = False,
         balance: bool = False,
-        reduction: str = "mean",
-        method: str = "auto",
+        reduction: Reduction = "mean",
+        method: Method = "auto",
         num_samples: int | None = None,
     ) -> None:
         super().__init__()
+        _check_options(
+            stage, weights, temperature, target, similarity, reduction, method, num_samples
+        )
         self.options: dict[str, Any] = {
             "stage": stage,
             "weights": weights,
@@ -370,4 +414,4 @@ class GraphConsistencyLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return show_options(self.options)

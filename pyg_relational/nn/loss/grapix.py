@@ -10,7 +10,7 @@ from pyg_relational.nn.loss.balance import orthogonality_loss
 from pyg_relational.nn.loss.modularity import modularity_loss
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss
 from pyg_relational.ops import knn, unit_rows
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import check_count, check_features, check_share
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 _TILE = 2**23  # affinities held at once
@@ -181,10 +181,10 @@ class GraPixLoss(nn.Module):
         balance: bool = False,
     ) -> None:
         super().__init__()
-        if channels < 1 or num_clusters < 1:
-            raise ValueError(
-                f"channels and num_clusters must be >= 1, got {channels} and {num_clusters}"
-            )
+        check_count(channels, "channels")
+        check_count(num_clusters, "num_clusters")
+        check_count(k, "k")
+        check_share(threshold, "threshold")
         check_weights(alpha=alpha, resolution=resolution, entropy_weight=entropy_weight)
         self.alpha = alpha
         self.resolution = resolution

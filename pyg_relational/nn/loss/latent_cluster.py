@@ -1,7 +1,7 @@
 """Misclustered samples pulled to correctly clustered ones of their class."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch.nn.functional import embedding_bag
 from pyg_relational.cluster.match_labels import match_labels
 from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
+
+Targets = Literal["class", "cluster"]
+Method = Literal["exact", "approximate"]
 
 
 class LatentClusterTargets(NamedTuple):
@@ -35,8 +38,8 @@ def latent_cluster_targets(
     clusters: Tensor,
     *,
     k: int = 5,
-    targets: str = "class",
-    method: str = "exact",
+    targets: Targets = "class",
+    method: Method = "exact",
     samples_per_cluster: int = 1,
     classes: Tensor | None = None,
     from_clusters: Tensor | None = None,
@@ -90,10 +93,10 @@ def latent_cluster_targets(
     check_labels(clusters, len(z), "clusters")
     k = check_count(k, "k")
     samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
-    check_choice(targets, ("class", "cluster"), "targets")
-    check_choice(method, ("exact", "approximate"), "method")
+    check_choice(targets, Targets, "targets")
+    check_choice(method, Method, "method")
     z = full(z)
-    label = match_labels(clusters, y)
+    label = match_labels(y, clusters)
     of_cluster = torch.cat([label, label.new_tensor([-1])])[clusters]
     takes_part = (y >= 0) & (clusters >= 0)
     misclustered = takes_part & (of_cluster != y)
@@ -115,8 +118,8 @@ def latent_cluster_loss(
     clusters: Tensor,
     *,
     k: int = 5,
-    targets: str = "class",
-    method: str = "exact",
+    targets: Targets = "class",
+    method: Method = "exact",
     samples_per_cluster: int = 1,
     classes: Tensor | None = None,
     from_clusters: Tensor | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from pyg_relational.cluster.leiden import leiden
 from pyg_relational.distributed import gather
 from pyg_relational.nn.loss.latent_cluster import (
+    Method,
+    Targets,
     full,
     latent_cluster_targets,
     pull_length,
@@ -19,6 +21,9 @@ from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.transforms.knn_graph import knn_graph
 
 Clustering = Callable[[Tensor, Tensor, Tensor], Tensor]
+BuiltIn = Literal["leiden", "peer_pressure"]
+LatentKernel = Literal["binary", "gaussian"]
+Memory = Literal["running", "fresh"]
 
 
 class LatentClusterInfo(NamedTuple):
@@ -141,27 +146,27 @@ class LatentClusterCorrection(nn.Module):
         *,
         layers: int = 1,
         k: int = 5,
-        kernel: str = "binary",
-        clustering: str | Clustering = "leiden",
-        targets: str = "class",
-        method: str = "exact",
+        kernel: LatentKernel = "binary",
+        clustering: BuiltIn | Clustering = "leiden",
+        targets: Targets = "class",
+        method: Method = "exact",
         samples_per_cluster: int = 1,
         classes: Tensor | None = None,
         tangent_dim: int = 0,
         tangent_k: int = 50,
         warmup: int = 1,
         interval: int = 1,
-        memory: str = "running",
+        memory: Memory = "running",
         seed: int = 0,
     ) -> None:
         super().__init__()
         check_labels(y, y.numel() if isinstance(y, Tensor) else 0)
-        check_choice(targets, ("class", "cluster"), "targets")
-        check_choice(method, ("exact", "approximate"), "method")
-        check_choice(memory, ("running", "fresh"), "memory")
-        check_choice(kernel, ("binary", "gaussian"), "kernel")
+        check_choice(targets, Targets, "targets")
+        check_choice(method, Method, "method")
+        check_choice(memory, Memory, "memory")
+        check_choice(kernel, LatentKernel, "kernel")
         if not callable(clustering):
-            check_choice(clustering, ("leiden", "peer_pressure"), "clustering")
+            check_choice(clustering, BuiltIn, "clustering")
         layers = check_count(layers, "layers")
         k = check_count(k, "k")
         samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")

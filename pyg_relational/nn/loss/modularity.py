@@ -8,6 +8,7 @@ from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
 from pyg_relational.ops import modularity
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
+from pyg_relational.ops.options import show_options
 
 
 def modularity_loss(
@@ -109,4 +110,4 @@ class ModularityLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return show_options(self.options)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,10 @@ from torch.nn.functional import pdist
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import check_choice, check_classes, check_features
+from pyg_relational.ops.options import show_options
+
+Mining = Literal["all", "random", "semihard"]
+Reduction = Literal["mean", "nonzero_mean"]
 
 
 def proxy_contrastive_loss(
@@ -24,8 +28,8 @@ def proxy_contrastive_loss(
     *,
     margin: float = 0.2,
     pair_margin: float = 1.0,
-    mining: str = "all",
-    reduction: str = "mean",
+    mining: Mining = "all",
+    reduction: Reduction = "mean",
     term_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -127,8 +131,8 @@ def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -
             raise TypeError(f"{name} must be a number, got {type(value).__name__}")
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be finite and > 0, got {value}")
-    check_choice(mining, ("all", "random", "semihard"), "mining")
-    check_choice(reduction, ("mean", "nonzero_mean"), "reduction")
+    check_choice(mining, Mining, "mining")
+    check_choice(reduction, Reduction, "reduction")
 
 
 def check_weights(weights: Any, count: int, name: str) -> None:
@@ -186,7 +190,7 @@ def _zero(*sets: _Rows) -> Tensor:
 
 
 def _counted_triplets(
-    query: _Rows, bank: _Rows, margin: float, semihard: bool, reduction: str
+    query: _Rows, bank: _Rows, margin: float, semihard: bool, reduction: Reduction
 ) -> Tensor:
     """Mean over all triplets: their sum is linear in the distances, and each distance is counted."""
     if not query.y.numel() * bank.y.numel():
@@ -244,7 +248,11 @@ def _counts(
 
 
 def _random_triplets(
-    query: _Rows, bank: _Rows, margin: float, reduction: str, generator: torch.Generator | None
+    query: _Rows,
+    bank: _Rows,
+    margin: float,
+    reduction: Reduction,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """Mean over one drawn triplet a query."""
     if not query.y.numel() * bank.y.numel():
@@ -321,8 +329,8 @@ class ProxyContrastiveLoss(nn.Module):
         self,
         margin: float = 0.2,
         pair_margin: float = 1.0,
-        mining: str = "all",
-        reduction: str = "mean",
+        mining: Mining = "all",
+        reduction: Reduction = "mean",
         term_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
@@ -353,4 +361,4 @@ class ProxyContrastiveLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return show_options(self.options)

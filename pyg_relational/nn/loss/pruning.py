@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_relational.nn.loss.balance import collapse_loss
 from pyg_relational.ops import edge_dot, modularity
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import check_count, check_features, check_share
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 
@@ -122,7 +122,7 @@ def pruning_loss(
         >>> pruning_loss(edge_index, None, torch.ones(4), torch.eye(2)[[0, 0, 1, 1]], keep=1.0)
         tensor(-0.5000)
     """
-    check_pruning(keep, min_degree, budget=budget, hinge=hinge, collapse=collapse)
+    check_objective(keep, min_degree, budget=budget, hinge=hinge, collapse=collapse)
     q = gated_modularity(edge_index, edge_weight, gate, assignment, resolution, batch=batch)
     partitions = assignment[:, None] if assignment.dim() == 2 else assignment
     sizes = torch.stack([collapse_loss(c, batch) for c in partitions.unbind(1)]).mean()
@@ -187,7 +187,7 @@ def _check_gate(gate: Any, num_edges: int) -> None:
         raise ValueError(f"gate must be finite, got {gate[edge].item()} at edge {edge}")
 
 
-def check_pruning(keep: float, min_degree: int, **weights: float) -> None:
+def check_objective(keep: float, min_degree: int, **weights: float) -> None:
     """Raise unless the options of :func:`pruning_loss` are in range.
 
     Args:
@@ -198,10 +198,8 @@ def check_pruning(keep: float, min_degree: int, **weights: float) -> None:
     Raises:
         ValueError: If one is not.
     """
-    if not 0 <= keep <= 1:
-        raise ValueError(f"keep must be in [0, 1], got {keep}")
-    if not isinstance(min_degree, int) or min_degree < 0:
-        raise ValueError(f"min_degree must be an integer >= 0, got {min_degree}")
+    check_share(keep, "keep")
+    check_count(min_degree, "min_degree", 0)
     check_weights(**weights)
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pyg_relational.ops import edge_dot
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import check_features, check_share
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 _SMALLEST = 1e-8  # mean assignment that the entropy tells from 0, as in SCAN's program
@@ -120,8 +120,7 @@ def self_label_loss(
         raise ValueError(
             f"strong must have the shape of weak, {list(weak.shape)}, got {list(strong.shape)}"
         )
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be in [0, 1], got {threshold}")
+    check_share(threshold, "threshold")
     strong = strong.to(torch.promote_types(strong.dtype, torch.float32))
     if not strong.numel():
         return strong.sum()

@@ -1,7 +1,7 @@
 """Edges between clusters are pruned: Algorithm 1 of the modularity-guided paper, and a consensus of partitions."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,17 @@ from pyg_relational.cluster import spectral
 from pyg_relational.metrics import clustering_accuracy
 from pyg_relational.nn.pool.prune_by_consensus import (
     Edges,
-    check_pruning,
+    check_weakening,
     kept_edges,
     prune_by_consensus,
 )
 from pyg_relational.ops import modularity
-from pyg_relational.ops.checks import check_choice, check_features, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
+from pyg_relational.ops.options import show_options
 
 Clustering = Callable[[Tensor, Tensor], Tensor]
+Rule = Literal["consensus", "farthest"]
 
 
 class Step(NamedTuple):
@@ -59,13 +61,13 @@ class ModularityPruning(nn.Module):
     pruned graph. The choice of edges is a constant; weights that are left carry gradient.
 
     Args:
-        k: Number of clusters.
+        num_clusters: Number of clusters :math:`k`.
         rule: ``"consensus"`` or ``"farthest"``. (default: ``"consensus"``)
         power: :math:`p` of the consensus. (default: 3)
         min_degree: Neighbours to leave a node that has as many. (default: 1)
         clustering: From ``edge_index`` and ``edge_weight`` to clusters. (default:
-            :func:`~pyg_relational.cluster.spectral` with ``k``, stray groups of less than a tenth of :math:`n / k` left
-            out)
+            :func:`~pyg_relational.cluster.spectral` with ``num_clusters``, stray groups of less than a tenth of
+            :math:`n / k` left out)
         max_iter: How often to prune at most. (default: 1 of the consensus, 9 of the farthest)
         seed: Of both clusterings. (default: 0)
 
@@ -82,15 +84,15 @@ class ModularityPruning(nn.Module):
         >>> from pyg_relational.nn import ModularityPruning
         >>> from pyg_relational.transforms import knn_graph
         >>> x = torch.cat([torch.randn(50, 2), torch.randn(50, 2) + 4])
-        >>> pruned = ModularityPruning(k=2)(x, *knn_graph(x, 10))
+        >>> pruned = ModularityPruning(2)(x, *knn_graph(x, 10))
         >>> pruned.clusters.shape
         torch.Size([100])
     """
 
     def __init__(
         self,
-        k: int,
-        rule: str = "consensus",
+        num_clusters: int,
+        rule: Rule = "consensus",
         *,
         power: float = 3.0,
         min_degree: int = 1,
@@ -99,14 +101,13 @@ class ModularityPruning(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_choice(rule, ("consensus", "farthest"), "rule")
+        check_choice(rule, Rule, "rule")
         if max_iter is None:
             max_iter = 1 if rule == "consensus" else 9
-        for name, value, least in (("k", k, 1), ("max_iter", max_iter, 1)):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer >= {least}, got {value}")
-        check_pruning(power, min_degree)
-        self.k, self.rule, self.power, self.min_degree = k, rule, power, min_degree
+        self.num_clusters = check_count(num_clusters, "num_clusters")
+        max_iter = check_count(max_iter, "max_iter")
+        check_weakening(power, min_degree)
+        self.rule, self.power, self.min_degree = rule, power, min_degree
         self.clustering, self.max_iter, self.seed = clustering, max_iter, seed
 
     def forward(
@@ -139,8 +140,8 @@ class ModularityPruning(nn.Module):
         if self.rule == "consensus":
             return prune_by_consensus(
                 *edges,
-                len(x),
-                self.k,
+                self.num_clusters,
+                num_nodes=len(x),
                 power=self.power,
                 min_degree=self.min_degree,
                 seed=self.seed + step,
@@ -162,10 +163,20 @@ class ModularityPruning(nn.Module):
             clusters = self.clustering(edge_index, weight.detach())
             check_labels(clusters, n, "clusters")
             return clusters
-        size = max(2, n // (10 * self.k))
+        size = max(2, n // (10 * self.num_clusters))
         return spectral(
-            edge_index, weight.detach(), self.k, min_size=size, num_nodes=n, seed=self.seed
+            edge_index,
+            weight.detach(),
+            self.num_clusters,
+            min_size=size,
+            num_nodes=n,
+            seed=self.seed,
         )
+
+    def extra_repr(self) -> str:
+        """Options shown by ``print``."""
+        names = ("num_clusters", "rule", "power", "min_degree", "clustering", "max_iter", "seed")
+        return show_options({name: getattr(self, name) for name in names})
 
 
 def between_farthest(x: Tensor, edge_index: Tensor, clusters: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 from pyg_relational.cluster import edge_consensus, leiden_partitions
 from pyg_relational.cluster.spanning_forest import spanning_forest
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
+from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 Edges = tuple[Tensor, Tensor]
@@ -16,9 +17,9 @@ _HELD = 0.5  # least share of an edge that holds a component together
 def prune_by_consensus(
     edge_index: Tensor,
     edge_weight: Tensor | None,
-    num_nodes: int,
-    k: int,
+    num_clusters: int,
     *,
+    num_nodes: int | None = None,
     power: float = 3.0,
     min_degree: int = 1,
     seed: int = 0,
@@ -26,8 +27,8 @@ def prune_by_consensus(
     r"""Weakens edges that many partitions of the graph cut, and drops those that all of them cut.
 
     With the share :math:`f_{ij}` of :func:`~pyg_relational.cluster.leiden_partitions` that keep an edge inside of a
-    cluster, its weight becomes :math:`w_{ij} f_{ij}^p`. Clusters of fewer than :math:`0.3 n / k` nodes are absorbed
-    before. Where all weights are equal, as in a binary graph, partitions are those of a graph without weights.
+    cluster, its weight becomes :math:`w_{ij} f_{ij}^p`. Clusters of fewer than :math:`0.3 n / k` nodes, of
+    :math:`k` clusters, are absorbed before. Where all weights are equal, as in a binary graph, partitions are those of a graph without weights.
 
     In a maximum spanning forest of the shares, edges count as kept by half of the partitions at least, so that no
     component comes apart. One that does adds a copy of the eigenvalue 1 of :math:`D^{-1/2} W D^{-1/2}`, and a Lanczos
@@ -37,8 +38,8 @@ def prune_by_consensus(
     Args:
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
-        num_nodes: Number of nodes.
-        k: Number of clusters.
+        num_clusters: Number of clusters.
+        num_nodes: Number of nodes, ``None`` for the largest index plus one.
         power: :math:`p`. (default: 3)
         min_degree: Neighbours to leave a node that has as many. (default: 1)
         seed: Of the partitions. (default: 0)
@@ -55,16 +56,15 @@ def prune_by_consensus(
         >>> from pyg_relational.nn import prune_by_consensus
         >>> cliques = torch.block_diag(torch.ones(4, 4), torch.ones(4, 4)).fill_diagonal_(0)
         >>> edges = torch.cat([cliques.nonzero().T, torch.tensor([[0, 4, 1, 5], [4, 0, 5, 1]])], 1)
-        >>> edge_index, edge_weight = prune_by_consensus(edges, None, 8, k=2)
+        >>> edge_index, edge_weight = prune_by_consensus(edges, None, num_clusters=2)
         >>> edges.shape[1], edge_index.shape[1]  # of two edges between the cliques, one is left
         (28, 26)
     """
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"k must be an integer >= 1, got {k}")
-    check_pruning(power, min_degree)
+    check_count(num_clusters, "num_clusters")
+    check_weakening(power, min_degree)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     given = None if bool((weight == weight[:1]).all()) else weight.detach()
-    partitions = leiden_partitions(edge_index, given, n, min_size=0.3 * n / k, seed=seed)
+    partitions = leiden_partitions(edge_index, given, n, min_size=0.3 * n / num_clusters, seed=seed)
     share = edge_consensus(edge_index, partitions).to(weight)
     held = spanning_forest(edge_index, share, n)
     keep = kept_edges((edge_index, weight), held | (share > 0), min_degree, n)
@@ -78,9 +78,8 @@ def kept_edges(edges: Edges, keep: Tensor, min_degree: int, n: int) -> Tensor:
     return keep_strongest(*edges, keep, pair, min_degree, n).nonzero()[:, 0]
 
 
-def check_pruning(power: float, min_degree: int) -> None:
+def check_weakening(power: float, min_degree: int) -> None:
     """Raise unless both are in range."""
     if not power > 0:
         raise ValueError(f"power must be > 0, got {power}")
-    if not isinstance(min_degree, int) or min_degree < 0:
-        raise ValueError(f"min_degree must be an integer >= 0, got {min_degree}")
+    check_count(min_degree, "min_degree", 0)

@@ -1,13 +1,13 @@
 """Gates on the edges of a graph, learned with modularity: the differentiable form of pruning between clusters."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.loss.pruning import agreement_factor, check_pruning, pruning_loss
+from pyg_relational.nn.loss.pruning import agreement_factor, check_objective, pruning_loss
 from pyg_relational.nn.pool.farthest_gate import farthest_gate
 from pyg_relational.nn.pool.hard_concrete import hard_concrete
 from pyg_relational.nn.pool.soft_assignment import (
@@ -17,8 +17,11 @@ from pyg_relational.nn.pool.soft_assignment import (
 )
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
 from pyg_relational.ops import edge_diff_dot, edge_dot
-from pyg_relational.ops.checks import check_choice, check_features
+from pyg_relational.ops.checks import check_choice, check_count, check_features
 from pyg_relational.ops.graph.undirected import undirected_edges
+from pyg_relational.ops.options import show_options
+
+Gate = Literal["farthest", "hard_concrete"]
 
 
 class SoftPrunedGraph(NamedTuple):
@@ -66,7 +69,7 @@ class SoftModularityPruning(nn.Module):
 
     Args:
         channels: Size of a feature.
-        k: Number of centroids.
+        num_clusters: Number of centroids :math:`k`.
         gate: ``"farthest"`` or ``"hard_concrete"``. (default: ``"farthest"``)
         partitions: Number of partitions :math:`P`. (default: 1)
         temperature: Of the assignment, a squared distance. (default: 0.1)
@@ -93,7 +96,7 @@ class SoftModularityPruning(nn.Module):
         >>> from pyg_relational.transforms import knn_graph
         >>> x = torch.randn(30, 4, requires_grad=True)
         >>> y, mask = torch.arange(30) % 3, torch.arange(30) < 9
-        >>> graph = SoftModularityPruning(4, k=3)(x, *knn_graph(x, 5))
+        >>> graph = SoftModularityPruning(4, num_clusters=3)(x, *knn_graph(x, 5))
         >>> u = laplace_propagation(graph.edge_index, graph.edge_weight, y, mask, tau=0.1)
         >>> (graph.loss - (u[9:].gather(1, y[9:, None]) + 1e-8).log().mean()).backward()
         >>> x.grad.shape
@@ -103,8 +106,8 @@ class SoftModularityPruning(nn.Module):
     def __init__(
         self,
         channels: int,
-        k: int,
-        gate: str = "farthest",
+        num_clusters: int,
+        gate: Gate = "farthest",
         *,
         partitions: int = 1,
         temperature: float = 0.1,
@@ -117,18 +120,18 @@ class SoftModularityPruning(nn.Module):
         collapse: float = 1.0,
     ) -> None:
         super().__init__()
-        check_choice(gate, ("farthest", "hard_concrete"), "gate")
-        for name, value in (("channels", channels), ("k", k), ("partitions", partitions)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value}")
+        check_choice(gate, Gate, "gate")
+        channels = check_count(channels, "channels")
+        num_clusters = check_count(num_clusters, "num_clusters")
+        partitions = check_count(partitions, "partitions")
         check_positive(temperature=temperature, farthest_temperature=farthest_temperature)
         weights = {"resolution": resolution, "budget": budget, "hinge": hinge, "collapse": collapse}
-        check_pruning(keep, min_degree, **weights)
+        check_objective(keep, min_degree, **weights)
         self.options: dict[str, Any] = {"keep": keep, "min_degree": min_degree, **weights}
         self.gate, self.temperature = gate, temperature
         self.farthest_temperature = farthest_temperature
         several = (partitions,) if partitions > 1 else ()
-        self.centroids = nn.Parameter(torch.empty(*several, k, channels))
+        self.centroids = nn.Parameter(torch.empty(*several, num_clusters, channels))
         if gate == "hard_concrete":
             self.affine = nn.Parameter(torch.empty(3))
         self.reset_parameters()
@@ -211,5 +214,13 @@ class SoftModularityPruning(nn.Module):
 
     def extra_repr(self) -> str:
         """The options."""
-        *_, k, channels = self.centroids.shape
-        return f"{channels}, k={k}, gate={self.gate!r}, keep={self.options['keep']}"
+        *several, num_clusters, channels = self.centroids.shape
+        own = {
+            "channels": channels,
+            "num_clusters": num_clusters,
+            "gate": self.gate,
+            "partitions": math.prod(several),
+            "temperature": self.temperature,
+            "farthest_temperature": self.farthest_temperature,
+        }
+        return show_options(own | self.options)

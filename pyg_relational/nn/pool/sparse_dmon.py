@@ -9,10 +9,11 @@ from torch_geometric.nn import MLP
 
 from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
 from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import check_count, check_features
 from pyg_relational.ops.graph.edge_dot import _Adjacency
 from pyg_relational.ops.graph.per_graph import graph_products
 from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
+from pyg_relational.ops.options import show_options
 
 
 class DMoNLosses(NamedTuple):
@@ -64,7 +65,7 @@ class SparseDMoN(nn.Module):
 
     Args:
         channels: Size of a feature, or sizes of the layers of an MLP, without the last.
-        k: Number of clusters.
+        num_clusters: Number of clusters :math:`k`.
         dropout: Probability of dropping a score.
 
     Shapes:
@@ -76,7 +77,7 @@ class SparseDMoN(nn.Module):
         >>> from torch_geometric.nn import GCNConv, global_mean_pool
         >>> from pyg_relational.nn import SparseDMoN
         >>> x, edge_index = torch.randn(4, 8), torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
-        >>> pooled = SparseDMoN(8, k=2)(x, edge_index, batch=torch.tensor([0, 0, 1, 1]))
+        >>> pooled = SparseDMoN(8, num_clusters=2)(x, edge_index, batch=torch.tensor([0, 0, 1, 1]))
         >>> pooled.batch.tolist(), pooled.edge_index.tolist()
         ([0, 0, 1, 1], [[0, 1, 2, 3], [1, 0, 3, 2]])
         >>> h = GCNConv(8, 5)(pooled.x, pooled.edge_index, pooled.edge_weight)
@@ -85,14 +86,14 @@ class SparseDMoN(nn.Module):
         >>> sum(pooled.losses).backward()
     """
 
-    def __init__(self, channels: int | list[int], k: int, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int | list[int], num_clusters: int, dropout: float = 0.0) -> None:
         super().__init__()
-        if k < 1:
-            raise ValueError(f"k must be >= 1, got {k}")
+        num_clusters = check_count(num_clusters, "num_clusters")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-        channels = [channels] if isinstance(channels, int) else list(channels)
-        self.mlp = MLP([*channels, k], act=None, norm=None)
+        sizes = list(channels) if isinstance(channels, list | tuple) else [channels]
+        sizes = [check_count(size, "channels") for size in sizes]
+        self.mlp = MLP([*sizes, num_clusters], act=None, norm=None)
         self.dropout = dropout
 
     def reset_parameters(self) -> None:
@@ -137,7 +138,12 @@ class SparseDMoN(nn.Module):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.mlp.in_channels}, k={self.mlp.out_channels})"
+        options = {
+            "channels": self.mlp.channel_list[:-1],
+            "num_clusters": self.mlp.out_channels,
+            "dropout": self.dropout,
+        }
+        return f"{type(self).__name__}({show_options(options)})"
 
 
 def _normalized_edges(a: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyg_relational.nn.prop.laplace import laplace_propagation
+from pyg_relational.nn.prop.laplace import check_laplace, laplace_propagation
 from pyg_relational.nn.prop.learned import Learned
 from pyg_relational.ops import unit_rows
-from pyg_relational.transforms import knn_graph
+from pyg_relational.ops.options import check_options, show_options
+from pyg_relational.transforms.knn_graph import Bandwidth, Metric, check_knn_graph, knn_graph
+
+_GIVEN = ("tau", "num_classes", "batch", "return_info")  # set at every call, or left alone
 
 
 def _smallest(n: int, batch: Tensor | None) -> int:
@@ -36,6 +39,10 @@ class GraphLearningLayer(nn.Module):
         metric: ``"euclidean"`` or ``"cosine"``.
         **options: Keyword arguments of :func:`~pyg_relational.nn.laplace_propagation`.
 
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If one is out of range.
+
     Shapes:
         ``x``: :math:`[n, d]`, ``y``: :math:`[n]` or :math:`[n, c]`, ``mask``, ``batch``: :math:`[n]`,
         output: :math:`[n, c]`.
@@ -56,15 +63,17 @@ class GraphLearningLayer(nn.Module):
         self,
         k: int = 24,
         tau: float | Tensor = 0.07,
-        bandwidth: str | float = 1.0,
+        bandwidth: Bandwidth = 1.0,
         unit: bool = True,
-        metric: str = "euclidean",
+        metric: Metric = "euclidean",
         **options: Any,
     ) -> None:
         super().__init__()
-        if k < 1:
-            raise ValueError(f"k must be >= 1, got {k}")
-        self.k = k
+        options_of_graph = {"metric": metric, "bandwidth": bandwidth}
+        check_knn_graph(k, **check_options(knn_graph, options_of_graph))
+        fixed = check_options(laplace_propagation, options, _GIVEN)
+        check_laplace(tau=tau, **fixed)
+        self.k = int(k)
         self.tau = Learned("tau", tau) if isinstance(tau, nn.Parameter) else tau
         self.bandwidth = bandwidth
         self.unit = unit
@@ -109,5 +118,8 @@ class GraphLearningLayer(nn.Module):
         return u
 
     def extra_repr(self) -> str:
-        """The options."""
-        return f"k={self.k}, tau={self.tau}, bandwidth={self.bandwidth!r}, unit={self.unit}"
+        """The options; a learned ``tau`` is a module of its own."""
+        own = {"k": self.k, "tau": self.tau, "bandwidth": self.bandwidth, "unit": self.unit}
+        if isinstance(self.tau, Learned):
+            del own["tau"]
+        return show_options(own | {"metric": self.metric} | self.options)

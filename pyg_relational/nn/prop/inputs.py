@@ -1,7 +1,7 @@
 """The one door of label propagation: checks of graph, labels and mask."""
 
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.graph.undirected import check_batch, check_undirected
+from pyg_relational.ops.linear.solvers import Solver
 
 
 class Labelled(NamedTuple):
@@ -137,6 +138,60 @@ def mean_by(x: Tensor, group: Tensor) -> Tensor:
     return (total / count.clamp(min=1)[:, None])[group]
 
 
+def check_tau(tau: Any) -> None:
+    """Raise unless ``tau`` is a number or a Tensor of finite values ``>= 0``.
+
+    Args:
+        tau: The argument to check.
+
+    Raises:
+        TypeError: If it is neither a number nor a Tensor.
+        ValueError: If a value is negative or not finite.
+    """
+    check_number(tau, "tau")
+    value = torch.as_tensor(tau).detach()
+    low = value.min()
+    if not bool((low >= 0) & torch.isfinite(value).all()):
+        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
+
+
+def check_source(f: Any) -> None:
+    """Raise unless ``f`` is a number or a Tensor of finite values.
+
+    Args:
+        f: The argument to check.
+
+    Raises:
+        TypeError: If it is neither a number nor a Tensor.
+        ValueError: If a value is not finite.
+    """
+    check_number(f, "f")
+    if not bool(torch.isfinite(torch.as_tensor(f).detach()).all()):
+        raise ValueError("f must be finite, got NaN or infinity")
+
+
+def check_solver(solver: Any) -> None:
+    """Raise ``TypeError`` unless ``solver`` is a solver or ``None``.
+
+    Args:
+        solver: The argument to check.
+    """
+    if not isinstance(solver, Solver | None):
+        solvers = ", ".join(f"{kind.__name__}(...)" for kind in get_args(Solver))
+        raise TypeError(f"solver must be {solvers} or None, got {solver!r}")
+
+
+def check_number(value: Any, name: str) -> None:
+    """Raise ``TypeError`` unless ``value`` is a number or a Tensor.
+
+    Args:
+        value: The argument to check.
+        name: How the caller's signature names it.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real | Tensor):
+        raise TypeError(f"{name} must be a number or a Tensor, got {type(value).__name__}")
+
+
 def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
     """``tau`` as one value a node.
 
@@ -152,14 +207,11 @@ def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
         ValueError: If the shape does not fit or a value is negative or not finite.
     """
     n = values.shape[0]
-    if not isinstance(tau, Real | Tensor):
-        raise TypeError(f"tau must be a number or a Tensor, got {type(tau).__name__}")
+    check_number(tau, "tau")
     shift = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
     if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
         raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")
-    low = shift.detach().min()
-    if not bool((low >= 0) & torch.isfinite(shift.detach()).all()):
-        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
+    check_tau(shift)  # in this dtype, which may not hold the number
     return shift.expand(n)
 
 
@@ -177,14 +229,12 @@ def node_source(f: float | Tensor, values: Tensor) -> Tensor:
         TypeError: If it is neither a number nor a Tensor.
         ValueError: If the shape does not fit or a value is not finite.
     """
-    if not isinstance(f, Real | Tensor):
-        raise TypeError(f"f must be a number or a Tensor, got {type(f).__name__}")
+    check_number(f, "f")
     source = torch.as_tensor(f, dtype=values.dtype, device=values.device)
     if source.shape not in ((), values.shape[:1], values.shape):
         n, c = values.shape
         raise ValueError(
             f"f must be a number or have shape [{n}] or [{n}, {c}], got {list(source.shape)}"
         )
-    if not bool(torch.isfinite(source.detach()).all()):
-        raise ValueError("f must be finite, got NaN or infinity")
+    check_source(source)
     return (source[:, None] if source.dim() == 1 else source).expand_as(values)

@@ -5,11 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by, node_shift, node_source
+from pyg_relational.nn.prop.inputs import (
+    Labelled,
+    check_inputs,
+    check_solver,
+    check_source,
+    check_tau,
+    mean_by,
+    node_shift,
+    node_source,
+)
 from pyg_relational.nn.prop.propagation import Propagation
-from pyg_relational.nn.prop.reweight import reweight
-from pyg_relational.nn.prop.unreachable import fill_unreachable
-from pyg_relational.ops.checks import check_choice
+from pyg_relational.nn.prop.reweight import Normalization, Reweighting, reweight
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
+from pyg_relational.ops.checks import check_choice, check_count
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -26,8 +35,8 @@ def laplace_propagation(
     num_classes: int | None = None,
     tau: float | Tensor = 0.0,
     f: float | Tensor = 0.0,
-    normalization: str = "combinatorial",
-    reweighting: str = "none",
+    normalization: Normalization = "combinatorial",
+    reweighting: Reweighting = "none",
     x: Tensor | None = None,
     mean_shift: bool = False,
     order: int = 1,
@@ -35,7 +44,7 @@ def laplace_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
-    on_unreachable: str = "error",
+    on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Any:
     r"""Label propagation by the graph Laplace equation.
@@ -98,10 +107,15 @@ def laplace_propagation(
                 [0.3333, 0.6667],
                 [0.0000, 1.0000]])
     """
-    check_choice(normalization, ("combinatorial", "randomwalk", "normalized"), "normalization")
-    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
-    if not isinstance(order, int) or order < 1:
-        raise ValueError(f"order must be an int >= 1, got {order}")
+    check_laplace(
+        tau=tau,
+        f=f,
+        normalization=normalization,
+        reweighting=reweighting,
+        order=order,
+        solver=solver,
+        on_unreachable=on_unreachable,
+    )
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
@@ -118,11 +132,46 @@ def laplace_propagation(
 _NOTHING = SolveInfo(0, torch.zeros(0), True)
 
 
+def check_laplace(
+    *,
+    tau: Any,
+    f: Any,
+    normalization: Any,
+    reweighting: Any,
+    order: Any,
+    solver: Any,
+    on_unreachable: Any,
+    **_: Any,
+) -> None:
+    """Raise unless the options of :func:`laplace_propagation` are in range, as far as no graph is asked for.
+
+    Args:
+        tau: As there.
+        f: As there.
+        normalization: As there.
+        reweighting: As there.
+        order: As there.
+        solver: As there.
+        on_unreachable: As there.
+
+    Raises:
+        TypeError: If one is of a wrong type.
+        ValueError: If one is out of range.
+    """
+    check_tau(tau)
+    check_source(f)
+    check_choice(normalization, Normalization, "normalization")
+    check_choice(reweighting, Reweighting, "reweighting")
+    check_count(order, "order")
+    check_solver(solver)
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+
+
 def _solve(
     graph: Labelled,
     tau: float | Tensor,
     f: float | Tensor,
-    normalization: str,
+    normalization: Normalization,
     order: int,
     solver: Solver | None,
     initial: Tensor | None,
@@ -171,3 +220,4 @@ class LaplacePropagation(Propagation):
     """
 
     propagate = staticmethod(laplace_propagation)
+    check = staticmethod(check_laplace)

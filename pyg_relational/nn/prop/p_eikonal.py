@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import check_inputs
-from pyg_relational.nn.prop.unreachable import fill_unreachable
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice, check_labels
 
 _TILE = 4096  # nodes at a time, so that what belongs to their edges stays in the cache
@@ -25,7 +25,7 @@ def p_eikonal(
     f: float | Tensor = 1.0,
     tol: float = 1e-8,
     batch: Tensor | None = None,
-    on_unreachable: str = "error",
+    on_unreachable: OnUnreachable = "error",
 ) -> Tensor:
     r"""Scores of the classes: minus the distances of the graph p-eikonal equation, one class against the rest.
 
@@ -74,7 +74,7 @@ def p_eikonal(
                 [-2., -1.],
                 [-3.,  0.]])
     """
-    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
     if not (1 <= p < float("inf") and tol > 0):
         raise ValueError(f"p must be >= 1 and tol > 0, got {p} and {tol}")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)

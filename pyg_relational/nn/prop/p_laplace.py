@@ -1,19 +1,29 @@
 """p-Laplace learning: between the mean and the mid-range of the neighbours, for few labels."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, node_shift, node_source
+from pyg_relational.nn.prop.inputs import (
+    Labelled,
+    check_inputs,
+    check_solver,
+    check_source,
+    check_tau,
+    node_shift,
+    node_source,
+)
 from pyg_relational.nn.prop.propagation import Propagation
-from pyg_relational.nn.prop.unreachable import fill_unreachable
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.p_laplacian import PLaplacian
 from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
+
+Equation = Literal["variational", "game"]
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
@@ -25,12 +35,12 @@ def p_laplace_propagation(
     *,
     num_classes: int | None = None,
     p: float = 3.0,
-    equation: str = "variational",
+    equation: Equation = "variational",
     tau: float | Tensor = 0.0,
     f: float | Tensor = 0.0,
     batch: Tensor | None = None,
     solver: Solver | None = None,
-    on_unreachable: str = "error",
+    on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Any:
     r"""Label propagation by a graph p-Laplace equation.
@@ -96,17 +106,13 @@ def p_laplace_propagation(
         >>> p_laplace_propagation(star, None, y, p=3.0, equation="game")[0]
         tensor([0.5833, 0.4167])
     """
-    check_choice(equation, ("variational", "game"), "equation")
-    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
-    _check_p(p, equation)
+    check_p_laplace(
+        p=p, equation=equation, tau=tau, f=f, solver=solver, on_unreachable=on_unreachable
+    )
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         shift = node_shift(tau, graph.values).double()
         source = node_source(f, graph.values).double()
-        if equation == "game" and bool((shift > 0).any()):
-            raise ValueError("tau must be 0 with equation='game', got a value above")
-        if equation == "game" and bool((source != 0).any()):
-            raise ValueError("f must be 0 with equation='game', got another value")
         inner = _connected(graph)
         unreachable = _unreachable(inner, shift)
         rhs = inner.values.where(graph.mask[:, None] | unreachable[:, None], source)
@@ -125,10 +131,38 @@ def p_laplace_propagation(
     return (u, info) if return_info else u
 
 
-def _check_p(p: float, equation: str) -> None:
+def check_p_laplace(
+    *, p: Any, equation: Any, tau: Any, f: Any, solver: Any, on_unreachable: Any, **_: Any
+) -> None:
+    """Raise unless the options of :func:`p_laplace_propagation` are in range, as far as no graph is asked for.
+
+    Args:
+        p: As there.
+        equation: As there.
+        tau: As there.
+        f: As there.
+        solver: As there.
+        on_unreachable: As there.
+
+    Raises:
+        TypeError: If one is of a wrong type.
+        ValueError: If one is out of range.
+    """
+    check_choice(equation, Equation, "equation")
+    check_tau(tau)
+    check_source(f)
+    check_solver(solver)
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
     most = 10.0 if equation == "variational" else torch.inf
     if not 2 <= p <= most:
         raise ValueError(f"p must be in [2, {most}] with equation={equation!r}, got {p}")
+    if equation == "variational":
+        return
+    for name, value in (("tau", tau), ("f", f)):
+        if bool((torch.as_tensor(value) != 0).any()):
+            raise ValueError(f"{name} must be 0 with equation='game', got another value")
+    if not isinstance(solver, CG | None):
+        raise ValueError(f"solver must be CG(...) with equation='game', got {solver}")
 
 
 def _connected(graph: Labelled) -> Labelled:
@@ -150,8 +184,7 @@ def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
 
 
 def _game(graph: Labelled, p: float, solver: Solver, tol: float) -> tuple[Tensor, SolveInfo]:
-    if not isinstance(solver, CG):
-        raise ValueError(f"solver must be CG(...) with equation='game', got {solver}")
+    assert isinstance(solver, CG)
     game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver)
     return implicit_solve(game, graph.values, graph.edge_weight), game.info
 
@@ -189,3 +222,4 @@ class PLaplacePropagation(Propagation):
     """
 
     propagate = staticmethod(p_laplace_propagation)
+    check = staticmethod(check_p_laplace)

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
+from pyg_relational.nn.prop.inputs import Labelled, check_inputs, check_solver, mean_by
 from pyg_relational.nn.prop.propagation import Propagation
-from pyg_relational.nn.prop.unreachable import fill_unreachable
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
@@ -27,7 +27,7 @@ def poisson_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
-    on_unreachable: str = "error",
+    on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Any:
     r"""Label propagation by the graph Poisson equation.
@@ -78,7 +78,7 @@ def poisson_propagation(
                 [-0.2500,  0.2500],
                 [-0.7500,  0.7500]])
     """
-    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
+    check_poisson(solver=solver, on_unreachable=on_unreachable)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     edge_index, weight, values, mask, _ = graph
     with torch.autocast(values.device.type, enabled=False):
@@ -98,6 +98,21 @@ def poisson_propagation(
         u = u + mean - _graph_mean(graph)
         u = fill_unreachable(u, share[:, 0] == 0, graph, on_unreachable)
     return (u, equation.info) if return_info else u
+
+
+def check_poisson(*, solver: Any, on_unreachable: Any, **_: Any) -> None:
+    """Raise unless the options of :func:`poisson_propagation` are in range, as far as no graph is asked for.
+
+    Args:
+        solver: As there.
+        on_unreachable: As there.
+
+    Raises:
+        TypeError: If the solver is none.
+        ValueError: If ``on_unreachable`` is unknown.
+    """
+    check_solver(solver)
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 
 def _graph_mean(graph: Labelled) -> Tensor:
@@ -127,3 +142,4 @@ class PoissonPropagation(Propagation):
     """
 
     propagate = staticmethod(poisson_propagation)
+    check = staticmethod(check_poisson)

@@ -8,9 +8,9 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
 from pyg_relational.nn.prop.poisson import poisson_propagation
-from pyg_relational.nn.prop.unreachable import fill_unreachable
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
-from pyg_relational.ops.checks import check_choice, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
@@ -28,11 +28,11 @@ def poisson_mbo(
     num_classes: int | None = None,
     class_priors: Tensor | None = None,
     mu: float = 1.0,
-    iterations: int = 20,
+    max_iter: int = 20,
     steps: int = 40,
     batch: Tensor | None = None,
     solver: Solver | None = None,
-    on_unreachable: str = "error",
+    on_unreachable: OnUnreachable = "error",
 ) -> Tensor:
     r"""Partition of the nodes by Poisson-MBO.
 
@@ -57,7 +57,7 @@ def poisson_mbo(
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         class_priors: Share of each class among the nodes; ``None`` for that among the labels of each graph.
         mu: Strength :math:`\mu \ge 0` of the labels.
-        iterations: Most projections after the first.
+        max_iter: Most projections after the first.
         steps: Diffusion steps between them.
         batch: Graph of every node where several are joined; sizes and steps are those of each graph.
         solver: Of the Poisson equation.
@@ -85,11 +85,11 @@ def poisson_mbo(
                 [0., 1.],
                 [0., 1.]])
     """
-    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
-    if not (mu >= 0 and iterations >= 0 and steps >= 1):
-        raise ValueError(
-            f"mu and iterations must be >= 0 and steps >= 1, got {mu}, {iterations}, {steps}"
-        )
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+    if not mu >= 0:
+        raise ValueError(f"mu must be >= 0, got {mu}")
+    max_iter = check_count(max_iter, "max_iter", 0)
+    steps = check_count(steps, "steps")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     check_labels(y, len(y))
     priors = check_priors(class_priors, graph.values)
@@ -97,7 +97,7 @@ def poisson_mbo(
     unreached = u.isnan().any(1)
     u = u.nan_to_num(nan=0.0)
     label = _partition(u, ~unreached, graph, priors)
-    for _ in range(iterations):
+    for _ in range(max_iter):
         u = _diffuse(one_hot(label, u.shape[1]).to(u.dtype), graph, mu, steps)
         last, label = label, _partition(u, ~unreached, graph, priors)
         if torch.equal(label, last):

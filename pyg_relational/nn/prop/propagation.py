@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from pyg_relational.nn.prop.learned import RANGES, Learned
+from pyg_relational.ops.options import check_options, show_options
 
 
 class Propagation(nn.Module):
@@ -14,12 +15,18 @@ class Propagation(nn.Module):
     Args:
         **options: Keyword arguments of the function. A :class:`torch.nn.Parameter` is registered; for ``tau`` and
             ``alpha`` it is the first value of a :class:`~pyg_relational.nn.prop.learned.Learned`.
+
+    Raises:
+        TypeError: If the function has no such argument, or a value is of a wrong type.
+        ValueError: If a value is out of range.
     """
 
     propagate: ClassVar[Callable[..., Any]]
+    check: ClassVar[Callable[..., None]]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
+        type(self).check(**check_options(type(self).propagate, options))
         learned = {k: v for k, v in options.items() if isinstance(v, nn.Parameter)}
         for name, parameter in learned.items():
             if name in RANGES:
@@ -57,4 +64,4 @@ class Propagation(nn.Module):
 
     def extra_repr(self) -> str:
         """The options."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return show_options(self.options | dict(self.named_parameters(recurse=False)))

@@ -5,8 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import check_inputs
+from pyg_relational.nn.prop.inputs import check_inputs, check_number, check_solver
 from pyg_relational.nn.prop.propagation import Propagation
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
+from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -22,8 +25,10 @@ def random_walk_propagation(
     *,
     num_classes: int | None = None,
     alpha: float | Tensor = 0.95,
+    batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Any:
     r"""Label propagation by a lazy random walk, or learning with local and global consistency (LLGC).
@@ -33,10 +38,9 @@ def random_walk_propagation(
     .. math::
         (I - \alpha S) u = y, \qquad S = D^{-1/2} W D^{-1/2}
 
-    :math:`y` is 0 off the labels. :math:`u` are scores, which labelled rows do not hold to their labels either; nodes
-    that no label reaches have 0. With :math:`v = D^{-1/2} u` it is solved as
-    :math:`((1 - \alpha) D + \alpha L) v = D^{1/2} y`. Differentiable any number of times in ``edge_weight``, ``y``
-    and ``alpha``.
+    :math:`y` is 0 off the labels. :math:`u` are scores, which labelled rows do not hold to their labels either. With
+    :math:`v = D^{-1/2} u` it is solved as :math:`((1 - \alpha) D + \alpha L) v = D^{1/2} y`. Differentiable any number
+    of times in ``edge_weight``, ``y`` and ``alpha``.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
@@ -47,18 +51,21 @@ def random_walk_propagation(
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         alpha: Share :math:`\alpha` of a node's score that comes from its neighbours, in :math:`[0, 1)`.
+        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
         solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
             :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
+        on_unreachable: For nodes that no label reaches, where the equation has 0: ``"error"``, ``"nan"``, or
+            ``"prior"``, the mean of the graph's labels.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
-        ``mask``: :math:`[n]`, output: :math:`[n, c]`.
+        ``mask``, ``batch``: :math:`[n]`, output: :math:`[n, c]`.
 
     Raises:
         TypeError: If a dtype does not fit.
-        ValueError: If shapes or values do not fit, or the graph is not undirected.
+        ValueError: If shapes or values do not fit, the graph is not undirected, or no label reaches a node.
         ConvergenceError: If the solver is strict and does not converge; else that is a warning.
 
     Example:
@@ -71,18 +78,19 @@ def random_walk_propagation(
                 [0.1257, 0.4400],
                 [0.0444, 1.1556]])
     """
-    edge_index, weight, values, mask, _ = check_inputs(
-        edge_index, edge_weight, y, mask, num_classes
-    )
+    check_number(alpha, "alpha")
+    graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
+    edge_index, weight, values, mask, _ = graph
     alpha = torch.as_tensor(alpha, dtype=values.dtype, device=values.device)
-    if alpha.dim() or not bool((alpha >= 0) & (alpha < 1)):
-        got = list(alpha.shape) if alpha.dim() else alpha.item()
-        raise ValueError(f"alpha must be a number in [0, 1), got {got}")
+    check_random_walk(alpha=alpha, solver=solver, on_unreachable=on_unreachable)
     with torch.autocast(values.device.type, enabled=False):
         d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))
         root = d.where(d > 0, 1.0).sqrt()[:, None]
         shift = ((1 - alpha) * d).where(d > 0, 1.0)
         nothing = torch.zeros_like(mask)
+        component = connected_components(edge_index[:, weight > 0], len(mask))
+        unreachable = torch.ones_like(mask)
+        unreachable[component[mask]] = False
         weight = alpha * weight
         if initial is not None:
             initial = initial.detach() / root.detach()
@@ -90,7 +98,29 @@ def random_walk_propagation(
             edge_index, weight, shift, nothing, solver=solver, initial=initial
         )
         u = root * implicit_solve(equation, root * values, weight, shift)
+        u = fill_unreachable(u, unreachable[component], graph, on_unreachable)
     return (u, equation.info) if return_info else u
+
+
+def check_random_walk(*, alpha: Any, solver: Any, on_unreachable: Any, **_: Any) -> None:
+    """Raise unless the options of :func:`random_walk_propagation` are in range, as far as no graph is asked for.
+
+    Args:
+        alpha: As there.
+        solver: As there.
+        on_unreachable: As there.
+
+    Raises:
+        TypeError: If one is of a wrong type.
+        ValueError: If one is out of range.
+    """
+    check_number(alpha, "alpha")
+    value = torch.as_tensor(alpha)
+    if value.dim() or not bool((value >= 0) & (value < 1)):
+        got = list(value.shape) if value.dim() else value.item()
+        raise ValueError(f"alpha must be a number in [0, 1), got {got}")
+    check_solver(solver)
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 
 class RandomWalkPropagation(Propagation):
@@ -110,3 +140,4 @@ class RandomWalkPropagation(Propagation):
     """
 
     propagate = staticmethod(random_walk_propagation)
+    check = staticmethod(check_random_walk)

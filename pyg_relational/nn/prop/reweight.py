@@ -1,16 +1,21 @@
 """Weights that grow towards the labelled nodes, for Laplace learning with few labels."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import Labelled, mean_by
 from pyg_relational.ops import edge_diff_dot, knn, safe_sqrt
-from pyg_relational.ops.checks import check_choice, check_features
+from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import Solver
+
+Normalization = Literal["combinatorial", "randomwalk", "normalized"]
+Reweighting = Literal["none", "poisson", "wnll", "properly"]
 
 _FLOOR = 1e-5
 _RADIUS, _POWER, _MOST = 0.1, 2, 1e7
@@ -18,8 +23,8 @@ _RADIUS, _POWER, _MOST = 0.1, 2, 1e7
 
 def reweight(
     graph: Labelled,
-    method: str,
-    normalization: str = "combinatorial",
+    method: Reweighting,
+    normalization: Normalization = "combinatorial",
     x: Tensor | None = None,
     solver: Solver | None = None,
 ) -> Tensor:
@@ -48,9 +53,8 @@ def reweight(
         Weights, differentiable in the weights and in ``x``.
 
     Raises:
-        ValueError: If a name is not one of these, or ``x`` is missing.
+        ValueError: If ``x`` is missing.
     """
-    check_choice(method, ("none", "poisson", "wnll", "properly"), "reweighting")
     edge_index, weight, *_ = graph
     row, col = edge_index
     if method == "none":
@@ -89,7 +93,7 @@ def _properly(graph: Labelled, x: Tensor | None) -> Tensor:
     return 1 + (_RADIUS / distance.clamp(min=least)) ** _POWER
 
 
-def _poisson(graph: Labelled, normalization: str, solver: Solver | None) -> Tensor:
+def _poisson(graph: Labelled, normalization: Normalization, solver: Solver | None) -> Tensor:
     edge_index, weight, _, mask, batch = graph
     n = len(mask)
     source = mask.to(weight.dtype)[:, None]

@@ -1,12 +1,18 @@
 """What nodes hold that no label reaches."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import Labelled, mean_by
 
+OnUnreachable = Literal["error", "nan", "prior"]
 
-def fill_unreachable(u: Tensor, unreachable: Tensor, graph: Labelled, rule: str) -> Tensor:
+
+def fill_unreachable(
+    u: Tensor, unreachable: Tensor, graph: Labelled, rule: OnUnreachable
+) -> Tensor:
     """``u`` with rows that no label reaches filled by a rule.
 
     Args:

@@ -8,9 +8,9 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.nn.prop.inputs import Labelled, check_inputs
 from pyg_relational.nn.prop.p_eikonal import p_eikonal
-from pyg_relational.nn.prop.unreachable import fill_unreachable
+from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
-from pyg_relational.ops.checks import check_choice, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 
@@ -27,10 +27,10 @@ def volume_mbo(
     class_priors: Tensor | None = None,
     slack: float = 0.0,
     temperature: float = 0.1,
-    iterations: int = 100,
+    max_iter: int = 100,
     batch: Tensor | None = None,
     generator: Generator | None = None,
-    on_unreachable: str = "error",
+    on_unreachable: OnUnreachable = "error",
 ) -> Tensor:
     r"""Partition of the nodes by volume-constrained MBO, or auction dynamics.
 
@@ -56,7 +56,7 @@ def volume_mbo(
         class_priors: Share of each class among the nodes; ``None`` for that among the labels of each graph.
         slack: Share :math:`t` by which sizes may be smaller or greater than :math:`n` times the priors.
         temperature: Standard deviation of the noise; at 0 the iteration ends where nothing changes.
-        iterations: Most iterations.
+        max_iter: Most iterations.
         batch: Graph of every node where several are joined; sizes are those of each graph.
         generator: Of the noise.
         on_unreachable: For nodes that no label reaches, which class sizes do not count: ``"error"``, ``"nan"``, or
@@ -84,11 +84,10 @@ def volume_mbo(
                 [0., 1.],
                 [0., 1.]])
     """
-    check_choice(on_unreachable, ("error", "nan", "prior"), "on_unreachable")
-    if not (temperature >= 0 and iterations >= 1):
-        raise ValueError(
-            f"temperature must be >= 0 and iterations >= 1, got {temperature} and {iterations}"
-        )
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+    if not temperature >= 0:
+        raise ValueError(f"temperature must be >= 0, got {temperature}")
+    max_iter = check_count(max_iter, "max_iter")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     check_labels(y, len(y))
     priors = check_priors(class_priors, graph.values, slack)
@@ -99,14 +98,14 @@ def volume_mbo(
     label, last = scores.argmax(1), None
     best, score = label, scores.new_full((int(graph.batch.max()) + 1,), -torch.inf)
     kernel = _kernel(graph)
-    for iteration in range(iterations + 1):
+    for iteration in range(max_iter + 1):
         psi = kernel @ (kernel @ one_hot(label, scores.shape[1]).to(scores.dtype))
         if iteration > 0:
             own = psi.gather(1, label[:, None])[:, 0]
             total = torch.zeros_like(score).index_add(0, graph.batch, own)
             best = label.where((total > score)[graph.batch], best)
             score = torch.maximum(score, total)
-        if iteration == iterations or (temperature == 0 and last is not None and label.equal(last)):
+        if iteration == max_iter or (temperature == 0 and last is not None and label.equal(last)):
             break
         noise = torch.randn(psi.shape, generator=generator, dtype=psi.dtype, device=psi.device)
         last, label = label, _partition(psi + temperature * noise, unreached, graph, priors, slack)

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -74,8 +74,7 @@ def approximate_knn(
     k = check_count(k, "k")
     if k >= len(x):
         raise ValueError(f"k must be < n = {len(x)} rows, got {k}")
-    if not 0 < recall < 1:
-        raise ValueError(f"recall must be in (0, 1), got {recall}: ops.knn is exact")
+    check_recall(recall)
     if x.device.type != "cpu":
         raise ValueError(f"x must be on the CPU, got {x.device}: ops.knn searches there")
     some = torch.arange(0, len(x), math.ceil(len(x) / _SAMPLE))
@@ -94,6 +93,22 @@ def approximate_knn(
             stacklevel=2,
         )
     return ApproximateKNN(*found, reached)
+
+
+def check_recall(recall: Any) -> None:
+    """Raise unless ``recall`` is a number in (0, 1).
+
+    Args:
+        recall: Share of the neighbours to find.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is out of range.
+    """
+    if isinstance(recall, bool) or not isinstance(recall, SupportsFloat):
+        raise TypeError(f"recall must be a number, got {type(recall).__name__}")
+    if not 0 < float(recall) < 1:
+        raise ValueError(f"recall must be in (0, 1), got {recall}: ops.knn is exact")
 
 
 def _descend(x: Tensor, k: int, metric: str, wide: int) -> tuple[Tensor, Tensor]:

@@ -373,11 +373,11 @@ def test_state_and_copies(layer):
 @pytest.mark.parametrize(
     ("args", "options", "message"),
     [
-        ((0, 3), {}, "in_channels must be one or two integers >= 1, got 0"),
-        ((2.0, 3), {}, "in_channels .* got 2.0"),
+        ((0, 3), {}, "in_channels must be >= 1, got 0"),
+        ((2.0, 3), {}, "in_channels must be an int, got float"),
         (((2, 3, 4), 3), {}, r"in_channels .* got \(2, 3, 4\)"),
-        ((2, 0), {}, "out_channels must be an integer >= 1, got 0"),
-        ((2, 3, 0), {}, "heads must be an integer >= 1, got 0"),
+        ((2, 0), {}, "out_channels must be >= 1, got 0"),
+        ((2, 3, 0), {}, "heads must be >= 1, got 0"),
         ((2, 3), {"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ((2, 3), {"dropout": -0.1}, "dropout"),
         ((2, 3), {"dropout": float("nan")}, "dropout"),
@@ -394,7 +394,7 @@ def test_state_and_copies(layer):
     ],
 )
 def test_bad_arguments(layer, args, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         layer(*args, **options)
 
 
@@ -410,6 +410,11 @@ def test_cuda_equals_cpu(device, layer):
     assert_close([conv(x, sets).cpu(), conv(x, sets, edges).cpu()], here)
 
 
-def test_repr_says_the_sizes():
-    assert repr(ProxyGATv2Conv((4, 3), 2, heads=5)) == "ProxyGATv2Conv((4, 3), 2, heads=5)"
-    assert repr(ProxyPoolConv(4, 2, "max")) == "ProxyPoolConv((4, 4), 2, aggr='max')"
+def test_repr_says_sizes_and_options():
+    assert repr(ProxyGATv2Conv((4, 3), 2, heads=5)) == (
+        "ProxyGATv2Conv((4, 3), 2, heads=5, concat=True, dropout=0.0, softmax='per_set', "
+        "self_loop='none', combine='sum')"
+    )
+    assert repr(ProxyPoolConv(4, 2, "max")) == (
+        "ProxyPoolConv((4, 4), 2, aggr='max', self_loop='residual', combine='sum')"
+    )

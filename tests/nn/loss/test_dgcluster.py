@@ -23,14 +23,14 @@ def test_equals_the_dense_form(graph, d, auxiliary, seed):
     x = embeddings(n, d, seed)
     y = graph.y.where(graph.mask, -1)
     a = oracles.dense_weights(graph.edge_index, graph.edge_weight, n)
-    loss = DGClusterLoss(auxiliary)(x, graph.edge_index, graph.edge_weight, y)
+    loss = DGClusterLoss(auxiliary)(graph.edge_index, graph.edge_weight, x, y)
     expected = oracles.dgcluster(x, a, y, auxiliary)
     torch.testing.assert_close(loss, expected)
     for ours, theirs in zip(
         torch.autograd.grad(loss, x), torch.autograd.grad(expected, x), strict=True
     ):
         torch.testing.assert_close(ours, theirs)
-    without = dgcluster_loss(x, graph.edge_index, graph.edge_weight, auxiliary=auxiliary)
+    without = dgcluster_loss(graph.edge_index, graph.edge_weight, x, auxiliary=auxiliary)
     torch.testing.assert_close(without, oracles.dgcluster(x, a, y, 0))
 
 
@@ -38,7 +38,7 @@ def test_names_of_classes_do_not_matter():
     graph = random_graph(8)
     x, names = embeddings(8, 3), torch.tensor([7, 100, 3])
     first, second = (
-        dgcluster_loss(x, graph.edge_index, graph.edge_weight, y) for y in (graph.y, names[graph.y])
+        dgcluster_loss(graph.edge_index, graph.edge_weight, x, y) for y in (graph.y, names[graph.y])
     )
     torch.testing.assert_close(first, second)
 
@@ -49,10 +49,10 @@ def test_mean_over_graphs_each_as_alone(labelled):
     both, batch = union(a, b)
     x, y = embeddings(11, 3), both.y.where(batch == 0, -1) if labelled else None
     alone = [
-        dgcluster_loss(x[rows], g.edge_index, g.edge_weight, None if y is None else y[rows])
+        dgcluster_loss(g.edge_index, g.edge_weight, x[rows], None if y is None else y[rows])
         for g, rows in ((a, slice(7)), (b, slice(7, 11)))
     ]
-    loss = dgcluster_loss(x, both.edge_index, both.edge_weight, y, batch=batch)
+    loss = dgcluster_loss(both.edge_index, both.edge_weight, x, y, batch=batch)
     torch.testing.assert_close(loss, sum(alone) / 2)
 
 
@@ -61,7 +61,7 @@ def test_derivatives():
     y = graph.y.where(torch.arange(6) > 1, -1)
 
     def f(w, x):
-        return dgcluster_loss(x, graph.edge_index, w[graph.pair], y, auxiliary=0.7)
+        return dgcluster_loss(graph.edge_index, w[graph.pair], x, y, auxiliary=0.7)
 
     assert gradcheck(f, (graph.weight.clone().requires_grad_(), embeddings(6, 3)))
 
@@ -71,7 +71,7 @@ def test_no_edge_and_no_label(rows):
     x = torch.zeros(rows, 2, requires_grad=True)
     y = torch.full((rows,), -1)
     for batch in (None, torch.zeros(rows, dtype=torch.int64)):
-        loss = dgcluster_loss(x, NONE, None, y, batch=batch)
+        loss = dgcluster_loss(NONE, None, x, y, batch=batch)
         assert loss == 0
         assert torch.autograd.grad(loss, x)[0].equal(torch.zeros(rows, 2))
 
@@ -79,13 +79,13 @@ def test_no_edge_and_no_label(rows):
 def test_types():
     graph = random_graph(6)
     x = embeddings(6, 3).detach()
-    arguments = (graph.edge_index, graph.edge_weight.float(), graph.y)
-    loss = dgcluster_loss(x.float(), *arguments)
+    edges = (graph.edge_index, graph.edge_weight.float())
+    loss = dgcluster_loss(*edges, x.float(), graph.y)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss.double(), dgcluster_loss(x, *arguments), atol=1e-5, rtol=0)
-    assert dgcluster_loss(x.bfloat16(), *arguments).dtype == torch.float32
+    torch.testing.assert_close(loss.double(), dgcluster_loss(*edges, x, graph.y), atol=1e-5, rtol=0)
+    assert dgcluster_loss(*edges, x.bfloat16(), graph.y).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
-        assert dgcluster_loss(x.float(), *arguments).equal(loss)
+        assert dgcluster_loss(*edges, x.float(), graph.y).equal(loss)
 
 
 @pytest.mark.cuda
@@ -95,8 +95,8 @@ def test_cuda_equals_cpu():
     results = []
     for device in ("cpu", "cuda"):
         x = embeddings(80, 5).detach().float().to(device).requires_grad_()
-        tensors = (graph.edge_index, graph.edge_weight.float(), graph.y)
-        loss = dgcluster_loss(x, *(t.to(device) for t in tensors), batch=batch.to(device))
+        tensors = (graph.edge_index, graph.edge_weight.float(), x, graph.y)
+        loss = dgcluster_loss(*(t.to(device) for t in tensors), batch=batch.to(device))
         results.append([loss.cpu(), torch.autograd.grad(loss, x)[0].cpu()])
     torch.testing.assert_close(*results)
 
@@ -114,6 +114,7 @@ def test_cuda_equals_cpu():
     ],
 )
 def test_bad_input(change, error, message):
-    arguments = {"x": torch.eye(2), "edge_index": torch.tensor([[0, 1], [1, 0]])}
+    pair = torch.tensor([[0, 1], [1, 0]])
+    arguments = {"edge_index": pair, "edge_weight": None, "x": torch.eye(2)}
     with pytest.raises(error, match=message):
         dgcluster_loss(**(arguments | change))

@@ -104,11 +104,11 @@ def test_one_cluster_drops_nothing_by_the_farthest_rule():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k must be an integer >= 1, got 0"),
-        ({"k": 2, "rule": "nearest"}, "rule must be one of"),
-        ({"k": 2, "power": 0.0}, "power must be > 0, got 0.0"),
-        ({"k": 2, "max_iter": 0}, "max_iter must be an integer >= 1"),
-        ({"k": 2, "min_degree": -1}, "min_degree must be an integer >= 0, got -1"),
+        ({"num_clusters": 0}, "num_clusters must be >= 1, got 0"),
+        ({"num_clusters": 2, "rule": "nearest"}, "rule must be one of"),
+        ({"num_clusters": 2, "power": 0.0}, "power must be > 0, got 0.0"),
+        ({"num_clusters": 2, "max_iter": 0}, "max_iter must be >= 1"),
+        ({"num_clusters": 2, "min_degree": -1}, "min_degree must be >= 0, got -1"),
     ],
 )
 def test_bad_options(options, message):

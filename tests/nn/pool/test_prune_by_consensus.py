@@ -26,7 +26,7 @@ def test_weights_are_the_share_of_partitions_to_the_power(power):
         share = max(share, 0.5) if frozenset((i, j)) in held else share
         if share > 0:
             expected[i, j] = w * share**power
-    left, weaker = prune_by_consensus(edges, weight, 80, 3, power=power, min_degree=0, seed=5)
+    left, weaker = prune_by_consensus(edges, weight, 3, power=power, min_degree=0, seed=5)
     assert list(map(tuple, left.T.tolist())) == list(expected)
     torch.testing.assert_close(weaker, torch.tensor(list(expected.values())))
     assert 0 < len(expected) <= edges.shape[1]
@@ -36,13 +36,13 @@ def test_edges_between_classes_lose_weight():
     x, y = blobs(300, 5.0)
     edges, weight = knn_graph(x, 10)
     share = lambda e, w: (w * (y[e[0]] != y[e[1]])).sum() / w.sum()  # noqa: E731
-    assert share(*prune_by_consensus(edges, weight, 300, 3)) < share(edges, weight)
+    assert share(*prune_by_consensus(edges, weight, 3)) < share(edges, weight)
 
 
 def test_nobody_is_left_alone():
     x, _ = blobs(300, 2.5)
     edges, weight = knn_graph(x, 3)
-    left, weaker = prune_by_consensus(edges, weight, 300, 3, min_degree=3)
+    left, weaker = prune_by_consensus(edges, weight, 3, min_degree=3)
     assert int(left[0].bincount(minlength=300).min()) >= 3
     assert bool((weaker > 0).all())
 
@@ -57,7 +57,7 @@ def components(edges, n):
 def test_no_component_comes_apart(kernel):
     x, y = blobs(150, 6.0)
     edges, weight = knn_graph(x, 40, kernel=kernel)
-    left, weaker = prune_by_consensus(edges, weight, 150, 3, min_degree=0)
+    left, weaker = prune_by_consensus(edges, weight, 3, min_degree=0)
     assert components(left, 150) == components(edges, 150) == 1
     assert left.shape[1] < edges.shape[1]
     bridges = y[left[0]] != y[left[1]]
@@ -74,11 +74,9 @@ def _places(edges, some, n):
 def test_equal_weights_are_none():
     x, _ = blobs(90, 2.0)
     edges, _ = knn_graph(x, 6)
-    none = prune_by_consensus(edges, None, 90, 3, seed=1)
+    none = prune_by_consensus(edges, None, 3, seed=1)
     for value in (1.0, 4.0):  # powers of two scale without rounding
-        left, weaker = prune_by_consensus(
-            edges, torch.full((edges.shape[1],), value), 90, 3, seed=1
-        )
+        left, weaker = prune_by_consensus(edges, torch.full((edges.shape[1],), value), 3, seed=1)
         assert left.equal(none[0])
         assert weaker.equal(value * none[1])
 
@@ -87,8 +85,8 @@ def test_equal_weights_are_none():
 def test_edges_that_are_kept_for_the_degree_count_as_half_of_a_partition(min_degree):
     x, _ = blobs(150, 6.0)
     edges, weight = knn_graph(x, 40)
-    few, _ = prune_by_consensus(edges, weight, 150, 3, min_degree=0, power=1.0)
-    left, weaker = prune_by_consensus(edges, weight, 150, 3, min_degree=min_degree, power=1.0)
+    few, _ = prune_by_consensus(edges, weight, 3, min_degree=0, power=1.0)
+    left, weaker = prune_by_consensus(edges, weight, 3, min_degree=min_degree, power=1.0)
     was = set(map(tuple, few.T.tolist()))
     more = torch.tensor([tuple(pair) not in was for pair in left.T.tolist()])
     added = weight[_places(edges, left[:, more], 150)] / 64  # of 32 partitions
@@ -98,7 +96,7 @@ def test_edges_that_are_kept_for_the_degree_count_as_half_of_a_partition(min_deg
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_no_edges(n):
-    left, weaker = prune_by_consensus(torch.empty(2, 0, dtype=torch.int64), None, n, 2)
+    left, weaker = prune_by_consensus(torch.empty(2, 0, dtype=torch.int64), None, 2, num_nodes=n)
     assert left.shape == (2, 0)
     assert weaker.shape == (0,)
 
@@ -106,16 +104,16 @@ def test_no_edges(n):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k must be an integer >= 1, got 0"),
-        ({"k": 1, "power": 0.0}, "power must be > 0, got 0.0"),
-        ({"k": 1, "min_degree": -1}, "min_degree must be an integer >= 0, got -1"),
+        ({"num_clusters": 0}, "num_clusters must be >= 1, got 0"),
+        ({"num_clusters": 1, "power": 0.0}, "power must be > 0, got 0.0"),
+        ({"num_clusters": 1, "min_degree": -1}, "min_degree must be >= 0, got -1"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        prune_by_consensus(torch.tensor([[0, 1], [1, 0]]), None, 2, **options)
+        prune_by_consensus(torch.tensor([[0, 1], [1, 0]]), None, **options)
 
 
 def test_a_directed_graph_is_refused():
     with pytest.raises(ValueError, match="both directions"):
-        prune_by_consensus(torch.tensor([[0, 1], [1, 2]]), None, 3, 1)
+        prune_by_consensus(torch.tensor([[0, 1], [1, 2]]), None, 1)

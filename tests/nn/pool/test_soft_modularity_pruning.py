@@ -265,7 +265,7 @@ def test_autocast_and_half_features_run_in_float32():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k must be an integer >= 1, got 0"),
+        ({"num_clusters": 0}, "num_clusters must be >= 1, got 0"),
         ({"channels": 0}, "channels must be an integer >= 1"),
         ({"gate": "nearest"}, "gate must be one of"),
         ({"temperature": 0.0}, "temperature must be finite and > 0"),
@@ -277,7 +277,7 @@ def test_autocast_and_half_features_run_in_float32():
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        SoftModularityPruning(**({"channels": 2, "k": 2} | options))
+        SoftModularityPruning(**({"channels": 2, "num_clusters": 2} | options))
 
 
 @pytest.mark.parametrize(

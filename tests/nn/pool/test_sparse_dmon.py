@@ -169,7 +169,7 @@ def test_reset_draws_anew():
     before = pool.mlp.lins[0].weight.clone()
     pool.reset_parameters()
     assert not before.equal(pool.mlp.lins[0].weight)
-    assert repr(pool) == "SparseDMoN(3, k=2)"
+    assert repr(pool) == "SparseDMoN(channels=[3, 4], num_clusters=2, dropout=0.0)"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,11 @@ def test_bad_input(change, error, message):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"k": 0}, "k must"), ({"k": 2, "dropout": 1}, "dropout must")]
+    ("options", "message"),
+    [
+        ({"num_clusters": 0}, "num_clusters must"),
+        ({"num_clusters": 2, "dropout": 1}, "dropout must"),
+    ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):

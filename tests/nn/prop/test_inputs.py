@@ -24,7 +24,7 @@ FAMILY = [
     p_laplace_propagation,
     random_walk_propagation,
     p_eikonal,
-    lambda *graph: poisson_mbo(*graph, iterations=2),
+    lambda *graph: poisson_mbo(*graph, max_iter=2),
     lambda *graph: volume_mbo(*graph, temperature=0.0, slack=1.0),
 ]
 

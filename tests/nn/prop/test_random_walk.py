@@ -66,12 +66,26 @@ def test_first_and_second_derivatives():
     assert gradgradcheck(f, (p, values, alpha))
 
 
-def test_union_of_graphs_equals_each_and_unreached_nodes_have_0():
+def test_union_of_graphs_equals_each():
     a, b = random_graph(9, seed=3), random_graph(14, seed=4)
     both, _ = union(a, b)
     torch.testing.assert_close(run(both), torch.cat([run(a), run(b)]), rtol=1e-9, atol=1e-10)
-    both, _ = union(a, b._replace(mask=torch.zeros_like(b.mask)))
-    assert torch.equal(run(both)[9:], torch.zeros(14, 4, dtype=F64))
+
+
+def test_nodes_that_no_label_reaches():
+    a, b = random_graph(9, seed=3), random_graph(14, seed=4)
+    both, batch = union(a, b._replace(mask=torch.zeros_like(b.mask)))
+    with pytest.raises(ValueError, match="14 nodes that no label reaches, the first is node 9"):
+        run(both)
+    u = run(both, on_unreachable="nan")
+    assert u[9:].isnan().all()
+    torch.testing.assert_close(u[:9], run(a), rtol=1e-9, atol=1e-10)
+    prior = one_hot(a.y, 4).double()[a.mask].mean(0).expand(14, 4)
+    torch.testing.assert_close(run(both, on_unreachable="prior")[9:], prior)
+    with pytest.raises(ValueError, match="got none in graph 1"):
+        run(both, on_unreachable="prior", batch=batch)
+    with pytest.raises(ValueError, match="batch must be the same at both ends"):
+        run(a, batch=torch.arange(9))
 
 
 def test_self_loops_have_no_effect_and_float32_agrees():

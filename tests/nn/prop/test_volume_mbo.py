@@ -30,7 +30,7 @@ def test_one_round_is_the_best_partition_that_keeps_the_labels(seed):
     y = torch.tensor([0, 1, 2, 0, 0, 0, 0, 0, 0])
     mask = torch.arange(9) < 3
     start = p_eikonal(graph.edge_index, graph.edge_weight, y, mask).argmax(1)
-    u = volume_mbo(graph.edge_index, graph.edge_weight, y, mask, temperature=0.0, iterations=1)
+    u = volume_mbo(graph.edge_index, graph.edge_weight, y, mask, temperature=0.0, max_iter=1)
     psi = kernel(graph) @ torch.eye(3).double()[start]
     lower, upper = volume_bounds(9, torch.ones(3) / 3)
     best = oracles.best_partition(psi[3:], lower - 1, upper - 1)
@@ -41,9 +41,9 @@ def test_noise_keeps_the_best_and_a_generator_repeats_it():
     graph = random_graph(60, 0.05, seed=0, labelled=0.2)
     args = (graph.edge_index, graph.edge_weight, graph.y, graph.mask)
 
-    def run(iterations):
+    def run(max_iter):
         g = torch.Generator().manual_seed(1)
-        return volume_mbo(*args, iterations=iterations, generator=g)
+        return volume_mbo(*args, max_iter=max_iter, generator=g)
 
     def cut(u):
         return -(u * (kernel(graph) @ u)).sum()
@@ -57,9 +57,9 @@ def test_no_partition_on_the_way_is_better_than_the_one_kept():
     graph = random_graph(60, 0.05, seed=0, labelled=0.2)
     args = (graph.edge_index, graph.edge_weight, graph.y, graph.mask)
 
-    def run(iterations):
+    def run(max_iter):
         g = torch.Generator().manual_seed(1)
-        return volume_mbo(*args, iterations=iterations, temperature=0.5, generator=g)
+        return volume_mbo(*args, max_iter=max_iter, temperature=0.5, generator=g)
 
     kept = [(u * (kernel(graph) @ u)).sum().item() for u in map(run, range(1, 16))]
     assert kept == sorted(kept)
@@ -130,7 +130,7 @@ def test_few_labels_on_pendigits(dataset_root):
         "poisson": poisson_propagation,
         "poisson_mbo": poisson_mbo,
         "p_eikonal": p_eikonal,
-        "volume_mbo": lambda *a, **k: volume_mbo(*a, **k, iterations=10, generator=g),
+        "volume_mbo": lambda *a, **k: volume_mbo(*a, **k, max_iter=10, generator=g),
     }
     accuracy = {
         name: (f(edge_index, weight, y, mask, on_unreachable="prior").argmax(1) == y)[~mask]

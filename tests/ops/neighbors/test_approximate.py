@@ -116,6 +116,7 @@ def test_without_pynndescent_the_error_says_what_to_install(monkeypatch):
         ({"k": 5}, ValueError, "k must be < n = 5 rows, got 5"),
         ({"k": 2.0}, TypeError, "k must be an int, got float"),
         ({"recall": 1.0}, ValueError, r"recall must be in \(0, 1\), got 1.0: ops.knn is exact"),
+        ({"recall": "high"}, TypeError, "recall must be a number, got str"),
         ({"metric": "l1"}, ValueError, "metric must be one of"),
     ],
 )
