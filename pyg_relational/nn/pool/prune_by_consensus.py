@@ -28,7 +28,8 @@ def prune_by_consensus(
 
     With the share :math:`f_{ij}` of :func:`~pyg_relational.cluster.leiden_partitions` that keep an edge inside of a
     cluster, its weight becomes :math:`w_{ij} f_{ij}^p`. Clusters of fewer than :math:`0.3 n / k` nodes, of
-    :math:`k` clusters, are absorbed before. Where all weights are equal, as in a binary graph, partitions are those of a graph without weights.
+    :math:`k` clusters, are absorbed before. Where all weights are equal, as in a binary graph, partitions are those
+    of a graph without weights.
 
     In a maximum spanning forest of the shares, edges count as kept by half of the partitions at least, so that no
     component comes apart. One that does adds a copy of the eigenvalue 1 of :math:`D^{-1/2} W D^{-1/2}`, and a Lanczos
