@@ -9,6 +9,8 @@ from scipy.io import loadmat
 from pyg_relational.datasets.base import ClassificationDataset, Parsed
 from pyg_relational.datasets.raw import RawFile
 
+__all__ = ["COIL20"]
+
 
 class COIL20(ClassificationDataset):
     """20 objects on a turntable, 72 views each: 1,440 x 1 x 32 x 32 in [0, 1], 20 classes.

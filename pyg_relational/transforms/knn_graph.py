@@ -21,6 +21,18 @@ from pyg_relational.ops import (
 from pyg_relational.ops.checks import check_choice, check_count, check_features
 from pyg_relational.ops.options import check_options, show_options
 
+__all__ = [
+    "Backend",
+    "Bandwidth",
+    "KNNGraph",
+    "Kernel",
+    "Metric",
+    "Symmetrize",
+    "check_knn_graph",
+    "knn_graph",
+    "node_features",
+]
+
 Metric = Literal["euclidean", "cosine"]
 Kernel = Literal["gaussian", "cosine", "binary", None]
 Bandwidth = Literal["self_tuning", "unit"] | float
