@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = [
+    "COLORMAP",
+    "attention_matrix",
+    "embedding_map",
+    "new_figure",
+    "prediction_graph",
+    "relation_matrix",
+    "save_figure",
+]
+
 COLORMAP = "cividis"
 _MARKS: tuple[tuple[Any, int, str], ...] = (
     ("o", 9, "none"),

@@ -9,6 +9,8 @@ from torch_geometric.utils import coalesce
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["absorb_small"]
+
 
 def absorb_small(
     edge_index: Tensor, edge_weight: Tensor | None, clusters: Tensor, min_size: float

@@ -13,6 +13,8 @@ from pyg_relational.cluster.overlap import neighbour_overlap
 from pyg_relational.ops.checks import check_count, check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["RESOLUTIONS", "edge_consensus", "leiden_partitions"]
+
 RESOLUTIONS = (0.3, 0.5, 1.0, 2.0)
 
 _GROUPED = 2000  # more nodes are first joined to groups

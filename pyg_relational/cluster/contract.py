@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch_geometric.utils import coalesce
 
+__all__ = ["contract"]
+
 
 def contract(edge_index: Tensor, edge_weight: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """Graph of the groups, with the sums of the weights between them; those inside of a group become its self-loop.

@@ -13,6 +13,8 @@ from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["leiden"]
+
 
 def leiden(
     edge_index: Tensor,

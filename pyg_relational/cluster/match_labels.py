@@ -5,6 +5,8 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_count, check_labels
 
+__all__ = ["match_labels"]
+
 
 def match_labels(y: Tensor, clusters: Tensor, num_clusters: int | None = None) -> Tensor:
     r"""The majority label of every cluster; several clusters may have the same.

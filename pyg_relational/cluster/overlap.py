@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+__all__ = ["neighbour_overlap"]
+
 _WEDGES = 1 << 22  # tried at once
 
 

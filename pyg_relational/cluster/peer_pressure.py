@@ -15,6 +15,8 @@ from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["Array", "peer_pressure"]
+
 Array = NDArray[Any]
 
 _TIE = 1e-6  # votes that are equal but for rounding, of float32 weights too

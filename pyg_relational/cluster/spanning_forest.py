@@ -5,6 +5,8 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+__all__ = ["spanning_forest"]
+
 
 def spanning_forest(edge_index: Tensor, weight: Tensor, num_nodes: int) -> Tensor:
     """Edges of a maximum spanning forest: each component of the graph stays one with these alone.

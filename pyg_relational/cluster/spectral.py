@@ -12,6 +12,8 @@ from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["Array", "spectral"]
+
 Array = NDArray[Any]
 
 _WEAK = 1e-8  # weaker entries of the normalised adjacency join nothing: no eigenvalue shows them

@@ -17,6 +17,8 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from pyg_relational.datasets.raw import ENVIRONMENT, RawFile, download, find, read, temporary_path
 
+__all__ = ["Array", "ClassificationDataset", "Parsed", "PartialDataset", "Transform", "join"]
+
 Array = NDArray[Any]
 Parsed = tuple[Array, Array, Array]
 Transform = Callable[[Data], Data]

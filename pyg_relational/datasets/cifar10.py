@@ -10,6 +10,8 @@ import numpy as np
 from pyg_relational.datasets.base import Array, Parsed, PartialDataset, join
 from pyg_relational.datasets.raw import RawFile
 
+__all__ = ["CIFAR10", "read_batch"]
+
 _ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 _NAMES = {
     "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",

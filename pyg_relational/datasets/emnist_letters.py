@@ -10,6 +10,8 @@ from pyg_relational.datasets.base import Array, Parsed, PartialDataset, join
 from pyg_relational.datasets.idx import read_idx
 from pyg_relational.datasets.raw import RawFile
 
+__all__ = ["EMNISTLetters", "stratified_mask"]
+
 _ADDRESS = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"
 _NAMES = {
     "emnist-letters-train-images-idx3-ubyte.gz": (

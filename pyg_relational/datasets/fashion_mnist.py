@@ -3,6 +3,8 @@
 from pyg_relational.datasets.mnist import MNIST
 from pyg_relational.datasets.raw import RawFile
 
+__all__ = ["FashionMNIST"]
+
 _ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 
 

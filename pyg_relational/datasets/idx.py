@@ -5,6 +5,8 @@ import gzip
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["read_idx"]
+
 
 def read_idx(content: bytes) -> NDArray[np.uint8]:
     """An array of bytes in IDX format: 0, 0, type 8, dimensions, big-endian sizes, values.

@@ -9,6 +9,8 @@ from pyg_relational.datasets.base import ClassificationDataset, Parsed
 from pyg_relational.datasets.raw import RawFile
 from pyg_relational.datasets.table import UCI
 
+__all__ = ["Letter"]
+
 
 class Letter(ClassificationDataset):
     """Printed capital letters as 16 moments and edge counts: 20,000 x 16 in [0, 1], 26 classes.

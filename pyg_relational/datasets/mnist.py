@@ -6,6 +6,8 @@ from pyg_relational.datasets.base import Array, ClassificationDataset, Parsed, j
 from pyg_relational.datasets.idx import read_idx
 from pyg_relational.datasets.raw import RawFile
 
+__all__ = ["MNIST"]
+
 _ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist"
 
 

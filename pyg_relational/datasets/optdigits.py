@@ -6,6 +6,8 @@ from pyg_relational.datasets.base import ClassificationDataset, Parsed, join
 from pyg_relational.datasets.raw import RawFile
 from pyg_relational.datasets.table import UCI, read_table
 
+__all__ = ["OptDigits"]
+
 
 class OptDigits(ClassificationDataset):
     """Handwritten digits, 8 x 8 counts of ink: 5,620 x 64 in [0, 1], 10 classes.

@@ -6,6 +6,8 @@ from pyg_relational.datasets.base import ClassificationDataset, Parsed, join
 from pyg_relational.datasets.raw import RawFile
 from pyg_relational.datasets.table import UCI, read_table
 
+__all__ = ["PenDigits"]
+
 
 class PenDigits(ClassificationDataset):
     """Handwritten digits as eight points of the pen: 10,992 x 16 in [0, 1], 10 classes.

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+__all__ = ["ENVIRONMENT", "RawFile", "download", "find", "read", "temporary_path"]
+
 ENVIRONMENT = "PYG_RELATIONAL_RAW"
 """Environment variable that names a further folder with raw files."""
 

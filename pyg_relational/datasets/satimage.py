@@ -8,6 +8,8 @@ from pyg_relational.datasets.base import ClassificationDataset, Parsed, join
 from pyg_relational.datasets.raw import RawFile
 from pyg_relational.datasets.table import UCI, read_table
 
+__all__ = ["Satimage"]
+
 
 class Satimage(ClassificationDataset):
     """Statlog Landsat, the soil under 3 x 3 pixels: 6,435 x 36 in [0, 1], 6 classes.

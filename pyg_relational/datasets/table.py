@@ -5,6 +5,8 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["UCI", "read_table"]
+
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 
 

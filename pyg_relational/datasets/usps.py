@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pyg_relational.datasets.base import Array, ClassificationDataset, Parsed, join
 from pyg_relational.datasets.raw import RawFile
 
+__all__ = ["USPS"]
+
 
 class USPS(ClassificationDataset):
     """Handwritten digits of US zip codes: 9,298 x 1 x 16 x 16 in [0, 1], 10 classes.

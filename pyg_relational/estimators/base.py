@@ -1,7 +1,7 @@
 """What the classifiers share: features or a graph, labels, and rows that came later."""
 
 from numbers import Number
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -18,7 +18,10 @@ from pyg_relational.ops import knn
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric, knn_graph
 
+__all__ = ["Affinity", "Array", "Fitted", "GraphClassifier"]
+
 Array = NDArray[Any]
+Fitted = TypeVar("Fitted", bound="GraphClassifier")
 Affinity = Literal["nearest_neighbors", "precomputed"]
 
 
@@ -37,7 +40,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _distribution(self, scores: Array) -> Array:
         raise NotImplementedError
 
-    def fit(self, X: Any, y: Any) -> Any:
+    def fit(self: Fitted, X: Any, y: Any) -> Fitted:
         """Spread the labels over the rows of ``X``.
 
         Args:

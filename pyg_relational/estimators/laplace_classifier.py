@@ -10,6 +10,8 @@ from pyg_relational.nn.prop.unreachable import OnUnreachable
 from pyg_relational.ops.linear.solvers import CG
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric
 
+__all__ = ["LaplaceClassifier"]
+
 
 class LaplaceClassifier(GraphClassifier):
     r"""Semi-supervised classifier by Laplace learning on a :math:`k`-nearest-neighbour graph.
@@ -76,7 +78,7 @@ class LaplaceClassifier(GraphClassifier):
         self.device = device
 
     def _propagate(self, edge_index: Tensor, weight: Tensor, y: Tensor, x: Tensor | None) -> Tensor:
-        u: Tensor = laplace_propagation(
+        u = laplace_propagation(
             edge_index,
             weight,
             y,

@@ -10,6 +10,8 @@ from pyg_relational.nn.prop.unreachable import OnUnreachable
 from pyg_relational.ops.linear.solvers import CG
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric
 
+__all__ = ["PoissonClassifier"]
+
 
 class PoissonClassifier(GraphClassifier):
     r"""Semi-supervised classifier by Poisson learning on a :math:`k`-nearest-neighbour graph, for very few labels.
@@ -63,7 +65,7 @@ class PoissonClassifier(GraphClassifier):
         self.device = device
 
     def _propagate(self, edge_index: Tensor, weight: Tensor, y: Tensor, x: Tensor | None) -> Tensor:
-        u: Tensor = poisson_propagation(
+        u = poisson_propagation(
             edge_index, weight, y, solver=CG(tol=self.tol), on_unreachable=self.on_unreachable
         )
         self._size = float(u.square().mean().sqrt()) or 1.0

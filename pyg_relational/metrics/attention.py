@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_labels
 
+__all__ = ["attention_entropy", "class_attention"]
+
 
 def attention_entropy(weights: Tensor) -> Tensor:
     r"""Entropy of attention as a share of the largest, mean over samples and heads.

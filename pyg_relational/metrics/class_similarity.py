@@ -6,6 +6,8 @@ from torch.nn.functional import normalize
 
 from pyg_relational.ops.checks import check_features, check_labels
 
+__all__ = ["class_similarity", "inter_class_similarity"]
+
 
 def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     r"""Mean cosine similarity inside classes and between them.

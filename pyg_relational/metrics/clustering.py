@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_labels
 
+__all__ = ["ari", "clustering_accuracy", "nmi"]
+
 
 def clustering_accuracy(y: Tensor, clusters: Tensor) -> float:
     r"""Share of rows that are of the class matched with their cluster, under the best one-to-one matching.

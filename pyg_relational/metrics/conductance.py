@@ -6,6 +6,8 @@ from torch import Tensor
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["conductance"]
+
 
 def conductance(
     edge_index: Tensor, edge_weight: Tensor | None, clusters: Tensor

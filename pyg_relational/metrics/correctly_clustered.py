@@ -9,6 +9,8 @@ from torch.nn.functional import cross_entropy
 from pyg_relational.cluster.match_labels import match_labels
 from pyg_relational.ops.checks import check_features, check_labels
 
+__all__ = ["ClusteredScores", "GroupScore", "clustered_scores"]
+
 
 class GroupScore(NamedTuple):
     """Accuracy and mean cross-entropy of some samples; both ``None`` where there are none."""

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_features
 
+__all__ = ["effective_rank"]
+
 
 def effective_rank(x: Tensor) -> Tensor:
     r"""Effective rank of a matrix, the number of directions that its rows use.

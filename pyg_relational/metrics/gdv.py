@@ -6,6 +6,8 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.ops.checks import check_features, check_labels
 
+__all__ = ["generalized_discrimination_value"]
+
 _TILE = 128
 
 

@@ -5,6 +5,8 @@ from torch import Tensor
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
 
+__all__ = ["homophily"]
+
 
 def homophily(edge_index: Tensor, edge_weight: Tensor | None, y: Tensor) -> Tensor:
     r"""Weighted share of the edges whose two ends are of the same class.

@@ -10,6 +10,8 @@ from pyg_relational.metrics.gdv import generalized_discrimination_value
 from pyg_relational.ops import modularity
 from pyg_relational.transforms.knn_graph import knn_graph
 
+__all__ = ["LatentDiagnostics", "latent_diagnostics"]
+
 
 class LatentDiagnostics(NamedTuple):
     """Clusters of a latent space, and what they have to do with classes.

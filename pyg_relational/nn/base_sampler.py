@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 
+__all__ = ["BaseSampler", "Mode", "Score"]
+
 _FLOOR = 1e-8  # of the probability in the entropy score, as in the loss
 
 Mode = Literal["random", "score", "hard"]

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+__all__ = ["FeatureCapture"]
+
 _WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # DistributedDataParallel, torch.compile
 
 

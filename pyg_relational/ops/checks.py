@@ -6,6 +6,15 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+__all__ = [
+    "check_choice",
+    "check_classes",
+    "check_count",
+    "check_features",
+    "check_labels",
+    "check_share",
+]
+
 
 def check_features(x: Any, name: str = "x") -> None:
     """Raise unless ``x`` is a floating-point matrix ``[n, d]`` of finite values.

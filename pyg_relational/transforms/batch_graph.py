@@ -7,6 +7,8 @@ from torch_geometric.transforms import BaseTransform
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.transforms.knn_graph import KNNGraph
 
+__all__ = ["batch_graph"]
+
 
 def batch_graph(x: Tensor, y: Tensor | None = None, transform: BaseTransform | None = None) -> Data:
     """Turn a mini-batch of features into a PyG graph.

@@ -16,6 +16,8 @@ from pyg_relational.ops.checks import check_choice, check_count, check_features,
 from pyg_relational.ops.options import show_options
 from pyg_relational.transforms.knn_graph import node_features
 
+__all__ = ["DenseGraph", "Function", "Similarity", "dense_graph"]
+
 Function = Callable[[Tensor, Tensor], Tensor]
 Similarity = Literal["cosine", "rbf"] | Function
 _TILE = 2**23  # similarities held at once

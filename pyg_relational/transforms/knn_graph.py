@@ -23,6 +23,17 @@ from pyg_relational.ops.checks import check_choice, check_count, check_features
 from pyg_relational.ops.neighbors.approximate import check_recall
 from pyg_relational.ops.options import check_options, show_options
 
+__all__ = [
+    "Bandwidth",
+    "KNNGraph",
+    "Kernel",
+    "Metric",
+    "Symmetrize",
+    "check_knn_graph",
+    "knn_graph",
+    "node_features",
+]
+
 Metric = Literal["euclidean", "cosine"]
 Kernel = Literal["gaussian", "cosine", "binary", None]
 Bandwidth = Literal["self_tuning", "unit"] | float

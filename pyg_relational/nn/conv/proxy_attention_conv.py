@@ -14,6 +14,8 @@ from pyg_relational.nn.conv.proxy_conv import ProxyConv, SelfLoop, Softmax, chec
 from pyg_relational.nn.conv.proxy_sets import Combine
 from pyg_relational.ops.checks import check_choice
 
+__all__ = ["ProxyAttentionConv", "Scale"]
+
 Scale = Literal["head", "embed"]
 
 

@@ -21,6 +21,8 @@ from pyg_relational.nn.conv.proxy_sets import (
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.options import show_options
 
+__all__ = ["Attention", "ProxyConv", "SelfLoop", "Softmax", "check_pyg"]
+
 Softmax = Literal["per_set", "joint"]
 SelfLoop = Literal["none", "residual", "per_set", "raw"]
 Attention = Tensor | tuple[Tensor, Tensor]  # of all pairs, or edges and their weights

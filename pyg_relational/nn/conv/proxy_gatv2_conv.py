@@ -12,6 +12,8 @@ from pyg_relational.nn.conv.proxy_conv import ProxyConv, SelfLoop, Softmax, chec
 from pyg_relational.nn.conv.proxy_sets import Combine
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 
+__all__ = ["ProxyGATv2Conv"]
+
 
 class ProxyGATv2Conv(ProxyConv):
     r"""GATv2 attention of each sample to every proxy.

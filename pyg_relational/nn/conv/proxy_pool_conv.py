@@ -21,6 +21,8 @@ from pyg_relational.nn.conv.proxy_sets import (
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.options import show_options
 
+__all__ = ["Aggr", "PoolSelfLoop", "ProxyPoolConv"]
+
 Aggr = Literal["mean", "max", "sym"]
 PoolSelfLoop = Literal["none", "residual"]
 

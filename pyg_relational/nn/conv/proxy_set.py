@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from pyg_relational.nn.base_sampler import BaseSampler
 from pyg_relational.ops.checks import check_count, check_labels
 
+__all__ = ["CHUNK", "ProxySet"]
+
 CHUNK = 256  # anchors that are embedded at once
 
 

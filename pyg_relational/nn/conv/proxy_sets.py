@@ -11,6 +11,17 @@ from torch_geometric.utils import to_edge_index
 
 from pyg_relational.ops.checks import check_choice, check_count, check_features
 
+__all__ = [
+    "Combine",
+    "Sets",
+    "check_channels",
+    "combine",
+    "joined",
+    "read_arguments",
+    "read_edges",
+    "read_sets",
+]
+
 Sets = Tensor | Sequence[Tensor]
 Combine = Literal["sum", "mean", "max", "cat"]
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.per_graph import graph_products, graph_sizes, mean_of_present
 
+__all__ = ["collapse_loss", "orthogonality_loss"]
+
 
 def collapse_loss(assignment: Tensor, batch: Tensor | None = None) -> Tensor:
     r"""Collapse regularisation of DMoN (`Tsitsulin et al., 2020 <https://arxiv.org/abs/2006.16904>`_).

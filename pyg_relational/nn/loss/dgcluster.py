@@ -8,6 +8,8 @@ from pyg_relational.ops import unit_rows
 from pyg_relational.ops.checks import check_features, check_labels
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
+__all__ = ["DGClusterLoss", "dgcluster_loss", "soft_membership"]
+
 
 def dgcluster_loss(
     edge_index: Tensor,

@@ -10,6 +10,15 @@ from pyg_relational.ops import edge_dot, unit_rows
 from pyg_relational.ops.checks import check_classes, check_features
 from pyg_relational.ops.pairs.consistency import PairWeights
 
+__all__ = [
+    "EdgeConsistency",
+    "Similarity",
+    "complement_pairs",
+    "edge_consistency",
+    "pair_losses",
+    "rbf",
+]
+
 Similarity = Literal["cosine", "rbf"]
 
 

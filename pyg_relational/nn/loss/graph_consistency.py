@@ -19,6 +19,8 @@ from pyg_relational.ops.checks import check_choice, check_classes, check_count, 
 from pyg_relational.ops.options import show_options
 from pyg_relational.ops.pairs.consistency import PairWeights, pair_consistency
 
+__all__ = ["GraphConsistencyLoss", "Method", "Reduction", "Target", "graph_consistency_loss"]
+
 _DENSE_UP_TO = 256  # rows; above, tiles are faster
 
 Target = Literal["soft", "label"]

@@ -13,6 +13,8 @@ from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import check_count, check_features, check_share
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
+__all__ = ["GraPixLoss", "grapix_loss"]
+
 _TILE = 2**23  # affinities held at once
 
 

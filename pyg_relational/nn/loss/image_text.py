@@ -8,6 +8,8 @@ from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.per_graph import check_weights
 from pyg_relational.transforms import knn_graph
 
+__all__ = ["image_text_graph", "image_text_modularity_loss"]
+
 
 def image_text_graph(
     image: Tensor,

@@ -11,6 +11,16 @@ from pyg_relational.cluster.match_labels import match_labels
 from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
 
+__all__ = [
+    "LatentClusterTargets",
+    "Method",
+    "Targets",
+    "full",
+    "latent_cluster_loss",
+    "latent_cluster_targets",
+    "pull_length",
+]
+
 Targets = Literal["class", "cluster"]
 Method = Literal["exact", "approximate"]
 

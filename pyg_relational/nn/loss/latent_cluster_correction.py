@@ -20,6 +20,15 @@ from pyg_relational.ops import modularity, tangent_basis
 from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.transforms.knn_graph import knn_graph
 
+__all__ = [
+    "BuiltIn",
+    "Clustering",
+    "LatentClusterCorrection",
+    "LatentClusterInfo",
+    "LatentKernel",
+    "Memory",
+]
+
 Clustering = Callable[[Tensor, Tensor, Tensor], Tensor]
 BuiltIn = Literal["leiden", "peer_pressure"]
 LatentKernel = Literal["binary", "gaussian"]

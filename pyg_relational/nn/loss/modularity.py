@@ -10,6 +10,8 @@ from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 from pyg_relational.ops.options import show_options
 
+__all__ = ["ModularityLoss", "modularity_loss"]
+
 
 def modularity_loss(
     edge_index: Tensor,

@@ -14,6 +14,8 @@ from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import check_choice, check_classes, check_features
 from pyg_relational.ops.options import show_options
 
+__all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
+
 Mining = Literal["all", "random", "semihard"]
 Reduction = Literal["mean", "nonzero_mean"]
 

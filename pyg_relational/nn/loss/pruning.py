@@ -12,6 +12,8 @@ from pyg_relational.ops.checks import check_count, check_features, check_share
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 
+__all__ = ["agreement_factor", "check_objective", "gated_modularity", "pruning_loss"]
+
 
 def gated_modularity(
     edge_index: Tensor,

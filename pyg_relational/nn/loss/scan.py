@@ -8,6 +8,8 @@ from pyg_relational.ops import edge_dot
 from pyg_relational.ops.checks import check_features, check_share
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
+__all__ = ["neighbor_consistency_loss", "self_label_loss"]
+
 _SMALLEST = 1e-8  # mean assignment that the entropy tells from 0, as in SCAN's program
 
 

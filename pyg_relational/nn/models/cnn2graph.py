@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from pyg_relational.nn.conv.proxy_gatv2_conv import ProxyGATv2Conv
 from pyg_relational.nn.conv.proxy_set import ProxySet
 
+__all__ = ["CNN2Graph", "CNN2GraphOutput"]
+
 
 class CNN2GraphOutput(NamedTuple):
     """Logits, and what :class:`~pyg_relational.nn.CNN2GraphLoss` needs.

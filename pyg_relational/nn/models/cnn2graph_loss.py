@@ -11,6 +11,8 @@ from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, check
 from pyg_relational.nn.models.cnn2graph import CNN2GraphOutput
 from pyg_relational.ops.checks import check_features, check_labels
 
+__all__ = ["CNN2GraphLoss"]
+
 
 class CNN2GraphLoss(nn.Module):
     r"""Loss of :class:`~pyg_relational.nn.CNN2Graph`.

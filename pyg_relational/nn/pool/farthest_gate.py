@@ -8,6 +8,8 @@ from pyg_relational.ops import edge_diff_dot, edge_dot, safe_sqrt
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.per_graph import split_graphs
 
+__all__ = ["farthest_gate"]
+
 
 def farthest_gate(
     x: Tensor,

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+__all__ = ["hard_concrete"]
+
 
 def hard_concrete(
     logits: Tensor, *, noise: bool = True, generator: torch.Generator | None = None

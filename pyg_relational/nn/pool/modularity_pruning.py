@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from pyg_relational.cluster import spectral
-from pyg_relational.metrics import clustering_accuracy
 from pyg_relational.nn.pool.prune_by_consensus import (
     Edges,
     check_weakening,
@@ -19,20 +18,19 @@ from pyg_relational.ops.checks import check_choice, check_count, check_features,
 from pyg_relational.ops.graph.undirected import undirected_edges
 from pyg_relational.ops.options import show_options
 
+__all__ = ["Clustering", "ModularityPruning", "PrunedGraph", "Rule", "Step", "between_farthest"]
+
 Clustering = Callable[[Tensor, Tensor], Tensor]
 Rule = Literal["consensus", "farthest"]
 
 
 class Step(NamedTuple):
-    """One clustering: how many undirected edges are left, and its modularity on the given and on the pruned graph.
-
-    With labels its :func:`~pyg_relational.metrics.clustering_accuracy` as well.
-    """
+    """One clustering: how many undirected edges are left, and its modularity on the given and on the pruned graph."""
 
     edges: int
     modularity: float
     pruned_modularity: float
-    accuracy: float | None = None
+    clusters: Tensor
 
 
 class PrunedGraph(NamedTuple):
@@ -72,8 +70,8 @@ class ModularityPruning(nn.Module):
         seed: Of both clusterings. (default: 0)
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]`, output:
-        :class:`PrunedGraph`. Labels ``y`` are for the accuracy in its history alone.
+        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output:
+        :class:`PrunedGraph`.
 
     Raises:
         TypeError: If a dtype is wrong.
@@ -115,20 +113,17 @@ class ModularityPruning(nn.Module):
         x: Tensor,
         edge_index: Tensor,
         edge_weight: Tensor | None = None,
-        y: Tensor | None = None,
     ) -> PrunedGraph:
         """Return the pruned graph."""
         check_features(x)
-        if y is not None:
-            check_labels(y, len(x))
         edge_index, weight, _ = undirected_edges(edge_index, edge_weight, len(x))
         given = edge_index, weight
-        best = self._clustered(given, given, len(x), y)
+        best = self._clustered(given, given, len(x))
         for step in range(self.max_iter):
             left = self._pruned(x, best, step)
             if left[0].shape == best.edge_index.shape and torch.equal(left[1], best.edge_weight):
                 break
-            found = self._clustered(given, left, len(x), y)
+            found = self._clustered(given, left, len(x))
             history = best.history + found.history
             if found.history[0].modularity <= best.history[-1].modularity:
                 return best._replace(history=history)
@@ -150,13 +145,12 @@ class ModularityPruning(nn.Module):
         keep = kept_edges(edges, ~apart, self.min_degree, len(x))
         return edges[0][:, keep], edges[1][keep]
 
-    def _clustered(self, given: Edges, left: Edges, n: int, y: Tensor | None) -> PrunedGraph:
+    def _clustered(self, given: Edges, left: Edges, n: int) -> PrunedGraph:
         clusters = self._clusters(*left, n)
         q = modularity(given[0], given[1].detach(), clusters).item()
         pruned_q = modularity(left[0], left[1].detach(), clusters).item()
-        accuracy = None if y is None else clustering_accuracy(y, clusters)
         edges = int((left[0][0] <= left[0][1]).sum())
-        return PrunedGraph(*left, clusters, [Step(edges, q, pruned_q, accuracy)])
+        return PrunedGraph(*left, clusters, [Step(edges, q, pruned_q, clusters)])
 
     def _clusters(self, edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
         if self.clustering is not None:

@@ -9,6 +9,8 @@ from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pa
 from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.undirected import undirected_edges
 
+__all__ = ["Edges", "check_weakening", "kept_edges", "prune_by_consensus"]
+
 Edges = tuple[Tensor, Tensor]
 
 _HELD = 0.5  # least share of an edge that holds a component together
@@ -27,9 +29,9 @@ def prune_by_consensus(
     r"""Weakens edges that many partitions of the graph cut, and drops those that all of them cut.
 
     With the share :math:`f_{ij}` of :func:`~pyg_relational.cluster.leiden_partitions` that keep an edge inside of a
-    cluster, its weight becomes :math:`w_{ij} f_{ij}^p`. Clusters of fewer than :math:`0.3 n / k` nodes, of
-    :math:`k` clusters, are absorbed before. Where all weights are equal, as in a binary graph, partitions are those
-    of a graph without weights.
+    cluster, its weight becomes :math:`w_{ij} f_{ij}^p`. Clusters of fewer than :math:`0.3 n / k` nodes, where
+    :math:`k` is the number of clusters, are absorbed before. Where all weights are equal, as in a binary graph,
+    partitions are those of a graph without weights.
 
     In a maximum spanning forest of the shares, edges count as kept by half of the partitions at least, so that no
     component comes apart. One that does adds a copy of the eigenvalue 1 of :math:`D^{-1/2} W D^{-1/2}`, and a Lanczos

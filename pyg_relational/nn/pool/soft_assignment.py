@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_features
 
+__all__ = ["check_assignment", "check_positive", "soft_assignment"]
+
 
 def soft_assignment(x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
     r"""Soft assignment :math:`c_i = \mathrm{softmax}_a(-\lVert x_i - \mu_a \rVert^2 / \tau)` to centroids.

@@ -21,6 +21,8 @@ from pyg_relational.ops.checks import check_choice, check_count, check_features
 from pyg_relational.ops.graph.undirected import undirected_edges
 from pyg_relational.ops.options import show_options
 
+__all__ = ["Gate", "SoftModularityPruning", "SoftPrunedGraph"]
+
 Gate = Literal["farthest", "hard_concrete"]
 
 

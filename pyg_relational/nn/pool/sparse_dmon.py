@@ -15,6 +15,8 @@ from pyg_relational.ops.graph.per_graph import graph_products
 from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
 from pyg_relational.ops.options import show_options
 
+__all__ = ["DMoNLosses", "SparseDMoN", "SparseDMoNOutput"]
+
 
 class DMoNLosses(NamedTuple):
     """The losses of :class:`SparseDMoN`, each the mean over the graphs; their sum is the usual objective.

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+__all__ = ["keep_strongest", "undirected_pairs"]
+
 
 def undirected_pairs(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
     """Every undirected edge once, and which of them each edge is.

@@ -16,6 +16,8 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import ConvergenceError
 
+__all__ = ["propagation"]
+
 _HALVINGS = 30
 
 
@@ -110,7 +112,7 @@ def _start(
 ) -> Tensor:
     if initial is None:
         start = laplace_propagation(edge_index, weight.detach(), values, mask, on_unreachable="nan")
-        return start.double().nan_to_num(nan=0.0)  # type: ignore[no-any-return]
+        return start.double().nan_to_num(nan=0.0)
     if initial.shape != values.shape or not bool(torch.isfinite(initial).all()):
         raise ValueError(
             f"initial must be finite and have shape {list(values.shape)}, got {list(initial.shape)}"

@@ -10,6 +10,8 @@ from pyg_relational.ops import unit_rows
 from pyg_relational.ops.options import check_options, show_options
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric, check_knn_graph, knn_graph
 
+__all__ = ["GraphLearningLayer"]
+
 _GIVEN = ("tau", "num_classes", "batch", "return_info")  # set at every call, or left alone
 
 

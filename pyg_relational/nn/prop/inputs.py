@@ -10,7 +10,23 @@ from torch.nn.functional import one_hot
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.graph.undirected import check_batch, check_undirected
-from pyg_relational.ops.linear.solvers import Solver
+from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+
+__all__ = [
+    "NO_WORK",
+    "Labelled",
+    "check_inputs",
+    "check_number",
+    "check_solver",
+    "check_source",
+    "check_tau",
+    "mean_by",
+    "node_shift",
+    "node_source",
+    "read_edges",
+]
+
+NO_WORK = SolveInfo(0, torch.zeros(0), True)
 
 
 class Labelled(NamedTuple):

@@ -1,11 +1,12 @@
 """Laplace learning: labels spread so that every other node holds the mean of its neighbours."""
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import (
+    NO_WORK,
     Labelled,
     check_inputs,
     check_solver,
@@ -23,6 +24,56 @@ from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+
+__all__ = ["LaplacePropagation", "check_laplace", "laplace_propagation"]
+
+
+@overload
+def laplace_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
+    normalization: Normalization = "combinatorial",
+    reweighting: Reweighting = "none",
+    x: Tensor | None = None,
+    mean_shift: bool = False,
+    order: int = 1,
+    normalize: bool = False,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def laplace_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
+    normalization: Normalization = "combinatorial",
+    reweighting: Reweighting = "none",
+    x: Tensor | None = None,
+    mean_shift: bool = False,
+    order: int = 1,
+    normalize: bool = False,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[True],
+) -> tuple[Tensor, SolveInfo]: ...
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
@@ -46,7 +97,7 @@ def laplace_propagation(
     initial: Tensor | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, SolveInfo]:
     r"""Label propagation by the graph Laplace equation.
 
     Of `Zhu et al., 2003 <https://dl.acm.org/doi/10.5555/3041838.3041953>`_; with :math:`\tau` and its exact gradient of
@@ -126,10 +177,7 @@ def laplace_propagation(
             u = u / total.where(total != 0, 1.0)
         if mean_shift:
             u = u - mean_by(u, graph.batch)
-    return (u, equation.info or _NOTHING) if return_info else u
-
-
-_NOTHING = SolveInfo(0, torch.zeros(0), True)
+    return (u, equation.info or NO_WORK) if return_info else u
 
 
 def check_laplace(

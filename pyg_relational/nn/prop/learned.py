@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+__all__ = ["RANGES", "Learned"]
+
 
 def _above_0(raw: Tensor) -> Tensor:
     return softplus(raw).clamp(min=torch.finfo(raw.dtype).tiny)

@@ -9,6 +9,8 @@ from pyg_relational.nn.prop.inputs import check_inputs
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice, check_labels
 
+__all__ = ["distances", "p_eikonal"]
+
 _TILE = 4096  # nodes at a time, so that what belongs to their edges stays in the cache
 
 

@@ -1,6 +1,6 @@
 """p-Laplace learning: between the mean and the mid-range of the neighbours, for few labels."""
 
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -23,7 +23,47 @@ from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.p_laplacian import PLaplacian
 from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
 
+__all__ = ["Equation", "PLaplacePropagation", "check_p_laplace", "p_laplace_propagation"]
+
 Equation = Literal["variational", "game"]
+
+
+@overload
+def p_laplace_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    p: float = 3.0,
+    equation: Equation = "variational",
+    tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def p_laplace_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    p: float = 3.0,
+    equation: Equation = "variational",
+    tau: float | Tensor = 0.0,
+    f: float | Tensor = 0.0,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[True],
+) -> tuple[Tensor, SolveInfo]: ...
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
@@ -42,7 +82,7 @@ def p_laplace_propagation(
     solver: Solver | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, SolveInfo]:
     r"""Label propagation by a graph p-Laplace equation.
 
     With ``equation="variational"`` (`Slepčev and Thorpe, 2019 <https://arxiv.org/abs/1707.06213>`_), off the labels

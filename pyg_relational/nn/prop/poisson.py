@@ -1,11 +1,11 @@
 """Poisson learning: labels as sources and sinks of a graph Poisson equation, for very few labels."""
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import Labelled, check_inputs, check_solver, mean_by
+from pyg_relational.nn.prop.inputs import NO_WORK, Labelled, check_inputs, check_solver, mean_by
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -13,7 +13,41 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
-from pyg_relational.ops.linear.solvers import Solver
+from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+
+__all__ = ["PoissonPropagation", "check_poisson", "poisson_propagation"]
+
+
+@overload
+def poisson_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def poisson_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[True],
+) -> tuple[Tensor, SolveInfo]: ...
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
@@ -29,7 +63,7 @@ def poisson_propagation(
     initial: Tensor | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, SolveInfo]:
     r"""Label propagation by the graph Poisson equation.
 
     Of `Calder et al., 2020 <https://proceedings.mlr.press/v119/calder20a.html>`_, in each connected component:
@@ -97,7 +131,7 @@ def poisson_propagation(
         u = u - mean_by(d * u, component) / size.where(size > 0, 1.0)
         u = u + mean - _graph_mean(graph)
         u = fill_unreachable(u, share[:, 0] == 0, graph, on_unreachable)
-    return (u, equation.info) if return_info else u
+    return (u, equation.info or NO_WORK) if return_info else u
 
 
 def check_poisson(*, solver: Any, on_unreachable: Any, **_: Any) -> None:

@@ -16,6 +16,8 @@ from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.solvers import Solver
 
+__all__ = ["poisson_mbo"]
+
 
 @torch.no_grad()
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve

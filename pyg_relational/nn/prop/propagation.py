@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from pyg_relational.nn.prop.learned import RANGES, Learned
 from pyg_relational.ops.options import check_options, show_options
 
+__all__ = ["Propagation"]
+
 
 class Propagation(nn.Module):
     """Base of the modules: a function and its keyword arguments, those that are parameters learned.

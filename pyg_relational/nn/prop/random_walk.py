@@ -1,11 +1,11 @@
 """Learning with local and global consistency: labels spread by a lazy random walk."""
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import check_inputs, check_number, check_solver
+from pyg_relational.nn.prop.inputs import NO_WORK, check_inputs, check_number, check_solver
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -13,7 +13,43 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
-from pyg_relational.ops.linear.solvers import Solver
+from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+
+__all__ = ["RandomWalkPropagation", "check_random_walk", "random_walk_propagation"]
+
+
+@overload
+def random_walk_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    alpha: float | Tensor = 0.95,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def random_walk_propagation(
+    edge_index: Any,
+    edge_weight: Tensor | None,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    num_classes: int | None = None,
+    alpha: float | Tensor = 0.95,
+    batch: Tensor | None = None,
+    solver: Solver | None = None,
+    initial: Tensor | None = None,
+    on_unreachable: OnUnreachable = "error",
+    return_info: Literal[True],
+) -> tuple[Tensor, SolveInfo]: ...
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
@@ -30,7 +66,7 @@ def random_walk_propagation(
     initial: Tensor | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, SolveInfo]:
     r"""Label propagation by a lazy random walk, or learning with local and global consistency (LLGC).
 
     Of `Zhou et al., 2004 <https://papers.nips.cc/paper_files/paper/2003/hash/87682805257e619d49b8e0dfdc14affa-Abstract.html>`_:
@@ -99,7 +135,7 @@ def random_walk_propagation(
         )
         u = root * implicit_solve(equation, root * values, weight, shift)
         u = fill_unreachable(u, unreachable[component], graph, on_unreachable)
-    return (u, equation.info) if return_info else u
+    return (u, equation.info or NO_WORK) if return_info else u
 
 
 def check_random_walk(*, alpha: Any, solver: Any, on_unreachable: Any, **_: Any) -> None:

@@ -14,6 +14,8 @@ from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import Solver
 
+__all__ = ["Normalization", "Reweighting", "reweight"]
+
 Normalization = Literal["combinatorial", "randomwalk", "normalized"]
 Reweighting = Literal["none", "poisson", "wnll", "properly"]
 

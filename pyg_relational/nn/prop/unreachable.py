@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import Labelled, mean_by
 
+__all__ = ["OnUnreachable", "fill_unreachable"]
+
 OnUnreachable = Literal["error", "nan", "prior"]
 
 

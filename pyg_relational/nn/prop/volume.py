@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+__all__ = ["check_priors", "graphs_of", "volume_bounds", "volume_threshold"]
+
 _TEMPERATURES = (1e-1, 1e-2, 1e-3)  # of the smoothed prices, in units of the scores' spread
 _NEWTON = 50
 

@@ -14,6 +14,8 @@ from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 
+__all__ = ["volume_mbo"]
+
 
 @torch.no_grad()
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve

@@ -1,1 +1,3 @@
 """What makes an operator differentiable, traceable and batchable."""
+
+__all__: list[str] = []

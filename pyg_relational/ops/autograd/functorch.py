@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["join_nodes", "join_rows", "plainly", "split_parts"]
+
 
 def join_rows(x: Tensor, dim: int | None, size: int) -> Tensor:
     """Rows of all parts, one part after the other.

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["scaled"]
+
 
 def scaled(gradient: Tensor, grad: Tensor, *inputs: Tensor) -> Tensor:
     """``gradient * grad``, of which a derivative raises: it depends on ``inputs`` in a way that was not kept.

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
 
+__all__ = ["connected_components", "jump", "smallest_member", "smallest_reachable"]
+
 
 def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
     """Number of the connected component of every node, counted from 0 in the order of their first nodes.

@@ -13,6 +13,8 @@ from pyg_relational.ops.autograd.functorch import join_nodes, join_rows, split_p
 from pyg_relational.ops.autograd.opaque import opaque
 from pyg_relational.ops.graph.spmm import spmm
 
+__all__ = ["edge_diff_dot", "edge_dot"]
+
 _COLUMNS = 128  # columns of a Laplacian product done at once
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+__all__ = ["both_directions", "neighbor_pairs"]
+
 
 def neighbor_pairs(index: Tensor, mutual: bool = False) -> Tensor:
     """Undirected edges of a table of neighbours, each once with ``i < j``, sorted.

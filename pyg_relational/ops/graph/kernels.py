@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import join_rows, split_parts
 
+__all__ = ["gaussian_kernel", "safe_sqrt", "unit_rows"]
+
 
 def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
     r"""Gaussian weight :math:`w = \exp(-4 d^2 / s)` with the limit of a vanishing scale.

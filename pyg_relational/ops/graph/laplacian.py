@@ -10,6 +10,8 @@ from pyg_relational.ops.autograd.opaque import opaque
 from pyg_relational.ops.graph.edge_dot import _EdgeDiffDot
 from pyg_relational.ops.graph.spmm import csr_matrix
 
+__all__ = ["degree", "laplacian_product"]
+
 
 @opaque("laplacian_product", lambda row, col, w, u: u.new_empty(u.shape))
 def _laplacian_product(row: Tensor, col: Tensor, w: Tensor, u: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from pyg_relational.ops.checks import check_features, check_labels
 from pyg_relational.ops.graph.quadratic_form import quadratic_form
 from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
 
+__all__ = ["modularity"]
+
 _ROWS = 4096  # terms summed in the assignment's own precision; the rest in float64
 
 

@@ -8,6 +8,15 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_labels
 
+__all__ = [
+    "check_weights",
+    "graph_mean",
+    "graph_products",
+    "graph_sizes",
+    "mean_of_present",
+    "split_graphs",
+]
+
 
 def split_graphs(batch: Tensor | None, *values: Tensor) -> list[tuple[Tensor, ...]]:
     """Rows of every graph in order, graphs without a row included; without ``batch``, all rows as one graph.

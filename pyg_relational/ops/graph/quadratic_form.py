@@ -8,6 +8,8 @@ from torch import Tensor
 from pyg_relational.ops.graph.edge_dot import _Adjacency, _EdgeDot
 from pyg_relational.ops.graph.spmm import spmm
 
+__all__ = ["quadratic_form"]
+
 
 class _QuadraticForm(torch.autograd.Function):
     @staticmethod

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.opaque import opaque
 
+__all__ = ["csr_matrix", "spmm"]
+
 
 def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
     """CSR matrix of edges; those sorted by row need no sort.

@@ -5,10 +5,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pyg_relational.interop import as_edges
 from pyg_relational.ops.autograd.functorch import plainly
 from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.graph.as_edges import as_edges
 from pyg_relational.ops.graph.spmm import spmm
+
+__all__ = ["check_batch", "check_undirected", "undirected_edges"]
 
 
 def undirected_edges(

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from pyg_relational.ops.graph.components import connected_components
 
+__all__ = ["aggregate", "coarse_matrix", "strong_edges"]
+
 
 def strong_edges(edge_index: Tensor, weight: Tensor, num_nodes: int, share: float) -> Tensor:
     """Edges heavier than a share of the heaviest at the lighter of their ends.

@@ -10,6 +10,8 @@ from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, Solver
 if TYPE_CHECKING:
     from pyg_relational.ops.linear.grounded import GroundedLaplacian
 
+__all__ = ["choose"]
+
 # Nodes up to which factors are the fastest where values travel far. Milliseconds of Direct() and Multigrid() on 1,000,
 # 3,000 and 10,000 nodes: 2-d grids 7, 17; 15, 22; 85, 63; neighbours in 2-d 10, 19; 27, 53; 153, 151.
 _SMALL = 2_000

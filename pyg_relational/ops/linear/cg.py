@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.linear.solvers import SolveInfo
 
+__all__ = ["System", "conjugate_gradients", "conjugate_round"]
+
 # Graphs below are of k = 10 neighbours of 10,000 Gaussian points, or grids, with 20 labels; seconds of one thread.
 # Most that one round reduces the residual by. float32 at 1e-4, 1e-5, 1e-6, 1e-7: 41, 42, 32, 34 iterations in 16-d;
 # float64 at 1e-8, 1e-12, 1e-15: 1.17, 1.25, 1.20 s on roads, no difference: what rounding leaves.

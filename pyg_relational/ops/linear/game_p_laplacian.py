@@ -10,6 +10,8 @@ from pyg_relational.ops.linear.bicgstab import bicgstab
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import CG, SolveInfo, report
 
+__all__ = ["GamePLaplacian", "Policy", "PolicyEquation"]
+
 _STEPS = 100  # most; 1,000 points in 3-d of k = 10 neighbours, p = 8, 10 classes take 11 to 17
 _SLACK = 10  # between the recurrence's residual and the true one: .07 to .97 of the tolerance on these, 41 iterations
 _FORCING = 1e-3  # what a linear solve leaves. At 1e-1, 1e-3, 1e-6 on these: 17, 12, 11 steps in .30, .48, .92 s

@@ -21,6 +21,8 @@ from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.scaled import WEAK, ScaledLaplacian
 from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, Solver, report
 
+__all__ = ["GroundedLaplacian"]
+
 _NOTHING = (
     2.0**-50
 )  # an edge below this share is lost in rounding: 4 units in the last place of float64

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+__all__ = ["Equation", "implicit_solve"]
+
 
 class Equation(Protocol):
     r"""An equation :math:`F(u, \theta) = 0` and how to solve it and its adjoint."""

@@ -12,6 +12,8 @@ from pyg_relational.ops.linear.cg import conjugate_round
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, Solver, report
 
+__all__ = ["EPSILON", "PLaplacian"]
+
 EPSILON = 1e-6  # differences of neighbours below this count as that
 # Seconds and Newton steps below are of k = 10 neighbours of 1,000 points in 3-d, 20 labels, 10 classes, p = 8.
 _GROWTH = 1.5  # of p from one stage to the next. At 1.25, 1.5, 2, 4: 127, 149, 166, 173 steps

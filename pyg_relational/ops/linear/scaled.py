@@ -17,6 +17,8 @@ from pyg_relational.ops.linear.solvers import CG, Multigrid
 if TYPE_CHECKING:
     from pyg_relational.ops.linear.grounded import GroundedLaplacian
 
+__all__ = ["LOOK", "WEAK", "ScaledLaplacian"]
+
 # Seconds of CG() below are of one thread on k = 10 neighbours of Gaussian points with 20 labels, 10 classes.
 # An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
 # 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["CG", "ConvergenceError", "Direct", "Multigrid", "SolveInfo", "Solver", "report"]
+
 
 class ConvergenceError(RuntimeError):
     """A solver with ``strict=True`` did not reach its tolerance."""

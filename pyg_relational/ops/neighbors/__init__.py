@@ -1,1 +1,3 @@
 """Nearest neighbours: exact and approximate."""
+
+__all__ = []

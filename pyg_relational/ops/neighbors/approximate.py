@@ -12,6 +12,8 @@ from pyg_relational.ops.neighbors.candidates import prepare
 from pyg_relational.ops.neighbors.knn import knn
 from pyg_relational.ops.neighbors.rank import rank
 
+__all__ = ["ApproximateKNN", "approximate_knn", "check_recall"]
+
 _SAMPLE = 500  # rows that recall is estimated on: 95 % of estimates are within .01 of the truth at k = 10, .95
 _WIDER = 1.6  # times as many neighbours are kept in the next round
 _RANKED = 2**15  # rows at once

@@ -9,6 +9,18 @@ from torch import Tensor
 
 from pyg_relational.ops.graph.kernels import unit_rows
 
+__all__ = [
+    "Groups",
+    "Minima",
+    "Points",
+    "Tiles",
+    "candidates",
+    "candidates_both_ways",
+    "merged",
+    "prepare",
+    "slack",
+]
+
 _ROWS, _COLUMNS = (
     256,
     4096,

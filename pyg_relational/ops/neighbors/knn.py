@@ -11,6 +11,8 @@ from pyg_relational.ops.neighbors.projection import candidates_projected, projec
 from pyg_relational.ops.neighbors.rank import rank
 from pyg_relational.ops.neighbors.tree import faster, fits
 
+__all__ = ["KNN", "knn"]
+
 
 class KNN(NamedTuple):
     """Neighbours of each query row, nearest first.

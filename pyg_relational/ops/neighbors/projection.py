@@ -8,6 +8,8 @@ from torch import Tensor
 from pyg_relational.ops.neighbors.candidates import Points, Tiles, candidates, merged, slack
 from pyg_relational.ops.neighbors.rank import nearest
 
+__all__ = ["candidates_projected", "project"]
+
 _PAIRS = 2**28  # pairs of rows from which on a projection may pay
 _MOST = 128  # principal directions
 _SHARE = 1 / 128  # share of pairs up to which direct distances cost less than one matrix product

@@ -8,6 +8,8 @@ from torch import Tensor
 from pyg_relational.ops.graph.kernels import unit_rows
 from pyg_relational.ops.neighbors.candidates import Points
 
+__all__ = ["nearest", "rank"]
+
 _CLOSE = 1e-5  # relative gap below which float32 may swap two distances
 _TINY = 1e-15  # distance whose square is near float32's smallest
 

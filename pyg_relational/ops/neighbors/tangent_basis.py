@@ -6,6 +6,8 @@ from torch import Tensor
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.neighbors.knn import knn
 
+__all__ = ["tangent_basis"]
+
 _CHUNK = 2**22  # numbers in neighbours that are looked at together
 
 

@@ -14,6 +14,8 @@ from pyg_relational.ops.neighbors.candidates import Points, candidates
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
+__all__ = ["Pairs", "candidates_in_tree", "faster", "finds", "fits", "plant"]
+
 Pairs = Iterator[tuple[Tensor, Tensor]]
 
 _FLAT = (

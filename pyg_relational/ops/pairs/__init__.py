@@ -1,1 +1,3 @@
 """Products of pairs of nodes that never become a matrix of all pairs."""
+
+__all__: list[str] = []

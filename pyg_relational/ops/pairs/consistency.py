@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.once import scaled
 
+__all__ = ["PairWeights", "pair_consistency"]
+
 
 class PairWeights(NamedTuple):
     """Weight of a pair of one class and of a pair of two classes."""

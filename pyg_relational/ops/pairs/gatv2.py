@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["BUFFER", "Grads", "gatv2_scores"]
+
 Grads = tuple[Tensor | None, ...]
 BUFFER = 2**24  # numbers; 64 MiB of float32
 
