@@ -54,7 +54,7 @@ def drawn() -> dict[str, set[str]]:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     picture = re.search(r"## Rooms.*?```text\n(.*?)```", text, re.S)
     assert picture
-    rows = re.findall(r"^([\w.]+) +-> *([\w., ]*)", picture[1], re.M)
+    rows = re.findall(r"^([\w.]+) +->([^#\n]*)", picture[1], re.M)
     return {left: set(re.findall(r"[\w.]+", right)) for left, right in rows}
 
 
