@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "COLORMAP",
+    "_COLORMAP",
     "attention_matrix",
     "embedding_map",
     "new_figure",
@@ -27,7 +27,7 @@ __all__ = [
     "save_figure",
 ]
 
-COLORMAP = "cividis"
+_COLORMAP = "cividis"
 _MARKS: tuple[tuple[Any, int, str], ...] = (
     ("o", 9, "none"),
     ("s", 45, "black"),
@@ -290,7 +290,7 @@ def _matrix(
 ) -> "Axes":
     axes = new_figure().add_subplot() if ax is None else ax
     image = axes.imshow(
-        values.cpu().numpy(), cmap=COLORMAP, vmin=0, vmax=vmax, interpolation="nearest"
+        values.cpu().numpy(), cmap=_COLORMAP, vmin=0, vmax=vmax, interpolation="nearest"
     )
     if y is not None:
         _mark_classes(axes, y, lines)

@@ -253,7 +253,7 @@ ERRORS: list[tuple[Any, int | None, type[Exception], str]] = [
         "edge_weight must be finite, got nan at edge 2",
     ),
     ((INDEX, ONES, 4), None, ValueError, r"tuple \(edge_index, edge_weight\), got 3 items"),
-    (INDEX, 4.0, TypeError, "integer"),
+    (INDEX, 4.0, TypeError, "num_nodes must be an int, got float"),
     (torch.ones(3), None, TypeError, "edge_index must hold integers"),
     (np.ones((2, 3)), None, ValueError, r"graph must be square, got shape \(2, 3\)"),
     (np.ones(3), None, ValueError, r"graph must be a matrix, got shape \[3\]"),

@@ -54,10 +54,8 @@ def drawn() -> dict[str, set[str]]:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     picture = re.search(r"## Rooms.*?```text\n(.*?)```", text, re.S)
     assert picture
-    rows = re.findall(
-        r"^([\w.]+) +-> ?(.*)$", picture[1], re.M
-    )  # two spaces, then what the room is
-    return {left: set(re.findall(r"[\w.]+", right.split("  ")[0])) for left, right in rows}
+    rows = re.findall(r"^([\w.]+) +->([^#\n]*)", picture[1], re.M)
+    return {left: set(re.findall(r"[\w.]+", right)) for left, right in rows}
 
 
 def test_the_picture_is_true():

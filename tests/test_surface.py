@@ -4,9 +4,10 @@ import ast
 import inspect
 import subprocess
 import sys
+import typing
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_overloads
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,7 @@ def test_no_public_function_returns_any(function):
 def test_propagations_say_what_they_return_with_and_without_info():
     from pyg_relational import nn
 
+    get_overloads = getattr(typing, "get_overloads", lambda _: ())  # of Python 3.11
     for name in ("laplace", "poisson", "random_walk", "p_laplace"):
         function = inspect.unwrap(getattr(nn, f"{name}_propagation"))
         given = list(inspect.signature(function).parameters)

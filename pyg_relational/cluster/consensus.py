@@ -13,9 +13,9 @@ from pyg_relational.cluster.overlap import neighbour_overlap
 from pyg_relational.ops.checks import check_count, check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
 
-__all__ = ["RESOLUTIONS", "edge_consensus", "leiden_partitions"]
+__all__ = ["edge_consensus", "leiden_partitions"]
 
-RESOLUTIONS = (0.3, 0.5, 1.0, 2.0)
+_RESOLUTIONS = (0.3, 0.5, 1.0, 2.0)
 
 _GROUPED = 2000  # more nodes are first joined to groups
 _FINE = 40.0  # resolution of the groups
@@ -66,7 +66,7 @@ def leiden_partitions(
     edge_weight: Tensor | None,
     num_nodes: int,
     *,
-    resolutions: Sequence[float] = RESOLUTIONS,
+    resolutions: Sequence[float] = _RESOLUTIONS,
     runs: int = 4,
     min_size: float = 0,
     seed: int = 0,

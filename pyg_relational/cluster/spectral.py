@@ -62,8 +62,8 @@ def spectral(
 
     Raises:
         TypeError: If a dtype is wrong.
-        ValueError: If a shape or value is out of range, the graph is not undirected, or fewer than ``num_clusters``
-            nodes are in components of ``min_size``.
+        ValueError: If a shape or value is out of range, the graph is not undirected, or fewer than
+            ``num_clusters`` nodes are in components of ``min_size``.
 
     Example:
         >>> import torch

@@ -18,10 +18,10 @@ from pyg_relational.ops import knn
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric, knn_graph
 
-__all__ = ["Affinity", "Array", "Fitted", "GraphClassifier"]
+__all__ = ["Affinity", "Array", "GraphClassifier"]
 
 Array = NDArray[Any]
-Fitted = TypeVar("Fitted", bound="GraphClassifier")
+_Fitted = TypeVar("_Fitted", bound="GraphClassifier")
 Affinity = Literal["nearest_neighbors", "precomputed"]
 
 
@@ -40,7 +40,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _distribution(self, scores: Array) -> Array:
         raise NotImplementedError
 
-    def fit(self: Fitted, X: Any, y: Any) -> Fitted:
+    def fit(self: _Fitted, X: Any, y: Any) -> _Fitted:
         """Spread the labels over the rows of ``X``.
 
         Args:

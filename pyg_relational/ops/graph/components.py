@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
 
-__all__ = ["connected_components", "jump", "smallest_member", "smallest_reachable"]
+__all__ = ["connected_components", "smallest_member", "smallest_reachable"]
 
 
 def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
@@ -79,13 +79,13 @@ def smallest_reachable(edge_index: Tensor, num_nodes: int) -> Tensor:
     while True:
         below = torch.minimum(root[row], root[col])
         new = root.scatter_reduce(0, root[row], below, "amin")
-        new = jump(new)
+        new = _jump(new)
         if torch.equal(new, root):
             return root
         root = new
 
 
-def jump(parent: Tensor) -> Tensor:
+def _jump(parent: Tensor) -> Tensor:
     """Root of every node of a forest of pointers; roots point to themselves.
 
     Args:

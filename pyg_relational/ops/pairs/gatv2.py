@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["BUFFER", "Grads", "gatv2_scores"]
+__all__ = ["BUFFER", "gatv2_scores"]
 
-Grads = tuple[Tensor | None, ...]
+_Grads = tuple[Tensor | None, ...]
 BUFFER = 2**24  # numbers; 64 MiB of float32
 
 
@@ -96,7 +96,7 @@ class _Scores(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Grads:
+    def backward(ctx: Any, grad: Tensor) -> _Grads:
         return *_Slopes.apply(grad, *ctx.saved_tensors, ctx.slope), None
 
 
@@ -115,7 +115,7 @@ class _Slopes(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Grads:
+    def backward(ctx: Any, *grads: Tensor) -> _Grads:
         slope = ctx.slope
 
         def gradient(grad: Tensor, *inputs: Tensor) -> Any:
@@ -145,7 +145,7 @@ def _keep(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(*tensors)
 
 
-def _scores_backward(ctx: Any, grad: Tensor) -> Grads:
+def _scores_backward(ctx: Any, grad: Tensor) -> _Grads:
     return *_slopes_of_scores(grad.contiguous(), *ctx.saved_tensors, ctx.slope), None
 
 

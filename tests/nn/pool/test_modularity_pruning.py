@@ -149,7 +149,7 @@ def test_a_directed_graph_is_refused():
 @pytest.mark.parametrize("rule", ["consensus", "farthest"])
 @pytest.mark.parametrize("n", [0, 1, 6])
 def test_a_graph_without_edges_has_no_clusters_to_find(rule, n):
-    with pytest.raises(ValueError, match="k must be <= 0"):
+    with pytest.raises(ValueError, match="num_clusters must be <= 0"):
         ModularityPruning(1, rule)(torch.randn(n, 2), torch.empty(2, 0, dtype=torch.int64))
 
 
