@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "_COLORMAP",
     "attention_matrix",
     "embedding_map",
     "new_figure",
