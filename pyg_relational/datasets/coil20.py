@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.io import loadmat
 
 from pyg_relational.datasets.base import ClassificationDataset, Parsed
 from pyg_relational.datasets.raw import RawFile
@@ -41,6 +40,8 @@ class COIL20(ClassificationDataset):
     @staticmethod
     def parse(raw: Mapping[str, bytes]) -> Parsed:
         """Raw files to x, y and train mask."""
+        from scipy.io import loadmat  # here, as it takes as long as the rest
+
         table = loadmat(io.BytesIO(raw["COIL20.mat"]))  # type: ignore[arg-type]
         columns_first = table["X"].astype(np.float32).reshape(-1, 1, 32, 32)
         y = table["Y"].ravel().astype(np.int64) - 1
