@@ -25,7 +25,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 doctest: $(STAMP)
-	$(BIN)/python -m pytest --doctest-modules pyg_relational
+	$(BIN)/python -m pytest --doctest-modules --import-mode=prepend pyg_relational
 
 smoke: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/smoke.yaml --output $(VENV)/smoke
