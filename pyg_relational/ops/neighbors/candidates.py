@@ -26,7 +26,7 @@ _ROWS, _COLUMNS = (
     4096,
 )  # of a product: 4 MiB, which stay in the cache until their minima are taken
 _CUDA = 8192  # rows and columns of a product on a GPU
-_SIZE = 0.2  # columns in a group over sqrt(n / k): fewer cost minima, more cost candidates
+_SIZE = 1.4  # columns in a group over sqrt(n / (k d)): fewer cost minima, more cost candidates; .4 to 2.4 tried
 _GATHER = 2**18  # numbers of candidates' features at once, within the cache
 _GEMM = 2**24  # elements, at most, of a product that serves rows and columns
 _PAIRS = 2**15  # candidate pairs to hand on at once
@@ -114,7 +114,7 @@ class Tiles:
         n = len(points.x)
         cuda = points.x.is_cuda
         self.rows, columns = (_CUDA, _CUDA) if cuda else (_ROWS, _COLUMNS)
-        size = max(1, int(_SIZE * math.sqrt(n / k)))
+        size = max(1, int(_SIZE * math.sqrt(n / (k * self.points.x.shape[1] + 1))))
         self.groups = Groups(size, max(1, columns // size), n)
         self.x = torch.cat([points.x * -2, points.bias[:, None]], 1)
         if pad := -n % size:
@@ -146,6 +146,8 @@ class Tiles:
     def within(self, found: Minima, limit: Tensor) -> tuple[Tensor, Tensor]:
         """Query and point, sorted by query, of everything within its row's limit."""
         row, group = (found.fine <= limit[:, None]).nonzero().unbind(1)
+        if self.groups.size == 1:  # nothing but the values themselves
+            return row + found.start, group
         chunk = max(1, _GATHER // (self.groups.size * self.x.shape[1]))
         parts = []
         for r, g in zip(row.split(chunk), group.split(chunk), strict=True):
