@@ -102,7 +102,11 @@ def test_pinned_versions_are_within_the_ranges() -> None:
 IMPORT_ALL = """
 import contextlib, importlib, io, json, pathlib, sys, time
 import psutil
+import torch
+
+start = time.process_time()
 import torch_geometric
+pyg_seconds = time.process_time() - start
 
 process = psutil.Process()
 modules, threads = set(sys.modules), process.num_threads()
@@ -115,6 +119,7 @@ with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stder
 seconds = time.process_time() - start
 report = {
     "seconds": seconds,
+    "pyg_seconds": pyg_seconds,
     "modules": sorted(set(sys.modules) - modules),
     "threads": process.num_threads() - threads,
     "children": len(process.children()),
@@ -139,17 +144,14 @@ def import_all() -> dict[str, Any]:
 
 
 def test_import_is_light() -> None:
-    """Over PyG itself: no optional package, no thread or process, no output, < 0.3 s of CPU."""
+    """Over PyG itself: no optional package, no thread or process, no output, less time than PyG itself takes."""
     report = import_all()
     assert len([name for name in report["modules"] if name.startswith("pyg_relational.")]) > 10
     assert OPTIONAL & {name.partition(".")[0] for name in report["modules"]} == set()
     assert report["printed"] == ""
     assert report["threads"] == 0
     assert report["children"] == 0
-    limit, tries = 0.3, 2  # a busy machine may have spoilt the first
-    while report["seconds"] >= limit and tries:
-        report, tries = min(report, import_all(), key=lambda r: r["seconds"]), tries - 1
-    assert report["seconds"] < limit
+    assert report["seconds"] < report["pyg_seconds"]
 
 
 @pytest.mark.skipif(not find_spec("build"), reason="needs build")

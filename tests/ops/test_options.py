@@ -84,7 +84,7 @@ REFUSED = [
     (KNNGraph, {"k": 3, "bandwidth": "self"}, "bandwidth must be one of .*, got 'self'"),
     (KNNGraph, {"k": 3, "bandwidth": None}, "bandwidth must be a str or a number, got NoneType"),
     (KNNGraph, {"k": 3, "symmetrize": "and"}, "symmetrize must be one of .*, got 'and'"),
-    (KNNGraph, {"k": 3, "backend": "gpu"}, "backend must be one of .*, got 'gpu'"),
+    (KNNGraph, {"k": 3, "recall": 2}, r"recall must be in \(0, 1\), got 2"),
     (KNNGraph, {"k": True}, "k must be an int, got bool"),
     (KNNGraph, {"k": 3, "batch": torch.zeros(3).long()}, "batch must be an option of knn_graph"),
     (DenseGraph, {"similarity": "cos"}, "similarity must be one of .*, got 'cos'"),

@@ -162,9 +162,10 @@ class _General:
                 raise ConvergenceError("propagation did not converge: its Jacobian is singular")
             for _ in range(_HALVINGS):
                 new = self.residual(u + step, rhs, weight, *parameters)
-                if bool((new.norm(dim=0) <= r.norm(dim=0)).all()):
+                rises = new.norm(dim=0) > r.norm(dim=0)
+                if not bool(rises.any()):
                     break
-                step = step / 2
+                step = step.where(~rises, step / 2)  # columns do not know of each other
             u, r = u + step, new
             diagonal = (_sum(self.edge_index[0], stiffness, u) + slope).abs()
             off = (r.abs() / diagonal.where(diagonal > 0, 1.0)).where(~self.fixed[:, None], 0.0)

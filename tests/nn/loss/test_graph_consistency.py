@@ -497,7 +497,7 @@ def test_compiled_equals_eager_on_unlabelled_rows_and_refuses_what_is_not_finite
         ({"method": "sparse"}, "edge_index must be given"),
         ({"num_samples": 5}, "edge_index must be given"),
         ({"method": "tiled", "edge_index": complete(4)}, "edge_index must be None with method='tiled'"),
-        ({"edge_index": complete(4), "num_samples": 0}, "num_samples must be >= 1 or None, got 0"),
+        ({"edge_index": complete(4), "num_samples": 0}, "num_samples must be >= 1, got 0"),
         ({"edge_index": complete(9)}, "num_nodes|must be <"),
     ],
 )  # fmt: skip
