@@ -95,7 +95,7 @@ def test_pinned_versions_are_within_the_ranges() -> None:
     assert len(versions) == len(pinned)
     for name, version in versions.items():
         assert DECLARED[name].contains(version), name
-    installed = (CORE, *(EXTRAS[extra] for extra in ("amg", "approximate", "bench", "dev")))
+    installed = (CORE, *(EXTRAS[extra] for extra in ("amg", "bench", "dev")))
     assert {canonicalize_name(r.name) for group in installed for r in group} <= set(versions)
 
 

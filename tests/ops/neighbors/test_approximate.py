@@ -64,7 +64,7 @@ def descent(*columns):
     def descend(x, k, metric, wide):
         asked.append(wide)
         index = next(rounds)
-        return index[:, :k], torch.zeros(len(x), k)
+        return index, (x[:, None] - x[index]).norm(dim=2)
 
     return descend, asked
 
@@ -83,6 +83,15 @@ def test_keeps_more_neighbours_until_the_recall_is_reached(monkeypatch):
         found = approximate_knn(x, 4)
     assert found.recall < 0.9
     assert len(asked) == 4
+
+
+def test_other_duplicates_than_those_of_lowest_index_are_no_misses(monkeypatch):
+    x = torch.randn(30, 3).repeat(10, 1)
+    farther = torch.arange(300)[:, None] + 30 * torch.arange(1, 5)
+    descend, asked = descent(farther % 300)
+    monkeypatch.setattr(module, "_descend", descend)
+    assert approximate_knn(x, 4).recall == 1
+    assert len(asked) == 1
 
 
 def test_rows_that_descent_leaves_short_are_searched_exactly(monkeypatch):
