@@ -16,9 +16,7 @@ DIMENSIONS = (2, 3, 16, 64, 512)
 KINDS = ("Gaussian", "uniform", "clustered")
 OURS, FLAT, TREE = "ours", "faiss flat", "SciPy k-d tree"
 _MOST = 2e10  # n^2 d / K beyond which a round of a product takes over a minute
-_DEEP = (
-    8  # dimensions up to which the tree is timed on data without clusters: it is hopeless beyond
-)
+_DEEP = 8  # dimensions beyond which the tree is hopeless on data without clusters, and not timed
 
 
 def points(kind: str, n: int, d: int) -> Tensor:
