@@ -9,7 +9,7 @@ from pyg_relational.ops.checks import check_choice, check_count, check_features,
 from pyg_relational.ops.neighbors.candidates import candidates, candidates_both_ways, prepare
 from pyg_relational.ops.neighbors.projection import candidates_projected, project
 from pyg_relational.ops.neighbors.rank import rank
-from pyg_relational.ops.neighbors.tree import faster, fits
+from pyg_relational.ops.neighbors.tree import Found, faster, fits
 
 __all__ = ["KNN", "knn"]
 
@@ -124,8 +124,8 @@ def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
         pairs = candidates_projected(points, low, k)
     else:
         pairs = (candidates_both_ways if twice else candidates)(points, k)
+    found: Found = (rank(points, k, *pair) for pair in pairs)
     if fits(points):
-        pairs = faster(points, k, pairs)
-    found = [rank(points, k, row, col) for row, col in pairs]
+        found = faster(points, k, found)
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return KNN(index, distance.to(x.dtype))

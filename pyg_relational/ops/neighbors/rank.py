@@ -17,14 +17,14 @@ _TINY = 1e-15  # distance whose square is near float32's smallest
 def rank(points: Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
     """The ``k`` nearest of each query's candidates by direct distance, ties to the lower column.
 
-    Candidates come sorted by row, at least ``k`` for each of successive rows.
+    Candidates come sorted by row, at least ``k`` for each row there is.
     """
     index, value = nearest(points, k, row, col)
     last, following = value[:, k - 1], value[:, k]
     unsure = (value[:, 1:] == value[:, :-1]).any(1)
     unsure |= following - last <= _CLOSE * last + _blur(points, last)
-    some = unsure.index_select(0, row - row[0]).nonzero()[:, 0]
-    if len(some):  # float32 may have swapped two
+    if unsure.any():  # float32 may have swapped two
+        some = unsure.repeat_interleave(_counts(row)).nonzero()[:, 0]
         n = len(points.x)
         pair = (row[some] * n + col[some]).sort().values
         again = nearest(points, k, pair // n, pair % n, torch.float64)
@@ -38,13 +38,18 @@ def nearest(
     """The ``k`` nearest candidates of each row, and ``k + 1`` distances, infinite where there are no more."""
     value = _distance(points, row, col, dtype)
     order = _order(row, value)
-    counts = (row - row[0]).bincount()
-    counts = counts[counts > 0][:, None]
+    counts = _counts(row)[:, None]
     slot = counts.cumsum(0) - counts + torch.arange(k + 1, device=row.device)
     order = order[slot.clamp_(max=len(row) - 1)]
     value = value[order]
     value[:, k:].masked_fill_(counts <= k, math.inf)
     return col[order[:, :k]], value
+
+
+def _counts(row: Tensor) -> Tensor:
+    """Number of candidates of each row there is."""
+    counts = (row - row[0]).bincount()
+    return counts[counts > 0]
 
 
 def _order(row: Tensor, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Candidates for the nearest neighbours, by a k-d tree, where it is faster than matrix products."""
+"""Nearest neighbours by a k-d tree, where it is faster than matrix products."""
 
 import time
 from collections.abc import Iterator
@@ -10,17 +10,16 @@ from torch import Tensor
 
 from pyg_relational.ops.graph.kernels import unit_rows
 from pyg_relational.ops.neighbors.candidates import Points, candidates
+from pyg_relational.ops.neighbors.rank import rank
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-__all__ = ["Pairs", "candidates_in_tree", "faster", "finds", "fits", "plant"]
+__all__ = ["Found", "faster", "finds", "fits", "plant", "search_in_tree"]
 
-Pairs = Iterator[tuple[Tensor, Tensor]]
+Found = Iterator[tuple[Tensor, Tensor]]
 
-_FLAT = (
-    3  # dimensions up to which the tree is 4 to 60 times as fast, whatever the data and n >= 1000
-)
+_FLAT = 3  # dimensions up to which the tree is 4 to 60 times as fast, whatever the data, n >= 1000
 _DEEP = 64  # beyond, not even tight clusters make it faster
 _LEAST = 1000  # points below which both take milliseconds
 _TRIED = 16  # queries that the tree is timed on
@@ -42,19 +41,19 @@ def finds(points: Points) -> bool:
     return not points.cosine or bool(points.x.any(1).all() and points.q.any(1).all())
 
 
-def faster(points: Points, k: int, products: Pairs) -> Pairs:
-    """The tree's candidates or those of ``products``, whichever takes less time for some of the queries."""
+def faster(points: Points, k: int, products: Found) -> Found:
+    """Neighbours by the tree or by ``products``, whichever takes less time for some of the queries."""
     tree, q = plant(points)
     if q.shape[1] <= _FLAT:
-        return candidates_in_tree(points, k, tree, q)
+        return search_in_tree(points, k, tree, q)
     some = q[:: max(1, len(q) // _TRIED)][:_TRIED]
     start = time.perf_counter()
     tree.query(some.numpy(), k + points.own + 1)
     middle = time.perf_counter()
     first = next(products)
     end = time.perf_counter()
-    if (middle - start) / len(some) < (end - middle) / (int(first[0][-1]) + 1):
-        return candidates_in_tree(points, k, tree, q)
+    if (middle - start) / len(some) < (end - middle) / len(first[0]):
+        return search_in_tree(points, k, tree, q)
     return chain([first], products)
 
 
@@ -68,40 +67,70 @@ def plant(points: Points) -> "tuple[cKDTree, Tensor]":
     return cKDTree(x.numpy()), q
 
 
-def candidates_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor) -> Pairs:
-    """Query and point of every pair that may be among a query's ``k`` nearest, by query; block by block.
+def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor) -> Found:
+    """The ``k`` nearest of each query and their distances, block by block.
 
-    One more neighbour than needed is asked for: where it is no farther than the ``k``-th, more are, and where
-    these do not suffice either, the matrix product decides.
+    One more neighbour than needed is asked for: where all distances differ, and so the next from the ``k``-th, these
+    are the answer. Else candidates are ranked.
     """
+    own = points.own
     step = max(1, _CHUNK // (k + 2))
     for start in range(0, len(q), step):
         row = torch.arange(start, min(start + step, len(q)))
-        pairs, open_ = _ask(points, k, tree, q, row, k + points.own + 1)
-        if len(open_):
-            more, open_ = _ask(points, k, tree, q, open_, _WIDER * k + points.own + 1)
-            if 2 * len(open_) > len(row):
-                yield from candidates(points, k, start)
+        distance, col = _ask(tree, q, row, k + own + 1)
+        tied = (distance[:, 1:] <= distance[:, :-1] * (1 + _APART)).any(1)
+        if own:
+            tied |= col[:, 0] != row
+        index, value = col[:, own : own + k], distance[:, own : own + k]
+        value = (value.square() / 2 if points.cosine else value).to(points.x.dtype)
+        if tied.any():
+            pairs = _tied(points, k, tree, q, row[tied], distance[tied], col[tied])
+            if pairs is None:
+                yield from (rank(points, k, *pair) for pair in candidates(points, k, start))
                 return
-            pairs = torch.cat([pairs, more, _multiply(points, k, open_)]).sort().values
-        yield pairs // len(points.x), pairs % len(points.x)
+            index[tied], value[tied] = rank(
+                points, k, pairs // len(points.x), pairs % len(points.x)
+            )
+        yield index, value
 
 
-def _ask(
-    points: Points, k: int, tree: "cKDTree", q: Tensor, row: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
-    """Pairs, as one number each, of the rows whose ties end among ``count`` neighbours; the other rows."""
-    n = len(points.x)
-    count = min(count, n)
+def _ask(tree: "cKDTree", q: Tensor, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Distance and number of the ``count`` nearest, or of all there are."""
+    count = min(count, tree.n)
     found = tree.query(q[row].numpy(), count, workers=torch.get_num_threads())
     distance, col = (torch.from_numpy(part).view(len(row), count) for part in found)
+    return distance, col
+
+
+def _tied(
+    points: Points, k: int, tree: "cKDTree", q: Tensor, row: Tensor, distance: Tensor, col: Tensor
+) -> Tensor | None:
+    """Candidates of rows with ties, as one number a pair; None where most have more than a wider question finds.
+
+    Where the farthest found is no farther than the ``k``-th, more are asked for, and where these do not suffice
+    either, the matrix product decides.
+    """
+    pairs, wide = _closed(points, k, row, distance, col)
+    if not len(wide):
+        return pairs
+    more, open_ = _closed(points, k, wide, *_ask(tree, q, wide, _WIDER * k + points.own + 1))
+    if 2 * len(open_) > len(row):
+        return None
+    return torch.cat([pairs, more, _multiply(points, k, open_)]).sort().values
+
+
+def _closed(
+    points: Points, k: int, row: Tensor, distance: Tensor, col: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Pairs of the rows whose ties end among the neighbours found; the other rows."""
+    n = len(points.x)
     last = k + points.own
     sure = distance[:, -1] > distance[:, last - 1] * (1 + _APART)
-    sure |= count == n
+    sure |= distance.shape[1] == n
     pair = row[sure, None] * n + col[sure]
     if points.own:
         pair = pair[col[sure] != row[sure, None]]
-    return pair.flatten(), row[~sure]
+    return pair.flatten().sort().values, row[~sure]
 
 
 def _multiply(points: Points, k: int, row: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def forced(monkeypatch):
 
     def faster(points, k, products):
         taken.append(len(points.q))
-        return tree.candidates_in_tree(points, k, *tree.plant(points))
+        return tree.search_in_tree(points, k, *tree.plant(points))
 
     monkeypatch.setattr(search, "fits", tree.finds)
     monkeypatch.setattr(search, "faster", faster)
@@ -73,8 +73,7 @@ def test_exact(forced, name, metric):
 def test_equals_the_oracle_ties_to_the_lower_index(case, data):
     x, k = case
     points = candidates.prepare(x, None, False)
-    pairs = tree.candidates_in_tree(points, k, *tree.plant(points))
-    found = torch.cat([rank(points, k, *pair)[0] for pair in pairs])
+    found = torch.cat([part[0] for part in tree.search_in_tree(points, k, *tree.plant(points))])
     assert found.equal(oracles.knn(x.double(), k, "euclidean")[0])
 
 
@@ -101,13 +100,13 @@ def test_the_slower_of_the_two_is_left(monkeypatch, slow):
     clock = iter([0.0, 1.0, 1.0 + 1e-6] if slow == "tree" else [0.0, 1e-6, 1000.0])
     monkeypatch.setattr(tree.time, "perf_counter", lambda: next(clock))
     asked = []
-    monkeypatch.setattr(tree, "candidates_in_tree", lambda *a: asked.append(1) or iter(()))
-    products = candidates.candidates(points, 5)
+    monkeypatch.setattr(tree, "search_in_tree", lambda *a: asked.append(1) or iter(()))
+    products = (rank(points, 5, *pair) for pair in candidates.candidates(points, 5))
     rest = tree.faster(points, 5, products)
     if slow == "products":
         assert asked
     else:
-        found = torch.cat([rank(points, 5, *pair)[0] for pair in rest])
+        found = torch.cat([part[0] for part in rest])
         assert found.equal(exact)
         assert not asked
 
