@@ -88,9 +88,11 @@ def test_zero_rows_under_the_cosine_are_left_to_the_product():
 
 
 def test_only_where_it_may_be_faster():
-    assert tree.fits(candidates.prepare(torch.randn(1000, 64), None, False))
-    assert not tree.fits(candidates.prepare(torch.randn(999, 64), None, False))
-    assert not tree.fits(candidates.prepare(torch.randn(1000, 65), None, False))
+    assert tree.fits(candidates.prepare(torch.randn(1000, 3), None, False))
+    assert not tree.fits(candidates.prepare(torch.randn(999, 3), None, False))
+    assert tree.fits(candidates.prepare(torch.randn(4096, 64), None, False))
+    assert not tree.fits(candidates.prepare(torch.randn(4095, 4), None, False))
+    assert not tree.fits(candidates.prepare(torch.randn(4096, 65), None, False))
 
 
 @pytest.mark.parametrize("slow", ["tree", "products"])
@@ -98,7 +100,7 @@ def test_the_slower_of_the_two_is_left(monkeypatch, slow):
     x = torch.randn(1200, 8)
     points, exact = candidates.prepare(x, None, False), knn(x, 5).index
     clock = iter([0.0, 1.0, 1.0 + 1e-6] if slow == "tree" else [0.0, 1e-6, 1000.0])
-    monkeypatch.setattr(tree.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(tree.time, "thread_time", lambda: next(clock))
     asked = []
     monkeypatch.setattr(tree, "search_in_tree", lambda *a: asked.append(1) or iter(()))
     products = (rank(points, 5, *pair) for pair in candidates.candidates(points, 5))
@@ -112,7 +114,7 @@ def test_the_slower_of_the_two_is_left(monkeypatch, slow):
 
 
 def test_in_few_dimensions_nothing_is_timed(monkeypatch):
-    monkeypatch.setattr(tree.time, "perf_counter", None)
+    monkeypatch.setattr(tree.time, "thread_time", None)
     x = torch.randn(1500, 3)
     assert_nearest(knn(x, 7), x, 7)
 
