@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.attention import STAGES, attended, attention_at
-from benchmarks.accuracy.drawing import interval_line, legend, probe_path, style
+from benchmarks.drawing import interval_line, legend, probe_path, style
 from pyg_relational.visualize import attention_matrix, embedding_map, new_figure
 
 CLASSES = r".*, \d+ classes"  # of the name of a task

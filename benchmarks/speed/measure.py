@@ -10,7 +10,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from benchmarks.accuracy.machine import peak_memory, reset_peak_memory
+from benchmarks.machine import peak_memory, reset_peak_memory
 
 
 def in_fresh_process(case: str, what: str, *args: str) -> Any:

@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.nn.dense import DMoNPooling
 
+from benchmarks.machine import DATASETS
 from benchmarks.speed.case import Build, Case
-from benchmarks.speed.propagation import ROOT
 from pyg_relational import datasets
 from pyg_relational.metrics import clustering_accuracy
 from pyg_relational.nn import ModularityLoss, ModularityPruning, SoftModularityPruning, SparseDMoN
@@ -203,7 +203,7 @@ def _without_farthest(x: Array, a: csr_array, clusters: Array) -> csr_array:
 
 def _samples(name: str) -> tuple[Tensor, Tensor]:
     """PenDigits' training part, or all of a data set; images flattened."""
-    dataset = getattr(datasets, name)(root=ROOT)
+    dataset = getattr(datasets, name)(root=DATASETS)
     x, y = dataset.split("train") if name == "PenDigits" else (dataset[0].x, dataset[0].y)
     return x.flatten(1), y
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,13 @@ import torch
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from benchmarks.accuracy.machine import peak_memory
+from benchmarks.machine import DATASETS, peak_memory
 from benchmarks.speed.case import Build, Case
 from pyg_relational.nn import GraphLearningLayer, laplace_propagation
 from pyg_relational.ops import CG, both_directions
 from pyg_relational.transforms import knn_graph
 
 K = 24
-ROOT = Path(__file__).parents[2] / "datasets"
 
 
 def _blobs(n: int, spread: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +99,7 @@ def _layer_check(n: int, spread: float) -> str:
 
 def _cached(name: str, build: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """A graph that takes long to build, kept beside the data."""
-    path = ROOT / "processed" / f"{name}.pt"
+    path = DATASETS / "processed" / f"{name}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
@@ -116,7 +114,7 @@ def _mnist() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The graph of all digits, k = 10, cached beside the data, and 10 labels a class."""
     from pyg_relational.datasets import MNIST
 
-    dataset = MNIST(root=ROOT)
+    dataset = MNIST(root=DATASETS)
     x, y = (torch.cat(parts) for parts in zip(*map(dataset.split, ("train", "test")), strict=True))
     edge_index, edge_weight = _cached("mnist_knn10", lambda: knn_graph(x.flatten(1), 10))
     generator = torch.Generator().manual_seed(0)

@@ -3,8 +3,8 @@ import pytest
 
 from benchmarks.accuracy.attention import STAGES
 from benchmarks.accuracy.attention_plots import attention, embeddings, entropy
-from benchmarks.accuracy.plots import write
-from benchmarks.accuracy.tables import frame, relations, report
+from benchmarks.accuracy.plot import write
+from benchmarks.accuracy.table import frame, relations, report
 
 
 def row(task, method, seed, classes=None, values=(1.0, 0.8, 0.5)):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from benchmarks.accuracy.store import Store
+from benchmarks.store import Store
 from benchmarks.clustering import plots, run
 from benchmarks.clustering.graphs import (
     GRAPHS,

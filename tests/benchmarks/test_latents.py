@@ -10,9 +10,9 @@ from benchmarks.accuracy.data import Problem
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Samples
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.plots import write
-from benchmarks.accuracy.study import run_study
-from benchmarks.accuracy.tables import frame, latents, report
+from benchmarks.accuracy.plot import write
+from benchmarks.accuracy.run import run_study
+from benchmarks.accuracy.table import frame, latents, report
 from pyg_relational.metrics import latent_diagnostics
 
 LATENTS = "  train: {epochs: 2, batch_size: 50}\n  latents: {samples: 60, k: 5}"

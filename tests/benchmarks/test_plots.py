@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy.plots import accuracy, attacks, curves, label_rates, relations, write
+from benchmarks.accuracy.plot import accuracy, attacks, curves, label_rates, relations, write
 from benchmarks.accuracy.robustness import NORMS
-from benchmarks.accuracy.tables import frame
+from benchmarks.accuracy.table import frame
 
 
 def row(task, method, seed, value, curve=(1.0, 0.5)):

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.accuracy.store import Store, read
+from benchmarks.store import Store, read
 
 
 def test_rows_come_back(tmp_path):

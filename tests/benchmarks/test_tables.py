@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy.tables import METRICS, attacks, chosen, markdown, paired, report, results
+from benchmarks.accuracy.table import METRICS, attacks, chosen, markdown, paired, report, results
 
 
 def row(method, seed, accuracy, stage="test", **other):

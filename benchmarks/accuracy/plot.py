@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,47 +14,52 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from benchmarks.accuracy import attention_plots, latent_plots
-from benchmarks.accuracy.drawing import COLOURS, interval_line, legend, probe_path, style
 from benchmarks.accuracy.robustness import NORMS
-from benchmarks.accuracy.store import Row
-from benchmarks.accuracy.tables import compare, frame, half_interval
+from benchmarks.accuracy.table import compare, frame
+from benchmarks.drawing import COLOURS, DASHES, interval_line, legend, probe_path, style
+from benchmarks.store import Row
+from benchmarks.suite import Pictures
+from benchmarks.tables import half_interval
 from pyg_relational.metrics import class_similarity
-from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix, save_figure
+from pyg_relational.visualize import new_figure, prediction_graph, relation_matrix
 
-CURVES = {"loss": "training loss (each method's own)", "train_accuracy": "training accuracy (%)"}
+SHOWN = (
+    "^(accuracy|attention)$|^(attacks|clustered|embeddings|labels)-"  # the others where asked for
+)
+CURVES = {
+    "loss": "training loss (each method's own)",
+    "train_accuracy": "training accuracy (%)",
+    "test_accuracy": "test accuracy (%)",
+}
 WIDE = 20  # percentage points, from which differences are drawn on a logarithmic scale beyond 1
 RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
-CURVES |= {"test_accuracy": "test accuracy (%)"}
 
 
-def write(rows: Sequence[Row], folders: Sequence[Path], output: Path) -> list[Path]:
-    """Draw all pictures of the rows scored on test data.
-
-    Args:
-        rows: Finished runs.
-        folders: Where ``probes/<id>.npz`` of the runs may lie.
-        output: Where PNG and SVG files go.
-
-    Returns:
-        The PNG files; each has an SVG beside it.
-    """
+def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
+    """What can be drawn of the rows scored on test data, with ``probes/<id>.npz`` in ``folders``."""
     runs = frame(rows)
     if runs.empty:
-        return []
-    figures = {"accuracy": accuracy(runs), "attention": attention_plots.entropy(runs)}
+        return {}
+    drawn = {
+        "accuracy": partial(accuracy, runs),
+        "attention": partial(attention_plots.entropy, runs),
+    }
     for task, of_task in runs.groupby("task", sort=False):
         name = _file_name(str(task))
-        figures[f"curves-{name}"] = curves(of_task)
-        figures[f"attacks-{name}"] = attacks(of_task)
-        figures[f"relations-{name}"] = relations(of_task, folders)
-        figures[f"embeddings-{name}"] = attention_plots.embeddings(of_task, folders)
-        figures[f"attention-{name}"] = attention_plots.attention(of_task, folders)
-        figures[f"clustered-{name}"] = latent_plots.groups(of_task)
-        figures[f"latents-{name}"] = latent_plots.measures(of_task)
+        for kind, draw in {
+            "curves": curves,
+            "attacks": attacks,
+            "relations": partial(relations, folders=folders),
+            "embeddings": partial(attention_plots.embeddings, folders=folders),
+            "attention": partial(attention_plots.attention, folders=folders),
+            "clustered": latent_plots.groups,
+            "latents": latent_plots.measures,
+        }.items():
+            drawn[f"{kind}-{name}"] = partial(draw, of_task)
     rated = runs["task"].str.extract(RATE)
     for data, of_data in runs.groupby(rated["data"], sort=False):
-        figures[f"labels-{_file_name(str(data))}"] = label_rates(of_data)
-    return [save_figure(f, output / name)[0] for name, f in figures.items() if f is not None]
+        drawn[f"labels-{_file_name(str(data))}"] = partial(label_rates, of_data)
+    return drawn
 
 
 def accuracy(runs: pd.DataFrame) -> Figure:
@@ -203,6 +209,6 @@ def _band(ax: Axes, name: str, method: str, group: pd.DataFrame, number: int) ->
     mean, std = values.mean(0), values.std(0, ddof=1 if len(values) > 1 else 0)
     epochs = np.arange(1, len(mean) + 1)
     colour = COLOURS[number % len(COLOURS)]
-    dash = ["-", "--", "-.", ":"][number % 4]
+    dash = DASHES[number % len(DASHES)]
     ax.plot(epochs, mean, dash, color=colour, label=method)
     ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,40 @@ import torch
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from benchmarks.accuracy import config, data, machine, methods, models
+from benchmarks import machine
+from benchmarks.accuracy import config, data, methods, models, plot
 from benchmarks.accuracy.attention import Relating
-from benchmarks.accuracy.config import Run, Study, settings
+from benchmarks.accuracy.config import Run, Study, load, settings
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Method
 from benchmarks.accuracy.robustness import robustness
-from benchmarks.accuracy.store import Row, Store
+from benchmarks.accuracy.table import report
 from benchmarks.accuracy.train import Output, fit, predict, score
+from benchmarks.store import Row, Store
+from benchmarks.suite import Suite
 
 PROBE = 160  # test samples in the picture of the relations
 RELATED = 1000  # test samples whose attention is measured
 SURROGATE = 10_000  # from a run's seed to that of the network whose adversarial samples it gets
+
+
+def options(parser: ArgumentParser) -> None:
+    """Those of ``run``."""
+    parser.add_argument("config", type=Path, help="a file of benchmarks/configs")
+    parser.add_argument("--seeds", type=int, nargs="+", help="in place of the config's")
+
+
+def run(
+    output: Path, config: Path, seeds: list[int] | None = None
+) -> tuple[list[Row], dict[str, str]]:
+    """Train and score methods, as a config says, or what is left of it.
+
+    Args:
+        output: See :func:`run_study`.
+        config: YAML file, see benchmarks/configs.
+        seeds: In place of the config's, to share a study between processes (one output each).
+    """
+    return run_study(load(config, seeds), output)
 
 
 def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
@@ -36,7 +59,6 @@ def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
         The study's rows, in order, be they new or old; and why tasks were left out, by label:
         their data sets are neither on disk nor reachable.
     """
-    machine.check_clean(output)
     torch.set_num_threads(study.threads)
     device = _device(study.device)
     store = Store(output / "runs.jsonl")
@@ -213,3 +235,15 @@ def _save(path: Path, arrays: dict[str, torch.Tensor]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in arrays.items()})
     os.replace(file.name, path)
+
+
+SUITE = Suite(
+    verb="run",
+    mark="stage",
+    folder=lambda config, **_: config.stem,
+    options=options,
+    run=run,
+    report=report,
+    pictures=plot.pictures,
+    shown=plot.SHOWN,
+)

@@ -13,19 +13,27 @@ import torch_geometric
 
 import pyg_relational
 
-ROOT = Path(__file__).parents[2]
-_STATUS = Path("/proc/self/status")
+ROOT = Path(__file__).parents[1]
+DATASETS = ROOT / "datasets"
+_STATUS, _CPU = Path("/proc/self/status"), Path("/proc/cpuinfo")
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Versions, commit, date and device."""
+    """Versions, commit, date and name of the device: what every row has."""
     return {
         "versions": versions(),
         "git_commit": git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
     }
+
+
+def cpu_name() -> str:
+    """The processor's name, its architecture where the system doesn't tell."""
+    lines = _CPU.read_text().splitlines() if _CPU.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import data, machine, study
-from benchmarks.accuracy.cli import main
+from benchmarks.cli import main
 from benchmarks.accuracy.config import load, settings
 
 ROOT = Path(__file__).parents[2]

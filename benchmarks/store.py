@@ -1,13 +1,20 @@
 """Finished runs: a file of JSON lines that a killed process leaves whole."""
 
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Hash of all that a row depends on: the same in every process and on every machine."""
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Store:
@@ -25,7 +32,7 @@ class Store:
         self.rows: dict[str, Row] = {row["id"]: row for row in read([path])}
 
     def append(self, row: Row) -> None:
-        """Add a row: one write, flushed to the disk."""
+        """Add a row, in place of an older one of its id: one write, flushed to the disk."""
         with self.path.open("ab", buffering=0) as file:
             file.write(json.dumps(row).encode() + b"\n")
             os.fsync(file.fileno())
@@ -33,7 +40,7 @@ class Store:
 
 
 def read(paths: Iterable[Path]) -> list[Row]:
-    """Rows of several files (or of ``runs.jsonl`` in several folders), the first of each id.
+    """Rows of several files (or of ``runs.jsonl`` in several folders), the last of each id.
 
     Raises:
         ValueError: A line is not a row.
@@ -42,7 +49,7 @@ def read(paths: Iterable[Path]) -> list[Row]:
     for path in (p / "runs.jsonl" if p.is_dir() else p for p in paths):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             row = _parse(line, f"{path}:{number}")
-            rows.setdefault(row["id"], row)
+            rows[row["id"]] = row
     return list(rows.values())
 
 

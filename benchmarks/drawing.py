@@ -1,7 +1,7 @@
-"""What the pictures share: colours, intervals, legends, where probes lie."""
+"""What the pictures share: colours, intervals, legends, where probes lie, files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.accuracy.tables import half_interval
+from benchmarks.tables import half_interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+DASHES = ["-", "--", "-.", ":"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<"]  # more than colours: pairs differ
 INCHES_A_LETTER, INCHES_A_MARK = 0.085, 0.7  # of legends
 
@@ -35,7 +36,7 @@ def interval_line(
     at = np.unique(x)
     groups = [values[x == point] for point in at]
     means, halves = np.array([(group.mean(), half_interval(group)) for group in groups]).T
-    line = style(number) | {"linestyle": ["-", "--", "-.", ":"][number % 4]}
+    line = style(number) | {"linestyle": DASHES[number % len(DASHES)]}
     ax.errorbar(at, means, halves, capsize=3, linewidth=1.2, label=method, **line)
 
 
@@ -53,3 +54,12 @@ def probe_path(run: str, folders: Sequence[Path]) -> Path | None:
     """The file of what was kept of a run."""
     paths = (folder / "probes" / f"{run}.npz" for folder in folders)
     return next((path for path in paths if path.is_file()), None)
+
+
+def save(figures: Mapping[str, Figure | None], output: Path) -> list[Path]:
+    """Write figures as PNG files named by their keys, leaving out what is None."""
+    drawn = {output / f"{name}.png": figure for name, figure in figures.items() if figure}
+    output.mkdir(parents=True, exist_ok=True)
+    for path, figure in drawn.items():
+        figure.savefig(path, dpi=150)
+    return list(drawn)

@@ -1,14 +1,13 @@
 """Rows to tables: means over seeds, and paired differences to the baseline."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from benchmarks.accuracy.store import Row
+from benchmarks.store import Row
+from benchmarks.tables import Paired, markdown, mean_and_half, paired_by_seed
 
 METRICS = {
     "accuracy": ("accuracy %", 100.0, 2),
@@ -26,40 +25,6 @@ MEASURES = {
     "inter_class_similarity": "inter-class cos",
     "effective_rank": "effective rank",
 }
-CONFIDENCE = 0.95
-
-
-def half_interval(values: Sequence[float]) -> float:
-    """Half of the 95 % Student-t interval of a mean; 0 of a single value."""
-    if len(values) < 2:
-        return 0.0
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
-
-
-class Paired(NamedTuple):
-    """A paired comparison over seeds: mean difference, its interval, and how often it is > 0."""
-
-    mean: float
-    low: float
-    high: float
-    wins: int
-    n: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval does; never with a single seed."""
-        return self.low > 0 or self.high < 0
-
-
-def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
-    """Mean difference with its 95 % Student-t interval; infinite with a single pair."""
-    difference = np.subtract(values, baseline)
-    n, mean = len(difference), float(difference.mean())
-    wins = int((difference > 0).sum())
-    if n < 2:
-        return Paired(mean, -math.inf, math.inf, wins, n)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * difference.std(ddof=1) / math.sqrt(n)
-    return Paired(mean, mean - half, mean + half, wins, n)
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -81,9 +46,8 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 def compare(runs: pd.DataFrame, task: str, method: str, baseline: str, metric: str) -> Paired:
     """A method against the baseline, over the seeds that both have."""
-    of_task = runs[runs["task"] == task].pivot(index="seed", columns="method", values=metric)
-    both = of_task[[method, baseline]].dropna()
-    return paired(both[method].to_list(), both[baseline].to_list())
+    of_task = runs[runs["task"] == task].groupby("method")
+    return paired_by_seed(of_task.get_group(method), of_task.get_group(baseline), metric)
 
 
 def results(rows: Sequence[Row], baseline: str | None = None) -> pd.DataFrame:
@@ -114,7 +78,7 @@ def attacks(rows: Sequence[Row]) -> pd.DataFrame:
                 cell.setdefault(row["method"], []).append(100 * accuracy)
     lines = []
     for (task, name, radius), cell in values.items():
-        shown = {method: _mean_and_half(accuracies) for method, accuracies in cell.items()}
+        shown = {method: mean_and_half(accuracies) for method, accuracies in cell.items()}
         lines.append({"task": task, "attack": name, "radius": f"{radius:g}", **shown})
     return pd.DataFrame(lines).fillna("")
 
@@ -163,22 +127,8 @@ def chosen(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines.values())
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table of strings as markdown, aligned."""
-    cells = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def report(
-    rows: Sequence[Row], skipped: dict[str, str] | None = None, baseline: str | None = None
-) -> str:
-    """All tables of a study, with what they mean and what is missing, as markdown."""
+def report(rows: Sequence[Row], baseline: str | None = None) -> str:
+    """All tables of a study, with what they mean, as markdown."""
     parts = [markdown(results(rows, baseline)), NOTE] if len(frame(rows)) else []
     if len(settings := chosen(rows)):
         parts += [
@@ -194,7 +144,6 @@ def report(
         parts += [RELATIONS_NOTE, markdown(related)]
     if len(clustered := latents(rows)):
         parts += [LATENTS_NOTE, markdown(clustered)]
-    parts += [f"Not run: {label}. {why}" for label, why in (skipped or {}).items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -228,7 +177,7 @@ def _latent_line(value: dict[str, Any]) -> dict[str, str]:
         "MC %": f"{100 * share.mean():.1f}",
         "CC accuracy %": _mean(100 * last["cc_accuracy"], 1),
         "MC accuracy %": _mean(100 * last["mc_accuracy"], 1),
-        "CC - MC": _mean_and_half(last_ahead) if len(last_ahead) else "",
+        "CC - MC": mean_and_half(last_ahead) if len(last_ahead) else "",
         "CC > MC": f"{(ahead > 0).sum()}/{np.isfinite(ahead).sum()}",
         "CC cross-entropy": _mean(last["cc_cross_entropy"], 3),
         "MC cross-entropy": _mean(last["mc_cross_entropy"], 3),
@@ -254,7 +203,7 @@ def _line(
             line[title] = f"{values.mean():.{digits}f}{spread}{star}"
             line["difference"] = line["wins"] = ""
             if method != baseline:
-                line["difference"] = _interval(pair, scale)
+                line["difference"] = pair.text(scale, digits)
                 line["wins"] = f"{pair.wins}/{pair.n}"
     return line
 
@@ -262,16 +211,6 @@ def _line(
 def _mean(values: Any, digits: int) -> str:
     known = values[np.isfinite(values)]
     return f"{known.mean():.{digits}f}" if len(known) else ""
-
-
-def _mean_and_half(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.1f}"
-    return f"{mean} ± {half_interval(values):.1f}" if len(values) > 1 else mean
-
-
-def _interval(pair: Paired, scale: float) -> str:
-    mean, low, high = (scale * value for value in pair[:3])
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]" if pair.n > 1 else f"{mean:+.2f}"
 
 
 def _chosen_line(row: Row, trials: list[Row]) -> dict[str, str]:
