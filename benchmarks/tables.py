@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
+WIDEST = 48
 
 
 def half_interval(values: Sequence[float]) -> float:
@@ -63,9 +64,9 @@ def paired_by_seed(runs: pd.DataFrame, baseline: pd.DataFrame, measure: str) -> 
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table of strings as markdown, aligned."""
+    """A table of strings as markdown, aligned but for cells beyond ``WIDEST`` letters."""
     cells = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [min(WIDEST, max(map(len, column))) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) + " |"
         for row in cells

@@ -61,14 +61,15 @@ def _glance(runs: pd.DataFrame) -> str:
 
 def _details(runs: pd.DataFrame, baseline: str) -> str:
     lines = []
-    for (clustering, graph), group in runs.groupby(["clustering", "graph"], sort=False):
-        line = {"clustering": clustering, "graph": graph, "seeds": len(group)}
-        base = runs[(runs["clustering"] == clustering) & (runs["graph"] == baseline)]
-        for measure, (title, scale, digits) in MEASURES.items():
-            line[title] = mean_and_half((group[measure] * scale).tolist(), digits)
-            if measure in PAIRED:
-                line[f"{title} difference"] = _difference(group, base, measure)
-        lines.append(line)
+    for clustering, same in runs.groupby("clustering", sort=False):
+        base = same[same["graph"] == baseline]
+        for graph, group in same.groupby("graph", sort=False):
+            line = {"clustering": clustering, "graph": graph, "seeds": len(group)}
+            for measure, (title, scale, digits) in MEASURES.items():
+                line[title] = mean_and_half((group[measure] * scale).tolist(), digits)
+                if measure in PAIRED:
+                    line[f"{title} difference"] = _difference(group, base, measure)
+            lines.append(line)
     return markdown(pd.DataFrame(lines))
 
 
@@ -77,4 +78,4 @@ def _difference(group: pd.DataFrame, base: pd.DataFrame, measure: str) -> str:
         return ""
     pair = paired_by_seed(group, base, measure)
     _, scale, digits = MEASURES[measure]
-    return pair.text(scale, digits) + "*" * pair.excludes_zero
+    return pair.text(scale, digits) + ("*" if pair.excludes_zero else "")

@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.accuracy.attention import STAGES
 from benchmarks.accuracy.attention_plots import attention, embeddings, entropy
-from benchmarks.accuracy.plot import write
+from benchmarks.accuracy.plot import pictures
 from benchmarks.accuracy.table import frame, relations, report
 
 
@@ -98,11 +98,12 @@ def test_entropy_joins_tasks_that_differ_in_their_number_of_classes():
     assert entropy(frame([row("Letter", "baseline", 0)])) is None
 
 
-def test_write_draws_them(probes):
+def test_they_are_among_the_pictures(probes):
     rows = [row("digits", "baseline", 0), row("digits", "CNN2GNN", 0, 3)]
-    names = [file.name for file in write(rows, [probes], probes / "pictures")]
-    assert {"embeddings-digits.png", "attention-digits.png"} <= set(names)
-    assert "attention.png" not in names
+    drawn = pictures(rows, [probes])
+    assert drawn["embeddings-digits"]()
+    assert drawn["attention-digits"]()
+    assert drawn["attention"]() is None
 
 
 def test_the_report_tells_attention_at_the_three_stages_and_the_end_of_the_rest():

@@ -10,7 +10,7 @@ from benchmarks.accuracy.data import Problem
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Samples
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.plot import write
+from benchmarks.accuracy.plot import pictures
 from benchmarks.accuracy.run import run_study
 from benchmarks.accuracy.table import frame, latents, report
 from pyg_relational.metrics import latent_diagnostics
@@ -73,10 +73,8 @@ def test_looking_leaves_training_as_it_is_and_is_in_the_id(study, study_file, tm
     made = json.loads(json.dumps(found["lcc", 0]))["latents"]
     assert np.array(made["cc_accuracy"], dtype=float).shape == (3, 3)
     assert made["cc_samples"][0][0] + made["mc_samples"][0][0] == 60
-    pictures = write(rows, [tmp_path], tmp_path / "pictures")
-    assert {"clustered-pendigits-300-train.png", "latents-pendigits-300-train.png"} <= {
-        path.name for path in pictures
-    }
+    drawn = pictures(rows, [tmp_path])
+    assert all(drawn[f"{kind}-pendigits-300-train"]() for kind in ("clustered", "latents"))
 
 
 def test_a_study_rejects_more_neighbours_than_samples(study_file):
