@@ -84,6 +84,7 @@ def accuracy(runs: pd.DataFrame) -> Figure:
     if np.ptp(right.get_xlim()) > WIDE:
         right.set_xscale("symlog", linthresh=1)
         right.xaxis.set_major_formatter("{x:g}")
+        right.autoscale(axis="x")
     right.axvline(0, color="black", linewidth=0.8)
     left.set_yticks(range(len(tasks)), tasks)
     left.set_ylim(len(tasks) - 0.5, -0.5)

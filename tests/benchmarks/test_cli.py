@@ -37,10 +37,10 @@ def test_every_published_row_is_of_one_suite_and_has_versions_and_commit():
             assert row["git_commit"]
 
 
-def test_a_table_shows_the_rows_of_every_suite(capsys):
-    results = ROOT / "benchmarks" / "results"
-    assert main(["table", str(results / "clustering"), str(results / "speed")]) == 0
-    expected = "".join(
-        (results / n / "table.md").read_text() + "\n" for n in ("clustering", "speed")
-    )
-    assert capsys.readouterr().out == expected
+def test_tables_and_pictures_are_of_the_rows_of_every_suite(tmp_path, capsys):
+    results = [str(ROOT / "benchmarks" / "results" / name) for name in ("study_pruning", "speed")]
+    assert main(["table", *results]) == 0
+    out = capsys.readouterr().out
+    assert 0 <= out.index("| task ") < out.index("| case ")
+    assert main(["plot", *results, "--output", str(tmp_path), "--only", "linear|^accuracy"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"accuracy.png", "linear.png"}
