@@ -21,7 +21,12 @@ _STATUS, _CPU = Path("/proc/self/status"), Path("/proc/cpuinfo")
 def describe(device: str) -> dict[str, Any]:
     """Versions, commit, date and name of the device: what every row has."""
     return {
-        "versions": versions(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torch_geometric": torch_geometric.__version__,
+            "pyg_relational": pyg_relational.__version__,
+        },
         "git_commit": git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
@@ -34,16 +39,6 @@ def cpu_name() -> str:
     lines = _CPU.read_text().splitlines() if _CPU.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the packages that results depend on."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_geometric": torch_geometric.__version__,
-        "pyg_relational": pyg_relational.__version__,
-    }
 
 
 @lru_cache(maxsize=1)

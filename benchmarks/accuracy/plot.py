@@ -51,7 +51,6 @@ def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
             "attacks": attacks,
             "relations": partial(relations, folders=folders),
             "embeddings": partial(attention_plots.embeddings, folders=folders),
-            "attention": partial(attention_plots.attention, folders=folders),
             "clustered": latent_plots.groups,
             "latents": latent_plots.measures,
         }.items():

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.accuracy import config, data, methods, models, plot
 from benchmarks.accuracy.attention import Relating
-from benchmarks.accuracy.config import Run, Study, load, settings
+from benchmarks.accuracy.config import Run, load, settings
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Method
 from benchmarks.accuracy.robustness import robustness
@@ -41,24 +41,15 @@ def run(
     """Train and score methods, as a config says, or what is left of it.
 
     Args:
-        output: See :func:`run_study`.
+        output: Folder of ``runs.jsonl`` and ``probes/``.
         config: YAML file, see benchmarks/configs.
         seeds: In place of the config's, to share a study between processes (one output each).
-    """
-    return run_study(load(config, seeds), output)
-
-
-def run_study(study: Study, output: Path) -> tuple[list[Row], dict[str, str]]:
-    """Run what is not yet in ``output/runs.jsonl``.
-
-    Args:
-        study: What to run.
-        output: Folder of ``runs.jsonl`` and ``probes/``.
 
     Returns:
         The study's rows, in order, be they new or old; and why tasks were left out, by label:
         their data sets are neither on disk nor reachable.
     """
+    study = load(config, seeds)
     torch.set_num_threads(study.threads)
     device = _device(study.device)
     store = Store(output / "runs.jsonl")

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from benchmarks.machine import DATASETS, peak_memory
-from benchmarks.speed.case import Build, Case
+from benchmarks.speed.case import Case
 from pyg_relational.nn import GraphLearningLayer, laplace_propagation
 from pyg_relational.ops import CG, both_directions
 from pyg_relational.transforms import knn_graph
@@ -77,12 +77,9 @@ def _scipy(x: Tensor, y: Tensor, mask: Tensor) -> tuple[float, np.ndarray]:
     return -np.log(truth).mean(), grad
 
 
-def _layer(n: int, spread: float) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        x, y, mask = _blobs(n, spread)
-        return {"ours": lambda: _ours(x, y, mask), _LAYER[1]: lambda: _scipy(x, y, mask)}
-
-    return build
+def _layer(n: int, spread: float) -> dict[str, Callable[[], object]]:
+    x, y, mask = _blobs(n, spread)
+    return {"ours": lambda: _ours(x, y, mask), _LAYER[1]: lambda: _scipy(x, y, mask)}
 
 
 def _layer_check(n: int, spread: float) -> str:
@@ -182,17 +179,14 @@ def _grown(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return edge_index, edge_weight.requires_grad_(), y, mask
 
 
-def _curve(n: int) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        edge_index, edge_weight, y, mask = _grown(n)
+def _curve(n: int) -> dict[str, Callable[[], object]]:
+    edge_index, edge_weight, y, mask = _grown(n)
 
-        def ours() -> object:
-            u = laplace_propagation(edge_index, edge_weight, y, mask, num_classes=10)
-            return torch.autograd.grad(u.square().sum(), edge_weight)
+    def ours() -> object:
+        u = laplace_propagation(edge_index, edge_weight, y, mask, num_classes=10)
+        return torch.autograd.grad(u.square().sum(), edge_weight)
 
-        return {"ours": ours}
-
-    return build
+    return {"ours": ours}
 
 
 def _curve_check(n: int) -> str:
@@ -248,15 +242,12 @@ def _aggregation(edge_index: Tensor, edge_weight: Tensor, y: Tensor) -> np.ndarr
     return u
 
 
-def _solve_far(graph: str, n: int) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        edge_index, edge_weight, y = _far(graph, n)
-        return {
-            "ours": lambda: laplace_propagation(edge_index, edge_weight, y, num_classes=10),
-            "pyamg": lambda: _aggregation(edge_index, edge_weight, y),
-        }
-
-    return build
+def _solve_far(graph: str, n: int) -> dict[str, Callable[[], object]]:
+    edge_index, edge_weight, y = _far(graph, n)
+    return {
+        "ours": lambda: laplace_propagation(edge_index, edge_weight, y, num_classes=10),
+        "pyamg": lambda: _aggregation(edge_index, edge_weight, y),
+    }
 
 
 def _solve_far_check(graph: str, n: int) -> str:
@@ -274,7 +265,7 @@ _LAYER = ("ours", "scikit-learn kNN + one SciPy splu")
 PROPAGATION = {
     **{
         f"GLL forward and backward n={n} d=32 k=24, {kind} blobs": Case(
-            _layer(n, spread),
+            partial(_layer, n, spread),
             _LAYER,
             "faster",
             partial(_layer_check, n, spread),
@@ -293,7 +284,7 @@ PROPAGATION = {
     ),
     **{
         f"Laplace, {graph} n={n}, 20 labels, 10 classes": Case(
-            _solve_far(graph, n),
+            partial(_solve_far, graph, n),
             ("ours", "pyamg"),
             "at most 1.1 x its time",
             partial(_solve_far_check, graph, n),
@@ -309,7 +300,9 @@ PROPAGATION = {
         )
     },
     **{
-        f"{CURVE} n={n} k=24": Case(_curve(n), ("ours",), "linear", partial(_curve_check, n))
+        f"{CURVE} n={n} k=24": Case(
+            partial(_curve, n), ("ours",), "linear", partial(_curve_check, n)
+        )
         for n in (1_000, 5_000, 20_000, 50_000, 100_000, 200_000)
     },
 }

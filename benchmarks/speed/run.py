@@ -1,20 +1,19 @@
 """Speed cases to rows: each measurement in a fresh process, all contestants of a case in the same run."""
 
 from argparse import ArgumentParser
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks import machine
+from benchmarks.accuracy.data import Source, available
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import in_fresh_process
 from benchmarks.speed.plot import pictures
 from benchmarks.speed.table import report
 from benchmarks.store import Row, Store, identity
 from benchmarks.suite import Suite
-from pyg_relational import datasets
 
 
 def options(parser: ArgumentParser) -> None:
@@ -36,7 +35,8 @@ def run(
     if not names:
         raise ValueError(f"only must be part of one of {list(CASES)}, got {only!r}")
     store = Store(output / "runs.jsonl")
-    left_out = {name: why for name in names if (why := _lacking(CASES[name].data))}
+    sets = {name: CASES[name].data for name in names if CASES[name].data}
+    left_out = {name: why for name, data in sets.items() if (why := available(Source(data)))}
     names = [name for name in names if name not in left_out]
     for name in tqdm(names, unit="case"):
         if not (missing and identity({"case": name}) in store.rows):
@@ -62,17 +62,6 @@ def measure(name: str, repeat: int) -> Row:
         **machine.describe("cpu"),
         "threads": 1,
     }
-
-
-@cache
-def _lacking(data: str) -> str:
-    """What the data set says if its raw files are missing."""
-    try:
-        if data:
-            getattr(datasets, data)(root=machine.DATASETS)
-    except FileNotFoundError as error:
-        return str(error)
-    return ""
 
 
 SUITE = Suite(

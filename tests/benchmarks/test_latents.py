@@ -11,7 +11,7 @@ from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Samples
 from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.plot import pictures
-from benchmarks.accuracy.run import run_study
+from benchmarks.accuracy.run import run
 from benchmarks.accuracy.table import frame, latents, report
 from pyg_relational.metrics import latent_diagnostics
 
@@ -60,10 +60,10 @@ def test_history_is_the_diagnostics_of_every_layer():
 
 
 def test_looking_leaves_training_as_it_is_and_is_in_the_id(study, study_file, tmp_path):
-    rows, _ = run_study(load(study), tmp_path / "looked")
+    rows, _ = run(tmp_path / "looked", study)
     found = {(row["method"], row["seed"]): row for row in rows if row["stage"] == "test"}
     assert not any("latents" in row for row in rows if row["stage"] == "tune")
-    plain, _ = run_study(load(study_file(), [0]), tmp_path / "plain")
+    plain, _ = run(tmp_path / "plain", study_file(), [0])
     for row in (row for row in plain if row["stage"] == "test"):
         twin, asked = found[row["method"], 0], row["method"] == "baseline"
         assert twin["curve"] == row["curve"]

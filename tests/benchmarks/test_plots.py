@@ -104,7 +104,7 @@ def test_label_rates_have_one_picture_a_data_set():
 def test_what_a_study_asks_is_drawn_and_the_rest_where_asked_for():
     rows = [row("a", "gcr", 0, 0.5), row("b, 2 labels a class", "gcr", 0, 0.5)]
     kinds = {name.split("-")[0] for name in pictures(rows, []) if not re.search(SHOWN, name)}
-    assert kinds == {"attention", "curves", "latents", "relations"}
+    assert kinds == {"curves", "latents", "relations"}
     shown = [name for name in pictures(rows, []) if re.search(SHOWN, name)]
     assert {"accuracy", "attention", "attacks-a", "clustered-a", "embeddings-a", "labels-b"} <= set(
         shown

@@ -115,7 +115,7 @@ def test_pick_takes_the_best_mean_then_the_other_score_then_order(study_file):
 
 def test_every_setting_is_tried_with_every_tuning_seed(study_file, tmp_path):
     path = study_file("seeds: [0, 1]", "seeds: [0]\ntune_seeds: [7, 8]")
-    run.run_study(load(path), tmp_path)
+    run.run(tmp_path, path)
     tuned = [r for r in rows(tmp_path) if r["stage"] == "tune" and r["method"] == "baseline"]
     assert sorted((r["seed"], r["config"]["train"]["lr"]) for r in tuned) == [
         (7, 0.001), (7, 0.01), (8, 0.001), (8, 0.01)
@@ -193,7 +193,7 @@ def test_nothing_to_run_is_an_error(study_file, tmp_path, monkeypatch, capsys):
 def test_without_a_grid_nothing_is_tuned(study_file, tmp_path):
     path = study_file("  grid: {lr: [1e-3, 0.01]}\n", "")
     path.write_text(path.read_text().replace("  grid: {loss_weight: [0.1, 1]}\n", ""))
-    run.run_study(load(path, seeds=[4]), tmp_path)
+    run.run(tmp_path, path, [4])
     assert [r["stage"] for r in rows(tmp_path)] == ["test", "test"]
 
 

@@ -9,6 +9,7 @@ import torch
 from scipy.sparse import csc_array, csr_array
 
 from benchmarks import machine
+from benchmarks.accuracy import data
 from benchmarks.cli import main
 from benchmarks.speed import latent, modularity, propagation, run
 from benchmarks.speed.cases import CASES
@@ -161,7 +162,7 @@ def test_a_case_without_its_data_is_left_out(monkeypatch, tmp_path, capsys):
         raise FileNotFoundError("no such file")
 
     monkeypatch.setattr(datasets, "USPS", absent)
-    run._lacking.cache_clear()
+    data._splits.cache_clear()
     assert main(["speed", "--only", "USPS", "--output", str(tmp_path)]) == 1
     assert "Not run: ModularityPruning with its kNN graph, USPS 9298. no such file" in (
         capsys.readouterr().out
