@@ -70,15 +70,15 @@ def main() -> None:
     rows |= {f"GLL, tau = {tau:g}": graph(x, y, base, tau) for tau in TAUS}
     figure = new_figure(2.4 * len(EPOCHS), 2.2 * len(rows))
     axes = figure.subplots(len(rows), len(EPOCHS))
+    for ax, epoch in zip(axes[0], EPOCHS, strict=True):
+        ax.set_title(f"epoch {epoch}", fontsize=10)
     for line, (name, kept) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name)
-        for ax, (epoch, z) in zip(line, kept.items(), strict=True):
+        for ax, z in zip(line, kept.values(), strict=True):
             for c, colour in enumerate(COLOURS):
                 ax.scatter(*z[(y == c) & ~base].T, c=colour, s=5)
                 ax.scatter(*z[(y == c) & base].T, c=colour, s=60, marker="*", edgecolors="k")
             ax.tick_params(labelsize=6)
-            if line is axes[0]:
-                ax.set_title(f"epoch {epoch}", fontsize=10)
     save_figure(figure, IMAGES / "moons_embeddings")
 
 

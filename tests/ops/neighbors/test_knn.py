@@ -108,12 +108,19 @@ def test_random_points(n, d, k, dtype, metric, device):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
-    "constants", [(1, 1, 1, 1, 0), (7, 30, 4000, 50, 0), (64, 100, 300_000, 10, 3)]
+    "constants",
+    [
+        (1, 1, 0, 0, 1, 1, 0),
+        (1, 1, 2**14, 0, 1, 1, 0),
+        (7, 30, 0, 0, 4000, 50, 0),
+        (7, 30, 2**14, 0, 4000, 50, 0),
+        (64, 100, 2**14, 2**14, 300_000, 10, 3),
+    ],
 )
 @pytest.mark.parametrize("d", [3, 130])
 def test_sizes_that_cross_tiles(monkeypatch, constants, metric, d):
     for name, value in zip(
-        ("_ROWS", "_COLUMNS", "_GEMM", "_PAIRS", "_HELD"), constants, strict=True
+        ("_ROWS", "_COLUMNS", "_KEPT", "_FEW", "_GEMM", "_PAIRS", "_HELD"), constants, strict=True
     ):
         monkeypatch.setattr(module, name, value)
     x = torch.randn(211, d)

@@ -26,6 +26,7 @@ def forced(monkeypatch):
     monkeypatch.setattr(projection, "_PAIRS", 0)
     monkeypatch.setattr(projection, "_SHARE", 2)
     monkeypatch.setattr(candidates, "_ROWS", 20)
+    monkeypatch.setattr(candidates, "_FEW", 0)
     yield taken
     assert taken
     assert all(taken)
@@ -108,6 +109,7 @@ def test_more_candidates_than_foreseen_and_the_rest_goes_without(monkeypatch, sh
     monkeypatch.setattr(search, "project", lambda points, k: low)
     monkeypatch.setattr(projection, "_SHARE", share)
     monkeypatch.setattr(candidates, "_ROWS", 20)
+    monkeypatch.setattr(candidates, "_FEW", 0)
     rest = []
     plain = projection.candidates
 
