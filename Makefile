@@ -29,7 +29,7 @@ doctest: $(STAMP)
 
 smoke: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/smoke.yaml --output $(VENV)/smoke
-	$(BIN)/python -m benchmarks speed --only n=256 --repeat 1 --output $(VENV)/smoke
+	$(BIN)/python -m benchmarks speed --only n=256 --repeat 1 --output $(VENV)/smoke/speed
 
 speed: $(STAMP)
 	$(BIN)/python -m benchmarks speed

@@ -1,1 +1,1 @@
-"""Accuracy and speed of the methods on real data: ``python -m benchmarks``."""
+"""Accuracy, clustering and speed of the methods: ``python -m benchmarks``."""

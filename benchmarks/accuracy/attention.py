@@ -1,7 +1,6 @@
 """What a trained method relates its samples to: attention, anchors and proxies over the course of training."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,15 +19,14 @@ from pyg_relational.metrics import (
 STAGES = ("start", "middle", "end")
 
 
-def attended(names: Iterable[str]) -> str | None:
-    """The set that attention is told of: proxies, or both together, or anchors; None without any."""
-    return min(names, key=("proxies", "joint", "anchors").index, default=None)
-
-
 def attention_at(relations: Any, measure: str) -> list[float] | None:
-    """A measure of attention at each stage, from the row of a run; None without attention."""
+    """A measure of attention at each stage, from the row of a run; None without attention.
+
+    Of attention to proxies, or to both together, or to anchors.
+    """
     sets = relations["sets"] if isinstance(relations, dict) else {}
-    name = attended(name for name, measures in sets.items() if "entropy" in measures)
+    names = (name for name, measures in sets.items() if "entropy" in measures)
+    name = min(names, key=("proxies", "joint", "anchors").index, default=None)
     return None if name is None else list(sets[name][measure])
 
 

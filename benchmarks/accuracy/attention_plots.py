@@ -1,18 +1,16 @@
-"""Pictures of attention: embeddings of images, anchors and proxies, attention by class, entropy against classes."""
+"""Pictures of attention: embeddings of images, anchors and proxies, entropy against classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from benchmarks.accuracy.attention import STAGES, attended, attention_at
-from benchmarks.accuracy.drawing import interval_line, legend, probe_path, style
-from pyg_relational.visualize import attention_matrix, embedding_map, new_figure
+from benchmarks.accuracy.attention import STAGES, attention_at
+from benchmarks.drawing import interval_line, legend, probe_path, style
+from pyg_relational.visualize import embedding_map, new_figure
 
 CLASSES = r".*, \d+ classes"  # of the name of a task
 SHOWN = 30  # classes whose colours can be told apart
@@ -35,7 +33,10 @@ def embeddings(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
     names = [
         n for n in ("images", "anchors", "proxies") if any(f"{n}_y" in p for p in probes.values())
     ]
-    figure, panels = _stages(probes)
+    figure = new_figure(3.5 * len(STAGES), 0.8 + 3.2 * len(probes))
+    panels = figure.subplots(len(probes), len(STAGES), squeeze=False)
+    for ax, stage in zip(panels[0], STAGES, strict=True):
+        ax.set_title(f"{stage} of training", fontsize=10)
     for line, (method, probe) in zip(panels, probes.items(), strict=True):
         line[0].set_ylabel(method)
         for ax, stage in zip(line, STAGES, strict=True):
@@ -46,41 +47,6 @@ def embeddings(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
     for handle in figure.legends[0].legend_handles:
         if handle is not None:
             handle.set(facecolor="0.6")
-    return figure
-
-
-def attention(runs: pd.DataFrame, folders: Sequence[Path]) -> Figure | None:
-    """Attention of each class of samples to each class of proxies over training, one line a method; None without.
-
-    With anchors beside the proxies, a last column shows what they get.
-    """
-    probes = _attention_probes(runs, folders)
-    if not probes:
-        return None
-    both = any(
-        "attention_anchors_end" in p and "attention_proxies_end" in p for p in probes.values()
-    )
-    figure, panels = _stages(probes, ["end of training, anchors"] if both else [])
-    for line, (method, probe) in zip(panels, probes.items(), strict=True):
-        name = attended(key.split("_")[1] for key in probe if key.startswith("attention_"))
-        shown = [f"attention_{name}_{stage}" for stage in STAGES]
-        shown += ["attention_anchors_end"] if name == "proxies" else [""] * both
-        made = {key: probe[key].float() for key in shown if key in probe}
-        vmax = max(matrix.nan_to_num(0).max().item() for matrix in made.values())
-        for ax, key in zip(line, shown[: len(line)], strict=True):
-            if key not in made:
-                ax.set_axis_off()
-                continue
-            attention_matrix(made[key], ax, vmax=vmax)
-            ax.set_xlabel("class of anchors" if "anchors" in key else "class of proxies")
-            ax.tick_params(labelsize=7)
-            ax.label_outer()
-        line[0].set_ylabel(f"{method}\n\nclass of samples")
-        figure.colorbar(line[0].get_images()[0], ax=line, label="attention")
-    classes = len(made[shown[0]])
-    figure.suptitle(
-        f"{runs['task'].iloc[0]}: mean attention by class, first seed; uniform is 1/{classes} = {1 / classes:.3g}"
-    )
     return figure
 
 
@@ -119,18 +85,6 @@ def entropy(runs: pd.DataFrame) -> Figure | None:
     title = f"Attention after training, mean and 95 % Student-t interval over {runs['seed'].nunique()} seeds"
     legend(figure, panels[0], f"{title}; hollow: {others}" if others else title)
     return figure
-
-
-def _stages(
-    probes: dict[str, dict[str, torch.Tensor]], more: Sequence[str] = ()
-) -> tuple[Figure, NDArray[Any]]:
-    """A figure with a line for each method and a column for each stage of training, and ``more``."""
-    titles = [*(f"{stage} of training" for stage in STAGES), *more]
-    figure = new_figure(3.5 * len(titles), 0.8 + 3.2 * len(probes))
-    panels = figure.subplots(len(probes), len(titles), squeeze=False)
-    for ax, title in zip(panels[0], titles, strict=True):
-        ax.set_title(title, fontsize=10)
-    return figure, panels
 
 
 def _set(

@@ -1,7 +1,5 @@
 """A study: tasks x methods x seeds, read from YAML into typed dataclasses and checked."""
 
-import hashlib
-import json
 import math
 from argparse import ArgumentError
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from benchmarks.accuracy import data, methods, models
+from benchmarks.store import identity
 
 Value = bool | int | float | str
 
@@ -148,8 +147,7 @@ class Run:
     @property
     def id(self) -> str:
         """Hash of the config: the same in every process and on every machine."""
-        text = json.dumps(self.config, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return identity(self.config)
 
 
 def settings(stage: Literal["tune", "test"], task: Task, method: Method, seed: int) -> list[Run]:

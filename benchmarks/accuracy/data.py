@@ -3,7 +3,6 @@
 import inspect
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +12,8 @@ from torch import Tensor
 
 import pyg_relational.datasets as datasets
 from benchmarks.accuracy.methods import Samples
+from benchmarks.machine import DATASETS
 
-ROOT = Path(__file__).parents[2] / "datasets"
 HELD_OUT = 0.2
 GAUSSIAN = "Gaussian"
 DIMENSIONS, TRAIN_SAMPLES, TEST_SAMPLES = 32, 10_000, 5_000  # of Gaussian classes
@@ -179,7 +178,7 @@ def gaussian_classes(classes: int) -> tuple[Samples, Samples, int]:
 @lru_cache(maxsize=2)
 def _splits(name: str, allow_partial: bool) -> tuple[Samples, Samples, int]:
     partial = {"allow_partial": True} if allow_partial else {}
-    dataset = getattr(datasets, name)(root=ROOT, **partial)
+    dataset = getattr(datasets, name)(root=DATASETS, **partial)
     train, test = (Samples(*dataset.split(part)) for part in ("train", "test"))
     return train, test, dataset.num_classes
 

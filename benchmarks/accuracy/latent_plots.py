@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from benchmarks.accuracy.drawing import COLOURS, legend
+from benchmarks.drawing import COLOURS, DASHES, legend
 from pyg_relational.visualize import new_figure
 
 SCORES = {"accuracy": "accuracy (%)", "cross_entropy": "cross-entropy"}
@@ -21,7 +21,6 @@ MEASURES = {
     "modularity": "modularity",
     "gdv": "GDV",
 }
-DASHES = ["-", "--", "-.", ":"]
 
 
 def groups(runs: pd.DataFrame) -> Figure | None:

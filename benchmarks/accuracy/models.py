@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from benchmarks.accuracy.registry import Registry
+from benchmarks.registry import Registry
 
 
 class Backbone(nn.Module):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from benchmarks.accuracy.store import Row
-from benchmarks.accuracy.tables import half_interval, paired
+from benchmarks.store import Row
+from benchmarks.tables import markdown, mean_and_half, paired_by_seed
 
 BASELINE = "knn"
 MEASURES = {  # title, scale, digits
@@ -28,12 +28,12 @@ NOTE = (
 )
 
 
-def report(rows: Sequence[Row]) -> str:
-    """Markdown: for each data set accuracy and NMI at a glance, then every measure."""
+def report(rows: Sequence[Row], baseline: str | None = None) -> str:
+    """Markdown: for each data set accuracy and NMI at a glance, then every measure against a graph, kNN by default."""
     runs = pd.DataFrame(with_test(rows))
     parts = [NOTE]
     for data, of_data in runs.groupby("data", sort=False):
-        parts += [f"## {data}", _glance(of_data), _details(of_data)]
+        parts += [f"## {data}", _glance(of_data), _details(of_data, baseline or BASELINE)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -51,51 +51,31 @@ def with_test(rows: Sequence[Row]) -> list[Row]:
 
 
 def _glance(runs: pd.DataFrame) -> str:
-    clusterings = list(runs["clustering"].unique())
     lines = []
     for graph, of_graph in runs.groupby("graph", sort=False):
         mean = of_graph.groupby("clustering")[["accuracy", "nmi"]].mean()
-        cells = [
-            f"{100 * mean.accuracy[c]:.2f} ({mean.nmi[c]:.2f})" if c in mean.index else ""
-            for c in clusterings
-        ]
-        lines.append([str(graph), *cells])
-    return _markdown(["ACC % (NMI)", *clusterings], lines)
+        cells = {c: f"{100 * m.accuracy:.2f} ({m.nmi:.2f})" for c, m in mean.iterrows()}
+        lines.append({"ACC % (NMI)": graph, **cells})
+    return markdown(pd.DataFrame(lines)[["ACC % (NMI)", *runs["clustering"].unique()]].fillna(""))
 
 
-def _details(runs: pd.DataFrame) -> str:
-    titles = ["clustering", "graph", "seeds"]
-    for measure, (title, _, _) in MEASURES.items():
-        titles += [title, "difference"] if measure in PAIRED else [title]
+def _details(runs: pd.DataFrame, baseline: str) -> str:
     lines = []
     for clustering, same in runs.groupby("clustering", sort=False):
-        base = same[same["graph"] == BASELINE].set_index("seed")
+        base = same[same["graph"] == baseline]
         for graph, group in same.groupby("graph", sort=False):
-            line = [str(clustering), str(graph), str(len(group))]
-            for measure, (_, scale, digits) in MEASURES.items():
-                line.append(_mean(group[measure] * scale, digits))
+            line = {"clustering": clustering, "graph": graph, "seeds": len(group)}
+            for measure, (title, scale, digits) in MEASURES.items():
+                line[title] = mean_and_half((group[measure] * scale).tolist(), digits)
                 if measure in PAIRED:
-                    line.append(_difference(group, base, measure) if graph != BASELINE else "")
+                    line[f"{title} difference"] = _difference(group, base, measure)
             lines.append(line)
-    return _markdown(titles, lines)
-
-
-def _mean(values: pd.Series, digits: int) -> str:
-    mean, half = f"{values.mean():.{digits}f}", half_interval(values.tolist())
-    return f"{mean} ± {half:.{digits}f}" if half > 0 else mean
+    return markdown(pd.DataFrame(lines))
 
 
 def _difference(group: pd.DataFrame, base: pd.DataFrame, measure: str) -> str:
-    mine = group.set_index("seed")[measure]
-    seeds = mine.index.intersection(base.index)
-    if len(seeds) < 2:
+    if group.index.equals(base.index) or not set(group["seed"]) & set(base["seed"]):
         return ""
+    pair = paired_by_seed(group, base, measure)
     _, scale, digits = MEASURES[measure]
-    pair = paired(mine[seeds].tolist(), base[measure][seeds].tolist())
-    mean, low, high = (f"{scale * value:+.{digits}f}" for value in pair[:3])
-    return f"{mean} [{low}, {high}]{'*' if pair.excludes_zero else ''}"
-
-
-def _markdown(titles: list[str], lines: list[list[str]]) -> str:
-    rule = ["---"] * len(titles)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [titles, rule, *lines])
+    return pair.text(scale, digits) + ("*" if pair.excludes_zero else "")

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 Build = Callable[[], dict[str, Callable[[], object]]]
 
 
@@ -21,3 +23,8 @@ class Case:
     rounds: int = 5
     needs: dict[str, str] = field(default_factory=dict)
     data: str = ""
+
+
+def off(found: Tensor, exact: Tensor) -> float:
+    """Relative error, in the Euclidean norm."""
+    return float((found - exact).detach().norm() / exact.detach().norm())

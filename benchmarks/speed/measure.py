@@ -1,4 +1,4 @@
-"""Measurements, each in a process of its own."""
+"""Measurements, each in a process of its own, which runs this file."""
 
 import gc
 import json
@@ -10,12 +10,14 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from benchmarks.accuracy.machine import peak_memory, reset_peak_memory
+import torch
+
+from benchmarks.machine import peak_memory, reset_peak_memory
 
 
 def in_fresh_process(case: str, what: str, *args: str) -> Any:
     """Run one measurement on one thread, away from the memory and caches of the others."""
-    command = [sys.executable, "-m", "benchmarks.speed.worker", case, what, *args]
+    command = [sys.executable, "-m", "benchmarks.speed.measure", case, what, *args]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
     return json.loads(done.stdout)
@@ -47,3 +49,23 @@ def extra_mib(function: Callable[[], object]) -> float:
 def ratio(ours: list[float], peer: list[float]) -> float:
     """Median over the rounds of the peer's time over ours."""
     return median(b / a for a, b in zip(ours, peer, strict=True))
+
+
+def main(name: str, what: str, *args: str) -> None:
+    """Print a measurement as JSON: ``CASE time REPEAT CONTESTANT...``, ``CASE memory CONTESTANT``, ``CASE check``."""
+    from benchmarks.speed.cases import CASES
+
+    torch.set_num_threads(1)
+    case = CASES[name]
+    if what == "check":
+        found: Any = case.check() if case.check else ""
+    elif what == "memory":
+        found = extra_mib(case.build()[args[0]])
+    else:
+        functions = case.build()
+        found = cpu_seconds({name: functions[name] for name in args[1:]}, int(args[0]))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.nn.dense import DMoNPooling
 
-from benchmarks.speed.case import Build, Case
-from benchmarks.speed.propagation import ROOT
+from benchmarks.machine import DATASETS
+from benchmarks.speed.case import Case, off
 from pyg_relational import datasets
 from pyg_relational.metrics import clustering_accuracy
 from pyg_relational.nn import ModularityLoss, ModularityPruning, SoftModularityPruning, SparseDMoN
@@ -149,7 +149,7 @@ def _soft(n: int) -> dict[str, Callable[[], Any]]:
 
 
 def _off(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> str:
-    value, gradient = (float((a - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True))
+    value, gradient = map(off, found, exact)
     return f"value {value:.0e}, gradient {gradient:.0e}"
 
 
@@ -203,21 +203,18 @@ def _without_farthest(x: Array, a: csr_array, clusters: Array) -> csr_array:
 
 def _samples(name: str) -> tuple[Tensor, Tensor]:
     """PenDigits' training part, or all of a data set; images flattened."""
-    dataset = getattr(datasets, name)(root=ROOT)
+    dataset = getattr(datasets, name)(root=DATASETS)
     x, y = dataset.split("train") if name == "PenDigits" else (dataset[0].x, dataset[0].y)
     return x.flatten(1), y
 
 
-def _pruning(name: str) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        x = _samples(name)[0]
-        return {
-            _CONSENSUS: lambda: _pruned(x, "consensus"),
-            _FARTHEST: lambda: _pruned(x, "farthest"),
-            _PIPELINE: lambda: algorithm_1(x.numpy(), 10),
-        }
-
-    return build
+def _pruning(name: str) -> dict[str, Callable[[], object]]:
+    x = _samples(name)[0]
+    return {
+        _CONSENSUS: lambda: _pruned(x, "consensus"),
+        _FARTHEST: lambda: _pruned(x, "farthest"),
+        _PIPELINE: lambda: algorithm_1(x.numpy(), 10),
+    }
 
 
 def _pruned(x: Tensor, rule: str) -> Any:
@@ -229,7 +226,7 @@ def _pruning_check(name: str, *peers: str) -> str:
     x, y = _samples(name)
     graph = knn_graph(x, NEIGHBOURS, kernel="binary")
     words = []
-    contestants = _pruning(name)()
+    contestants = _pruning(name)
     for peer in peers:
         clusters = torch.as_tensor(contestants[peer]().clusters, dtype=torch.int64)  # type: ignore[attr-defined]
         accuracy, q = clustering_accuracy(y, clusters), modularity(*graph, clusters).item()
@@ -275,14 +272,14 @@ MODULARITY = {
         partial(_off_peer, partial(_soft, 4096)),
     ),
     "ModularityPruning with its kNN graph, PenDigits 7494": Case(
-        _pruning("PenDigits"),
+        partial(_pruning, "PenDigits"),
         _PRUNING,
         "<= 1 s",
         partial(_pruning_check, "PenDigits", *_PRUNING),
         rounds=2,
     ),
     "ModularityPruning with its kNN graph, USPS 9298": Case(
-        _pruning("USPS"),
+        partial(_pruning, "USPS"),
         _PRUNING,
         "<= 1.5 s",
         partial(_pruning_check, "USPS", *_PRUNING),
@@ -290,7 +287,7 @@ MODULARITY = {
         data="USPS",
     ),
     "ModularityPruning with its kNN graph, MNIST 70000": Case(
-        _pruning("MNIST"),
+        partial(_pruning, "MNIST"),
         (_CONSENSUS,),
         "<= 60 s",
         partial(_pruning_check, "MNIST", _CONSENSUS),

@@ -1,26 +1,34 @@
 """Pictures of the rows of the speed suite: cost over the size of the graph, and neighbours against their peers."""
 
-import re
+from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
 
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from benchmarks.speed.neighbors import DIMENSIONS, KINDS, SIZES, case_name
 from benchmarks.speed.propagation import CURVE
-from benchmarks.speed.table import Row
-from pyg_relational.visualize import new_figure, save_figure
+from benchmarks.store import Row
+from benchmarks.suite import Pictures
+from pyg_relational.visualize import new_figure
 
 
-def curve(rows: list[Row], folder: Path) -> None:
-    """Draw CPU seconds and extra memory against edges; needs two sizes."""
-    grown = [row for row in rows if row.name.startswith(CURVE)]
+def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
+    """``linear`` and ``neighbours``."""
+    return {"linear": partial(curve, rows), "neighbours": partial(ratios, rows)}
+
+
+def curve(rows: Sequence[Row]) -> Figure | None:
+    """CPU seconds and extra memory against edges; None with fewer than two sizes."""
+    grown = [row for row in rows if row["case"].startswith(CURVE)]
     if len(grown) < 2:
-        return
-    edges = [int(re.match(r"\d+", row.check)[0]) for row in grown]  # type: ignore[index]
-    seconds = [median(row.seconds["ours"]) for row in grown]
-    memory = [row.memory["ours"] for row in grown]
+        return None
+    edges = [int(row["check"].split()[0]) for row in grown]
+    seconds = [median(row["seconds"]["ours"]) for row in grown]
+    memory = [row["memory"]["ours"] for row in grown]
     figure = new_figure(9, 3.6)
     for axes, values, name in zip(
         figure.subplots(1, 2), (seconds, memory), ("CPU seconds", "extra MiB"), strict=True
@@ -33,14 +41,14 @@ def curve(rows: list[Row], folder: Path) -> None:
         axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)
     figure.suptitle("Laplace propagation forward and backward, 10 classes, k = 24, one thread")
-    save_figure(figure, folder / "linear")
+    return figure
 
 
-def ratios(rows: list[Row], folder: Path) -> None:
+def ratios(rows: Sequence[Row]) -> Figure | None:
     """Draw our time over that of the fastest peer, over sizes, dimensions and kinds of data."""
-    found = {row.name: {peer: median(t) for peer, t in row.seconds.items()} for row in rows}
+    found = {row["case"]: {peer: median(t) for peer, t in row["seconds"].items()} for row in rows}
     if case_name(SIZES[0], DIMENSIONS[0], KINDS[0]) not in found:
-        return
+        return None
     figure = new_figure(9, 2.6)
     for axes, kind in zip(figure.subplots(1, len(KINDS), sharey=True), KINDS, strict=True):
         axes.set_title(kind, fontsize=10)
@@ -59,4 +67,4 @@ def ratios(rows: list[Row], folder: Path) -> None:
     figure.suptitle(
         "Exact neighbours, k = 10: CPU time over that of the faster of faiss flat and SciPy's k-d tree"
     )
-    save_figure(figure, folder / "neighbours")
+    return figure

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,13 @@ import torch
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from benchmarks.accuracy.machine import peak_memory
-from benchmarks.speed.case import Build, Case
+from benchmarks.machine import DATASETS, peak_memory
+from benchmarks.speed.case import Case
 from pyg_relational.nn import GraphLearningLayer, laplace_propagation
 from pyg_relational.ops import CG, both_directions
 from pyg_relational.transforms import knn_graph
 
 K = 24
-ROOT = Path(__file__).parents[2] / "datasets"
 
 
 def _blobs(n: int, spread: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,12 +77,9 @@ def _scipy(x: Tensor, y: Tensor, mask: Tensor) -> tuple[float, np.ndarray]:
     return -np.log(truth).mean(), grad
 
 
-def _layer(n: int, spread: float) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        x, y, mask = _blobs(n, spread)
-        return {"ours": lambda: _ours(x, y, mask), _LAYER[1]: lambda: _scipy(x, y, mask)}
-
-    return build
+def _layer(n: int, spread: float) -> dict[str, Callable[[], object]]:
+    x, y, mask = _blobs(n, spread)
+    return {"ours": lambda: _ours(x, y, mask), _LAYER[1]: lambda: _scipy(x, y, mask)}
 
 
 def _layer_check(n: int, spread: float) -> str:
@@ -101,7 +96,7 @@ def _layer_check(n: int, spread: float) -> str:
 
 def _cached(name: str, build: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """A graph that takes long to build, kept beside the data."""
-    path = ROOT / "processed" / f"{name}.pt"
+    path = DATASETS / "processed" / f"{name}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
@@ -116,7 +111,7 @@ def _mnist() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The graph of all digits, k = 10, cached beside the data, and 10 labels a class."""
     from pyg_relational.datasets import MNIST
 
-    dataset = MNIST(root=ROOT)
+    dataset = MNIST(root=DATASETS)
     x, y = (torch.cat(parts) for parts in zip(*map(dataset.split, ("train", "test")), strict=True))
     edge_index, edge_weight = _cached("mnist_knn10", lambda: knn_graph(x.flatten(1), 10))
     generator = torch.Generator().manual_seed(0)
@@ -184,17 +179,14 @@ def _grown(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return edge_index, edge_weight.requires_grad_(), y, mask
 
 
-def _curve(n: int) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        edge_index, edge_weight, y, mask = _grown(n)
+def _curve(n: int) -> dict[str, Callable[[], object]]:
+    edge_index, edge_weight, y, mask = _grown(n)
 
-        def ours() -> object:
-            u = laplace_propagation(edge_index, edge_weight, y, mask, num_classes=10)
-            return torch.autograd.grad(u.square().sum(), edge_weight)
+    def ours() -> object:
+        u = laplace_propagation(edge_index, edge_weight, y, mask, num_classes=10)
+        return torch.autograd.grad(u.square().sum(), edge_weight)
 
-        return {"ours": ours}
-
-    return build
+    return {"ours": ours}
 
 
 def _curve_check(n: int) -> str:
@@ -250,15 +242,12 @@ def _aggregation(edge_index: Tensor, edge_weight: Tensor, y: Tensor) -> np.ndarr
     return u
 
 
-def _solve_far(graph: str, n: int) -> Build:
-    def build() -> dict[str, Callable[[], object]]:
-        edge_index, edge_weight, y = _far(graph, n)
-        return {
-            "ours": lambda: laplace_propagation(edge_index, edge_weight, y, num_classes=10),
-            "pyamg": lambda: _aggregation(edge_index, edge_weight, y),
-        }
-
-    return build
+def _solve_far(graph: str, n: int) -> dict[str, Callable[[], object]]:
+    edge_index, edge_weight, y = _far(graph, n)
+    return {
+        "ours": lambda: laplace_propagation(edge_index, edge_weight, y, num_classes=10),
+        "pyamg": lambda: _aggregation(edge_index, edge_weight, y),
+    }
 
 
 def _solve_far_check(graph: str, n: int) -> str:
@@ -276,7 +265,7 @@ _LAYER = ("ours", "scikit-learn kNN + one SciPy splu")
 PROPAGATION = {
     **{
         f"GLL forward and backward n={n} d=32 k=24, {kind} blobs": Case(
-            _layer(n, spread),
+            partial(_layer, n, spread),
             _LAYER,
             "faster",
             partial(_layer_check, n, spread),
@@ -295,7 +284,7 @@ PROPAGATION = {
     ),
     **{
         f"Laplace, {graph} n={n}, 20 labels, 10 classes": Case(
-            _solve_far(graph, n),
+            partial(_solve_far, graph, n),
             ("ours", "pyamg"),
             "at most 1.1 x its time",
             partial(_solve_far_check, graph, n),
@@ -311,7 +300,9 @@ PROPAGATION = {
         )
     },
     **{
-        f"{CURVE} n={n} k=24": Case(_curve(n), ("ours",), "linear", partial(_curve_check, n))
+        f"{CURVE} n={n} k=24": Case(
+            partial(_curve, n), ("ours",), "linear", partial(_curve_check, n)
+        )
         for n in (1_000, 5_000, 20_000, 50_000, 100_000, 200_000)
     },
 }

@@ -1,47 +1,37 @@
 """The table of the speed suite."""
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.accuracy.machine import describe
+import pandas as pd
+
 from benchmarks.speed.measure import ratio
+from benchmarks.store import Row
+from benchmarks.tables import markdown
 
 
-@dataclass
-class Row:
-    """One case: CPU seconds of every round and extra MiB, by contestant, ours first."""
-
-    name: str
-    goal: str
-    seconds: dict[str, list[float]]
-    memory: dict[str, float]
-    check: str
-
-
-def to_markdown(rows: list[Row]) -> str:
-    """One line a contestant; ratios are ours against the peer."""
-    lines = [
-        "| case | contestant | CPU s (median) | peer / ours | extra MiB | peer / ours | goal | check |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
-    ]
+def report(rows: Sequence[Row], baseline: str | None = None) -> str:
+    """One line a contestant, against ``baseline`` where it is one of them, else the first; then who measured what."""
+    lines = []
     for row in rows:
-        ours = next(iter(row.seconds))
-        for name, seconds in row.seconds.items():
-            first = name == ours
-            time = "" if first else f"{ratio(row.seconds[ours], seconds):.2f}"
-            memory = "" if first else f"{row.memory[name] / max(row.memory[ours], 1e-9):.2f}"
+        ours = baseline if baseline in row["seconds"] else next(iter(row["seconds"]))
+        for number, (name, seconds) in enumerate(row["seconds"].items()):
+            memory = row["memory"]
+            times = f"{ratio(row['seconds'][ours], seconds):.2f}"
+            more = f"{memory[name] / max(memory[ours], 1e-9):.2f}"
             lines.append(
-                f"| {row.name if first else ''} | {name} | {median(seconds):.3f} | {time} "
-                f"| {row.memory[name]:.0f} | {memory} | {row.goal if first else ''} | {row.check if first else ''} |"
+                {
+                    "case": "" if number else row["case"],
+                    "contestant": name,
+                    "CPU s (median)": f"{median(seconds):.3f}",
+                    "time, peer / ours": "" if name == ours else times,
+                    "extra MiB": f"{memory[name]:.0f}",
+                    "memory, peer / ours": "" if name == ours else more,
+                    "goal": "" if number else row["goal"],
+                    "check": "" if number else row["check"],
+                }
             )
-    return "\n".join(lines)
-
-
-def save(rows: list[Row], folder: Path) -> None:
-    """Write ``speed.json`` and ``speed.md``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    report = {**describe("cpu"), "rows": [asdict(row) for row in rows]}
-    (folder / "speed.json").write_text(json.dumps(report, indent=1) + "\n")
-    (folder / "speed.md").write_text(to_markdown(rows) + "\n")
+    made = Counter((r["device"], r["versions"]["torch"], r["git_commit"]) for r in rows)
+    by = [f"{n} on {device}, torch {torch}, commit {c}" for (device, torch, c), n in made.items()]
+    return f"{markdown(pd.DataFrame(lines))}\n\nCases: {'; '.join(by)}.\n"

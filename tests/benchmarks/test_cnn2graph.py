@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.accuracy.attention import STAGES, Relating, attended, attention_at
+from benchmarks.accuracy.attention import STAGES, Relating, attention_at
 from benchmarks.accuracy.config import Train
 from benchmarks.accuracy.data import Problem
 from benchmarks.accuracy.methods import Batch, Samples
@@ -194,9 +194,10 @@ def test_methods_without_relations_are_not_looked_at():
 
 
 def test_proxies_come_before_anchors_and_no_attention_is_none():
-    assert attended(["anchors", "proxies"]) == "proxies"
-    assert attended(["anchors"]) == "anchors"
-    assert attended([]) is None
+    made = {"sets": {"anchors": {"entropy": [0.1]}, "proxies": {"entropy": [0.2]}}}
+    assert attention_at(made, "entropy") == [0.2]
+    del made["sets"]["proxies"]
+    assert attention_at(made, "entropy") == [0.1]
     pooled = {"sets": {"proxies": {"effective_rank": [3.0]}}}
     assert attention_at(pooled, "entropy") is None
     assert attention_at(float("nan"), "entropy") is None

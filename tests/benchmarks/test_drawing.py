@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.accuracy.drawing import legend
+from benchmarks.drawing import legend
 from pyg_relational.visualize import new_figure
 
 

@@ -7,7 +7,7 @@ from benchmarks.accuracy.methods import Batch, Samples
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.methods.propagation import spread
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.study import build
+from benchmarks.accuracy.run import build
 from benchmarks.accuracy.train import fit, predict
 from pyg_relational.nn import GraphLearningLayer
 

@@ -10,9 +10,9 @@ from benchmarks.accuracy.data import Problem
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Samples
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.plots import write
-from benchmarks.accuracy.study import run_study
-from benchmarks.accuracy.tables import frame, latents, report
+from benchmarks.accuracy.plot import pictures
+from benchmarks.accuracy.run import run
+from benchmarks.accuracy.table import frame, latents, report
 from pyg_relational.metrics import latent_diagnostics
 
 LATENTS = "  train: {epochs: 2, batch_size: 50}\n  latents: {samples: 60, k: 5}"
@@ -60,10 +60,10 @@ def test_history_is_the_diagnostics_of_every_layer():
 
 
 def test_looking_leaves_training_as_it_is_and_is_in_the_id(study, study_file, tmp_path):
-    rows, _ = run_study(load(study), tmp_path / "looked")
+    rows, _ = run(tmp_path / "looked", study)
     found = {(row["method"], row["seed"]): row for row in rows if row["stage"] == "test"}
     assert not any("latents" in row for row in rows if row["stage"] == "tune")
-    plain, _ = run_study(load(study_file(), [0]), tmp_path / "plain")
+    plain, _ = run(tmp_path / "plain", study_file(), [0])
     for row in (row for row in plain if row["stage"] == "test"):
         twin, asked = found[row["method"], 0], row["method"] == "baseline"
         assert twin["curve"] == row["curve"]
@@ -73,10 +73,8 @@ def test_looking_leaves_training_as_it_is_and_is_in_the_id(study, study_file, tm
     made = json.loads(json.dumps(found["lcc", 0]))["latents"]
     assert np.array(made["cc_accuracy"], dtype=float).shape == (3, 3)
     assert made["cc_samples"][0][0] + made["mc_samples"][0][0] == 60
-    pictures = write(rows, [tmp_path], tmp_path / "pictures")
-    assert {"clustered-pendigits-300-train.png", "latents-pendigits-300-train.png"} <= {
-        path.name for path in pictures
-    }
+    drawn = pictures(rows, [tmp_path])
+    assert all(drawn[f"{kind}-pendigits-300-train"]() for kind in ("clustered", "latents"))
 
 
 def test_a_study_rejects_more_neighbours_than_samples(study_file):

@@ -1,10 +1,21 @@
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy.plots import accuracy, attacks, curves, label_rates, relations, write
+from benchmarks.accuracy.plot import (
+    SHOWN,
+    accuracy,
+    attacks,
+    curves,
+    label_rates,
+    pictures,
+    relations,
+)
 from benchmarks.accuracy.robustness import NORMS
-from benchmarks.accuracy.tables import frame
+from benchmarks.accuracy.table import frame
+from benchmarks.drawing import save
 
 
 def row(task, method, seed, value, curve=(1.0, 0.5)):
@@ -37,9 +48,10 @@ def test_accuracy_shows_means_seeds_and_paired_differences():
 
 
 def test_a_single_seed_has_no_interval_but_a_picture(tmp_path):
-    files = write(ROWS[:2], [tmp_path], tmp_path / "pictures")
+    drawn = {name: draw() for name, draw in pictures(ROWS[:2], [tmp_path]).items()}
+    files = save(drawn, tmp_path / "new")
     assert [file.name for file in files] == ["accuracy.png", "curves-digits.png"]
-    assert all(file.with_suffix(".svg").stat().st_size > 1000 for file in files)
+    assert all(file.stat().st_size > 1000 for file in files)
 
 
 def test_curves_show_the_mean_and_only_what_all_runs_have():
@@ -83,13 +95,20 @@ def test_label_rates_are_drawn_in_order_with_their_intervals():
     np.testing.assert_allclose(bars.get_segments()[1], [[10, 75 - half], [10, 75 + half]])
 
 
-def test_label_rates_have_one_picture_a_data_set(tmp_path):
+def test_label_rates_have_one_picture_a_data_set():
     rows = [row(f"{d}, {n} labels a class", "gcr", 0, 0.5) for d in ("a", "b") for n in (2, 5)]
-    names = [file.name for file in write([*rows, row("a", "gcr", 0, 0.5)], [], tmp_path)]
-    assert [name for name in names if "labels" in name and "curves" not in name] == [
-        "labels-a.png",
-        "labels-b.png",
-    ]
+    names = pictures([*rows, row("a", "gcr", 0, 0.5)], [])
+    assert [name for name in names if name.startswith("labels")] == ["labels-a", "labels-b"]
+
+
+def test_what_a_study_asks_is_drawn_and_the_rest_where_asked_for():
+    rows = [row("a", "gcr", 0, 0.5), row("b, 2 labels a class", "gcr", 0, 0.5)]
+    kinds = {name.split("-")[0] for name in pictures(rows, []) if not re.search(SHOWN, name)}
+    assert kinds == {"curves", "latents", "relations"}
+    shown = [name for name in pictures(rows, []) if re.search(SHOWN, name)]
+    assert {"accuracy", "attention", "attacks-a", "clustered-a", "embeddings-a", "labels-b"} <= set(
+        shown
+    )
 
 
 def test_attacks_are_drawn_for_tasks_that_have_them():
@@ -110,4 +129,4 @@ def test_untrained_methods_have_no_curves():
 
 
 def test_no_rows_no_pictures(tmp_path):
-    assert write([], [tmp_path], tmp_path) == []
+    assert pictures([], [tmp_path]) == {}

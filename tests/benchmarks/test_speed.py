@@ -1,4 +1,3 @@
-import json
 import re
 import subprocess
 import sys
@@ -9,17 +8,23 @@ import pytest
 import torch
 from scipy.sparse import csc_array, csr_array
 
-from benchmarks.speed import latent, main, modularity, propagation
+from benchmarks import machine
+from benchmarks.accuracy import data
+from benchmarks.cli import main
+from benchmarks.speed import latent, modularity, propagation, run
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import cpu_seconds, ratio
 from benchmarks.speed.plot import curve
-from benchmarks.speed.table import Row, to_markdown
+from benchmarks.speed.table import report
+from benchmarks.store import identity, read
 from pyg_relational import datasets, ops
 from pyg_relational.cluster import peer_pressure
 from pyg_relational.metrics import conductance
 from pyg_relational.nn import ModularityPruning, latent_cluster_loss
 from pyg_relational.ops import both_directions
 from pyg_relational.transforms import knn_graph
+
+GCR = "GCR forward and backward n=256 d=128 c=10"
 
 
 def test_ratio_is_the_median_over_rounds():
@@ -42,11 +47,25 @@ def test_extra_memory_is_that_of_the_call():
     assert 60 < float(done.stdout) < 130
 
 
-def test_table_compares_with_the_first():
-    row = Row("case", "goal", {"ours": [2.0], "peer": [5.0]}, {"ours": 10.0, "peer": 40.0}, "exact")
-    assert to_markdown([row]).splitlines()[2:] == [
-        "| case | ours | 2.000 |  | 10 |  | goal | exact |",
-        "|  | peer | 5.000 | 2.50 | 40 | 4.00 |  |  |",
+def measured(case, **seconds):
+    return {
+        "id": identity({"case": case}),
+        "case": case,
+        "goal": "goal",
+        "seconds": {name: [value] for name, value in seconds.items()},
+        "memory": {name: 10.0 * value for name, value in seconds.items()},
+        "check": "exact",
+        **machine.describe("cpu"),
+    }
+
+
+@pytest.mark.parametrize(("baseline", "cells"), [(None, ["", "4.00"]), ("peer", ["0.25", ""])])
+def test_table_compares_with_the_first_or_what_is_asked_for(baseline, cells):
+    text = report([measured("case", ours=2, peer=8)], baseline)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:4]]
+    assert lines == [
+        ["case", "ours", "2.000", cells[0], "20", cells[0], "goal", "exact"],
+        ["", "peer", "8.000", cells[1], "80", cells[1], "", ""],
     ]
 
 
@@ -143,46 +162,56 @@ def test_a_case_without_its_data_is_left_out(monkeypatch, tmp_path, capsys):
         raise FileNotFoundError("no such file")
 
     monkeypatch.setattr(datasets, "USPS", absent)
-    main(["--only", "USPS", "--output", str(tmp_path)])
-    assert "USPS 9298: no such file" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
+    data._splits.cache_clear()
+    assert main(["speed", "--only", "USPS", "--output", str(tmp_path)]) == 1
+    assert "Not run: ModularityPruning with its kNN graph, USPS 9298. no such file" in (
+        capsys.readouterr().out
+    )
+    assert not read([tmp_path])
 
 
-def test_a_contestant_that_is_not_installed_is_left_out(monkeypatch, tmp_path, capsys):
-    build = CASES["GCR forward and backward n=256 d=128 c=10"]
-    case = replace(build, needs={"literal dense": "no_such_package"})
-    monkeypatch.setitem(CASES, "GCR forward and backward n=256 d=128 c=10", case)
-    main(["--only", "n=256", "--repeat", "1", "--output", str(tmp_path)])
-    out = capsys.readouterr().out
-    assert "LEFT OUT literal dense: pip install no_such_package" in out
-    assert "| literal dense |" not in out
-
-
-def test_the_curve_is_drawn_from_two_sizes(tmp_path):
+def test_the_curve_is_drawn_from_two_sizes():
     rows = [
-        Row(
-            f"{propagation.CURVE} n={n}",
-            "",
-            {"ours": [n / 1e6]},
-            {"ours": n / 1e3},
-            f"{n} edges, 9 iterations",
-        )
+        measured(f"{propagation.CURVE} n={n}", ours=n / 1e6) | {"check": f"{n} edges, 9 iterations"}
         for n in (1000, 5000)
     ]
-    curve(rows[:1], tmp_path)
-    assert not list(tmp_path.iterdir())
-    curve(rows, tmp_path)
-    assert (tmp_path / "linear.png").stat().st_size > 5000
+    assert curve(rows[:1]) is None
+    seconds = curve(rows).axes[0].lines[0]
+    assert list(seconds.get_xdata()) == [1000, 5000]
+    assert list(seconds.get_ydata()) == [1e-3, 5e-3]
 
 
-def test_the_command_writes_numbers_and_table(tmp_path, capsys):
-    main(["--only", "n=256", "--repeat", "1", "--output", str(tmp_path)])
-    assert "literal dense" in capsys.readouterr().out
-    row = json.loads((tmp_path / "speed.json").read_text())["rows"][0]
+def test_a_row_tells_what_was_measured_where_and_by_which_code(monkeypatch, tmp_path, capsys):
+    case = replace(CASES[GCR], needs={"literal dense": "no_such_package"})
+    monkeypatch.setitem(CASES, GCR, case)
+    assert main(["speed", "--only", "n=256", "--repeat", "1", "--output", str(tmp_path)]) == 0
+    assert "LEFT OUT literal dense: pip install no_such_package" in capsys.readouterr().out
+    (row,) = read([tmp_path])
+    assert row["case"] == GCR
+    assert list(row["seconds"]) == list(row["memory"]) == ["ours"]
     assert row["seconds"]["ours"][0] > 0
+    assert {"torch", "pyg_relational"} <= set(row["versions"])
+    assert (row["git_commit"], row["device"]) == (machine.git_commit(), machine.cpu_name())
+    assert row["device"] in (tmp_path / "table.md").read_text()
+
+
+def test_measured_again_a_case_is_replaced_and_the_others_stay(monkeypatch, tmp_path):
+    seconds = iter([1.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr(run, "measure", lambda name, _: measured(name, ours=next(seconds)))
+
+    def found(*more):
+        command = ["speed", "--only", "GCR forward and backward n=", "--output", str(tmp_path)]
+        assert main([*command, *more]) == 0
+        return {row["case"].split()[4]: row["seconds"]["ours"][0] for row in read([tmp_path])}
+
+    assert found("--only", "n=256") == {"n=256": 1}
+    assert found("--missing") == {"n=256": 1, "n=8192": 2, "n=65536": 3}
+    assert found("--missing") == found("--missing", "--only", GCR)
+    assert found("--only", "n=8192") == {"n=256": 1, "n=8192": 4, "n=65536": 3}
+    table = (tmp_path / "table.md").read_text()
+    assert re.findall(r"ours +\| (\d)", table) == ["1", "4", "3"]
 
 
 def test_an_unknown_case_is_refused(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["--only", "warp", "--output", str(tmp_path)])
+    assert main(["speed", "--only", "warp", "--output", str(tmp_path)]) == 1
     assert "got 'warp'" in capsys.readouterr().err

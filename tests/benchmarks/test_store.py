@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.accuracy.store import Store, read
+from benchmarks.store import Store, read
 
 
 def test_rows_come_back(tmp_path):
@@ -27,6 +27,15 @@ def test_a_whole_file_is_left_alone(tmp_path, capsys):
     Store(path)
     assert path.read_text() == '{"id": "a"}\n'
     assert capsys.readouterr().err == ""
+
+
+def test_the_last_row_of_an_id_counts_in_the_place_of_the_first(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    for name, x in (("a", 1), ("b", 2), ("a", 3)):
+        store.append({"id": name, "x": x})
+    expected = [{"id": "a", "x": 3}, {"id": "b", "x": 2}]
+    assert list(store.rows.values()) == read([tmp_path]) == expected
+    assert len(store.path.read_text().splitlines()) == 3
 
 
 def test_files_of_several_processes_are_joined_and_the_same_run_counts_once(tmp_path):

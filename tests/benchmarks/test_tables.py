@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy.tables import METRICS, attacks, chosen, markdown, paired, report, results
+from benchmarks.accuracy.table import METRICS, attacks, chosen, report, results
+from benchmarks.tables import markdown, paired
 
 
 def row(method, seed, accuracy, stage="test", **other):
@@ -102,12 +103,6 @@ def test_markdown_is_aligned():
     assert len(lines) == 3
     assert len({len(line) for line in lines}) == 1
     assert set(lines[1]) == {"|", "-"}
-
-
-def test_report_says_what_was_not_run():
-    text = report([row("baseline", 0, 0.5)], {"OptDigits": "no file"})
-    assert "Not run: OptDigits. no file" in text
-    assert report([], {"OptDigits": "no file"}) == "Not run: OptDigits. no file\n"
 
 
 def test_different_runs_of_the_same_name_are_not_mixed():

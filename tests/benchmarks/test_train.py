@@ -3,15 +3,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.accuracy import machine
+from benchmarks import machine
 from benchmarks.accuracy.config import Train, load, settings
 from benchmarks.accuracy.data import Problem, problem
 from benchmarks.accuracy.methods import Method, Samples
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.registry import Registry
-from benchmarks.accuracy.study import build
+from benchmarks.accuracy.run import build
 from benchmarks.accuracy.train import add_noise, crop_and_flip, fit, predict, score
+from benchmarks.registry import Registry
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from benchmarks.accuracy.registry import Registry
+from benchmarks.registry import Registry
 
 
 class Samples(NamedTuple):
