@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pdist
 
 from pyg_relational.ops import unit_rows
+from pyg_relational.ops.autograd.function import Function
 from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import check_choice, check_classes, check_features
 from pyg_relational.ops.options import show_options
@@ -278,7 +279,7 @@ def _random_triplets(
     return value.sum(dtype=torch.float64) / mined.sum().clamp(min=1)
 
 
-class _PairContrast(torch.autograd.Function):
+class _PairContrast(Function):
     """Mean over the unordered pairs of rows of one class or two, with its gradient as one matrix product."""
 
     @staticmethod

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.autograd.function import Function
 from pyg_relational.ops.autograd.functorch import join_rows, split_parts
 
 __all__ = ["gaussian_kernel", "safe_sqrt", "unit_rows"]
@@ -73,9 +74,7 @@ def unit_rows(x: Tensor) -> Tensor:
     return unit
 
 
-class _UnitRows(torch.autograd.Function):
-    """Keeps nothing but its input."""
-
+class _UnitRows(Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         if x.numel() == 0:
@@ -87,12 +86,11 @@ class _UnitRows(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        ctx.save_for_backward(*inputs, output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        unit = unit_rows(x)
+        x, unit = ctx.saved_tensors
         length = torch.linalg.vecdot(x, unit)[:, None]
         along = torch.linalg.vecdot(grad, unit)[:, None]
         across: Tensor = (grad - along * unit) / length.where(length > 0, torch.inf)
