@@ -208,7 +208,7 @@ class SoftModularityPruning(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         if self.gate == "farthest":
-            return farthest_gate(x, c, pairs, self.farthest_temperature, batch)
+            return farthest_gate(pairs, x, c, temperature=self.farthest_temperature, batch=batch)
         bias, far, same = self.affine.to(c.dtype)
         c = agreement_factor(c)
         logits = bias + far * edge_diff_dot(x, x, pairs) + same * edge_dot(c, c, pairs)
