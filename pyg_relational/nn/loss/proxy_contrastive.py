@@ -12,7 +12,7 @@ from torch.nn.functional import pdist
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.function import Function
 from pyg_relational.ops.autograd.once import scaled
-from pyg_relational.ops.checks import check_choice, check_classes, check_features
+from pyg_relational.ops.checks import check_batch, check_choice
 from pyg_relational.ops.options import show_options
 
 __all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
@@ -107,9 +107,9 @@ def proxy_contrastive_loss(
         raise TypeError(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
         )
-    _check_rows(embedding, y, "embedding", "y", embedding)
-    _check_rows(anchors, anchor_y, "anchors", "anchor_y", embedding)
-    _check_rows(proxies, proxy_y, "proxies", "proxy_y", embedding)
+    sets = {"embedding": embedding, "anchors": anchors, "proxies": proxies}
+    check_batch(sets, {"y": y, "anchor_y": anchor_y, "proxy_y": proxy_y})
+    _check_columns(sets)
     with torch.autocast(embedding.device.type, enabled=False):
         dtype = reduce(
             torch.promote_types, (embedding.dtype, anchors.dtype, proxies.dtype), torch.float32
@@ -124,8 +124,9 @@ def proxy_contrastive_loss(
             else _counted_triplets(query, bank, margin, mining == "semihard", reduction)
             for query, bank in ((anchor, image), (proxy, image), (anchor, proxy))
         ]
-        terms = torch.stack([*triplets, pairs])
-        return (terms * terms.new_tensor(term_weights)).sum().to(dtype)
+        terms = zip((*triplets, pairs), term_weights, strict=True)
+        loss: Tensor = sum(term * weight for term, weight in terms)
+        return loss.to(dtype)
 
 
 def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
@@ -153,13 +154,13 @@ def check_weights(weights: Any, count: int, name: str) -> None:
         raise ValueError(f"{name} must be {count} finite numbers >= 0, got {weights}")
 
 
-def _check_rows(x: Tensor, y: Tensor, name: str, y_name: str, like: Tensor) -> None:
-    check_features(x, name)
-    check_classes(y, x.shape[0], y_name)
-    if x.shape[1] != like.shape[1]:
-        raise ValueError(
-            f"{name} must have the {like.shape[1]} columns of embedding, got {x.shape[1]}"
-        )
+def _check_columns(sets: dict[str, Tensor]) -> None:
+    columns = sets["embedding"].shape[1]
+    for name, x in sets.items():
+        if x.shape[1] != columns:
+            raise ValueError(
+                f"{name} must have the {columns} columns of embedding, got {x.shape[1]}"
+            )
 
 
 class _Rows(NamedTuple):
@@ -213,8 +214,9 @@ def _counted_triplets(
 
 
 def _square_distances(u: Tensor, v: Tensor) -> Tensor:
-    """Of unit or zero rows, so the squared lengths are exactly 1 or 0."""
-    return torch.addmm(v.any(1).to(u.dtype), u, v.T, alpha=-2).add_(u.any(1)[:, None])
+    """Of unit or zero rows, so the squared lengths are 1 or 0 but for rounding."""
+    of_u, of_v = (torch.linalg.vecdot(x.detach(), x.detach()).round_() for x in (u, v))
+    return torch.addmm(of_v, u, v.T, alpha=-2).add_(of_u[:, None])
 
 
 def _counts(
