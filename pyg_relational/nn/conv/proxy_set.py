@@ -133,7 +133,7 @@ class ProxySet(nn.Module):
         """Embed the anchors anew, in evaluation mode and without gradient.
 
         Args:
-            encoder: From inputs to embeddings, :math:`[A, *]` to :math:`[A, F]`; a module is put back into its
+            encoder: Function from inputs to embeddings, :math:`[A, *]` to :math:`[A, F]`; a module is put back into its
                 mode.
 
         Raises:

@@ -20,7 +20,7 @@ def dense_consistency(u: Tensor, q: Tensor, y: Tensor, options: GraphConsistency
         u: Unit rows of features; features themselves with ``"rbf"``.
         q: Unit rows of predictions; predictions themselves with ``"rbf"``.
         y: Classes.
-        options: Those of the loss.
+        options: Options of the loss.
 
     Shapes:
         ``u``: :math:`[n, d]`, ``q``: :math:`[n, c]`, ``y``: :math:`[n]`, output: scalar.

@@ -70,7 +70,7 @@ def graph_consistency_loss(
         edge_index: The graph of the sparse method, anything that :func:`~pyg_relational.interop.as_edges` takes;
             its weights and directions are ignored.
         generator: Source of randomness of the pairs that ``num_samples`` draws.
-        **options: Those of the loss.
+        **options: Options of the loss.
 
     Shapes:
         ``features``: :math:`[n, *]` each, ``logits``: :math:`[n, c]`, ``y``: :math:`[n]`, output: scalar.
@@ -207,7 +207,7 @@ class GraphConsistencyLoss(nn.Module):
     """Module form of :func:`graph_consistency_loss`, with the same options.
 
     Args:
-        **options: Those of the loss.
+        **options: Options of the loss.
 
     Raises:
         TypeError: If an option is of a wrong type.

@@ -59,7 +59,7 @@ class LatentClusterCorrection(nn.Module):
             latents to the cluster of every row.
         targets: ``"class"`` or ``"cluster"``, see :func:`latent_cluster_targets`.
         method: ``"exact"`` or ``"approximate"``.
-        samples_per_cluster: Of the approximate method.
+        samples_per_cluster: Samples that the approximate method draws from a cluster.
         classes: Correct the samples of these classes only.
         tangent_dim: Dimension of the tangent space that a pull has no part in, 0 for the whole pull.
         tangent_k: Neighbours that the tangent space is from.
@@ -67,7 +67,7 @@ class LatentClusterCorrection(nn.Module):
             :meth:`update` after recording.
         interval: Epochs from one update to the next; targets stay in between.
         memory: ``"running"`` or ``"fresh"``.
-        seed: Of clustering and draws; those of the draws differ from epoch to epoch.
+        seed: Seed of clustering and random draws; that of the draws differs from epoch to epoch.
 
     Attributes:
         epoch: Number of finished epochs.

@@ -18,8 +18,8 @@ class LatentClusterInfo(NamedTuple):
         num_samples: Samples in the graph.
         num_clusters: Number of clusters.
         num_misclustered: Labelled samples in a cluster of another label.
-        num_correctible: Those of them that have a target.
-        modularity: Of the clusters on the graph.
+        num_correctible: Misclustered samples that have a target.
+        modularity: Modularity of the clusters on the graph.
     """
 
     num_samples: int

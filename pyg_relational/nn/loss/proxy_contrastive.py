@@ -78,10 +78,10 @@ def proxy_contrastive_loss(
         mining: ``"all"`` triplets; ``"semihard"`` ones, :math:`D_{ip}^2 < D_{in}^2 < D_{ip}^2 + m`
             (`FaceNet <https://arxiv.org/abs/1503.03832>`_); or ``"random"``: one positive and one negative a source,
             drawn uniformly, sources that lack either left out. The paper does not say which it takes.
-        reduction: Of the triplets: ``"mean"`` over all that were mined, or ``"nonzero_mean"`` over those above 0.
+        reduction: Mean of triplets: ``"mean"`` over all that were mined, or ``"nonzero_mean"`` over those above 0.
         term_weights: Factors of :math:`\mathcal{L}_{at}`, :math:`\mathcal{L}_{pt}`, :math:`\mathcal{L}_{ap}` and
             :math:`\mathcal{L}_p`. (default: all 1)
-        generator: Of the random triplets.
+        generator: Source of randomness for random triplets.
 
     Shapes:
         ``embedding``: :math:`[B, F]`, ``y``: :math:`[B]`, ``anchors``: :math:`[A, F]`, ``anchor_y``: :math:`[A]`,
@@ -214,7 +214,7 @@ def _counted_triplets(
 
 
 def _square_distances(u: Tensor, v: Tensor) -> Tensor:
-    """Of unit or zero rows, so the squared lengths are 1 or 0 but for rounding."""
+    """Squared distances of unit or zero rows, whose squared lengths are 1 or 0 but for rounding."""
     of_u, of_v = (torch.linalg.vecdot(x.detach(), x.detach()).round_() for x in (u, v))
     return torch.addmm(of_v, u, v.T, alpha=-2).add_(of_u[:, None])
 
@@ -312,8 +312,8 @@ class ProxyContrastiveLoss(nn.Module):
     """Module form of :func:`proxy_contrastive_loss`; arguments and defaults are the same.
 
     Args:
-        margin: Of the triplets, in units of the squared distance.
-        pair_margin: Of the pairs of proxies, in units of the distance.
+        margin: Margin of the triplets, in units of the squared distance.
+        pair_margin: Margin of the pairs of proxies, in units of the distance.
         mining: ``"all"``, ``"random"`` or ``"semihard"``.
         reduction: ``"mean"`` or ``"nonzero_mean"``.
         term_weights: Factors of the four terms.

@@ -37,7 +37,7 @@ def all_pairs_weights(y: Tensor, options: GraphConsistencyOptions) -> PairWeight
 
     Args:
         y: Classes.
-        options: Of these, ``reduction`` and ``balance`` are read.
+        options: Options of the loss; ``reduction`` and ``balance`` are read.
 
     Shapes:
         ``y``: :math:`[n]`.
@@ -85,7 +85,7 @@ def sparse_consistency(
         graphs: For each layer, unit rows of features and of predictions; the rows themselves with ``"rbf"``.
         y: Classes.
         pairs: Result of :func:`undirected_pairs`.
-        options: Those of the loss.
+        options: Options of the loss.
         generator: Source of randomness.
 
     Shapes:

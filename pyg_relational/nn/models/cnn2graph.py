@@ -57,7 +57,7 @@ class CNN2Graph(nn.Module):
         backbone: Gives embeddings ``[B, channels]``.
         channels: Channels of an embedding.
         num_classes: Number of classes.
-        conv: From embeddings and sets to features. (default:
+        conv: Layer from embeddings and sets to features. (default:
             ``ProxyGATv2Conv(channels, channels, self_loop="residual")``)
         out_channels: Channels of the features. (default: what ``conv.output_channels`` says, or ``channels``)
         proxies_per_class: Proxies of each class. (default: 1)

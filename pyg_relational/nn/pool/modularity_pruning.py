@@ -63,11 +63,11 @@ class ModularityPruning(nn.Module):
         rule: ``"consensus"`` or ``"farthest"``. (default: ``"consensus"``)
         power: :math:`p` of the consensus. (default: 3)
         min_degree: Neighbours to leave a node that has as many. (default: 1)
-        clustering: From ``edge_index`` and ``edge_weight`` to clusters. (default:
+        clustering: Function from ``edge_index`` and ``edge_weight`` to clusters. (default:
             :func:`~pyg_relational.cluster.spectral` with ``num_clusters``, stray groups of less than a tenth of
             :math:`n / k` left out)
         max_iter: How often to prune at most. (default: 1 of the consensus, 9 of the farthest)
-        seed: Of both clusterings. (default: 0)
+        seed: Seed of both clusterings. (default: 0)
 
     Shapes:
         ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output:

@@ -75,6 +75,8 @@ def unit_rows(x: Tensor) -> Tensor:
 
 
 class _UnitRows(Function):
+    """Keeps nothing but its input."""
+
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         if x.numel() == 0:
@@ -86,11 +88,12 @@ class _UnitRows(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        x, unit = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
+        unit = unit_rows(x)
         length = torch.linalg.vecdot(x, unit)[:, None]
         along = torch.linalg.vecdot(grad, unit)[:, None]
         across: Tensor = (grad - along * unit) / length.where(length > 0, torch.inf)
