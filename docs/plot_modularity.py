@@ -45,7 +45,7 @@ def steps(x: Tensor, y: Tensor, k: int, rule: str) -> list[Step]:
         if step == STEPS:
             break
         if rule == "farthest":
-            keep = ~between_farthest(x, left[0], clusters)
+            keep = ~between_farthest(left[0], x, clusters)
             left = left[0][:, keep], left[1][keep]
         else:
             left = prune_by_consensus(*left, k, num_nodes=len(x), seed=step)

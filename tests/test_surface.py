@@ -96,3 +96,60 @@ def test_rooms_bring_nothing_that_is_slow_to_import():
     slow = {"sklearn", "igraph", "matplotlib", "pandas", "faiss", "scipy.optimize", "scipy.stats"}
     assert "pyg_relational" in brought
     assert not brought & (slow | {"scipy.linalg", "scipy.io", "scipy.sparse.linalg"})
+
+
+def made() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Modules by name, how to make each, and what differs from the default one by one."""
+    import torch
+
+    from pyg_relational import nn
+
+    y = torch.arange(8) % 2
+    conv = {"heads": 2, "concat": False, "dropout": 0.25, "self_loop": "residual"}
+    lcc = {"layers": 2, "k": 3, "kernel": "gaussian", "clustering": "peer_pressure"}
+    lcc |= {"targets": "cluster", "method": "approximate", "samples_per_cluster": 3}
+    lcc |= {"classes": torch.tensor([0]), "tangent_dim": 1, "tangent_k": 9, "warmup": 2}
+    gcr = {"stage": "late", "weights": "linear", "temperature": 0.5, "detach_weights": False}
+    gcr |= {"detach_target": False, "target": "label", "similarity": "rbf", "relu": False}
+    gcr |= {"center": True, "balance": True, "reduction": "sum", "method": "dense"}
+    return {
+        "BaseSampler": (lambda **o: nn.BaseSampler(y, 1, **o), {"mode": "hard", "score": "l2"}),
+        "CNN2Graph": (
+            lambda **o: nn.CNN2Graph(torch.nn.Identity(), 4, 2, **o),
+            {"anchor_grad": False, "proxies_per_class": 3, "anchors_per_class": 2},
+        ),
+        "EdgeConsistency": (nn.EdgeConsistency, {"aggr": "mean", "relu": False}),
+        "GraphConsistencyLoss": (nn.GraphConsistencyLoss, gcr),
+        "LatentClusterCorrection": (
+            lambda **o: nn.LatentClusterCorrection(y, **o),
+            lcc | {"interval": 2, "memory": "fresh", "seed": 5},
+        ),
+        "ProxyContrastiveLoss": (
+            nn.ProxyContrastiveLoss,
+            {"margin": 0.3, "pair_margin": 2.0, "mining": "random", "reduction": "nonzero_mean"},
+        ),
+        "ProxyAttentionConv": (lambda **o: nn.ProxyAttentionConv(4, 4, **o), conv),
+        "ProxyGATv2Conv": (lambda **o: nn.ProxyGATv2Conv(4, 4, **o), conv),
+        "ProxyPoolConv": (
+            lambda **o: nn.ProxyPoolConv(4, 4, **o),
+            {"aggr": "max", "self_loop": "none"},
+        ),
+        "ProxySet": (
+            lambda **o: nn.ProxySet(2, 4, **o),
+            {"proxies_per_class": 3, "anchors_per_class": 2},
+        ),
+        "ModularityPruning": (
+            lambda **o: nn.ModularityPruning(3, **o),
+            {"min_degree": 4, "max_iter": 7, "seed": 5},
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", made())
+def test_repr_shows_each_option_that_differs_from_the_default(name):
+    make, options = made()[name]
+    from pyg_relational.ops.options import show_options
+
+    for option, value in options.items():
+        assert show_options({option: value}) in repr(make(**{option: value}))
+        assert show_options({option: value}) not in repr(make())

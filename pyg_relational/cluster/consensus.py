@@ -83,7 +83,7 @@ def leiden_partitions(
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for those of the triangles.
         num_nodes: Number of nodes.
-        resolutions: Of :func:`leiden`.
+        resolutions: Resolutions of :func:`leiden`, tried one after the other.
         runs: Partitions of each kind.
         min_size: Smaller clusters are absorbed, see :func:`absorb_small`.
         seed: Run :math:`r` of :math:`R` has the seed :math:`R s + r`.

@@ -37,7 +37,7 @@ def leiden(
         edge_weight: Their weights, ``None`` for ones.
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
         resolution: :math:`\gamma`; above 1 it gives more and smaller clusters.
-        seed: Of the order in which nodes move, and of the refinement.
+        seed: Seed of the order in which nodes move, and of the refinement.
         max_iter: Most runs of the algorithm, each from the result of the last; -1 until nothing improves: on kNN graphs
             .001 more modularity for several times the time.
 

@@ -74,7 +74,7 @@ def peer_pressure(
         normalize: Whether the votes of every node sum to 1, or are the weights of its edges.
         max_iter: Most steps of either kind.
         patience: Steps without a better partition after which those of a kind are done.
-        seed: Of the ties.
+        seed: Seed of the choice between tied clusters.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[n]`, int64.

@@ -52,7 +52,7 @@ def spectral(
         min_size: Smallest component that may hold eigenvectors. Raise it where a stray group of a few nodes would take
             a whole cluster.
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
-        seed: Of k-means and of the eigensolver's start.
+        seed: Seed of k-means and of the eigensolver's start.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[n]`, int64.

@@ -18,7 +18,7 @@ class LatentDiagnostics(NamedTuple):
 
     Attributes:
         num_clusters: Number of clusters.
-        modularity: Of the clusters on the graph.
+        modularity: Modularity of the clusters on the graph.
         gdv: Generalized discrimination value of the classes, low where they are apart.
         scores: Accuracy and cross-entropy of correctly clustered and of misclustered samples.
     """
@@ -44,7 +44,7 @@ def latent_diagnostics(
         logits: The classifier's unnormalised log-probabilities of the same samples.
         y: Class of each sample, -1 where it is unknown.
         k: Number of neighbours.
-        seed: Of the clustering.
+        seed: Seed of the clustering.
 
     Shapes:
         - **z:** :math:`(n, d)`, **logits:** :math:`(n, c)`, floating point

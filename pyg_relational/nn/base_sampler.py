@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
+from pyg_relational.ops.options import show_options
 
 __all__ = ["BaseSampler", "Mode", "Score"]
 
@@ -78,6 +79,10 @@ class BaseSampler:
         self.generator = generator
         self.score = score
         self.scores = torch.zeros(len(y), dtype=torch.float64, device=y.device)
+
+    def __repr__(self) -> str:
+        options = {name: getattr(self, name) for name in ("mode", "generator", "score")}
+        return f"{type(self).__name__}({len(self.y)}, {self.per_class}, {show_options(options)})"
 
     def __call__(self, score: Tensor | None = None) -> Tensor:
         """Return the indices of the drawn samples.

@@ -1,13 +1,16 @@
 """Options that a module keeps for a function: named as there, and shown."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-__all__ = ["check_options", "show_options"]
+__all__ = ["check_options", "show_options", "with_options"]
+
+Callee = TypeVar("Callee", bound=Callable[..., Any])
 
 
 def check_options(
@@ -45,6 +48,37 @@ def check_options(
                 f"got {name}={value!r}"
             )
     return defaults | dict(options)
+
+
+def with_options(options: type) -> Callable[[Callee], Callee]:
+    """Decorator of a function or class with ``**options``: signature and docstring name each of them.
+
+    Args:
+        options: Dataclass of the options, with an ``Args`` section.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from inspect import signature
+        >>> from pyg_relational.ops.options import with_options
+        >>> @dataclass(kw_only=True)
+        ... class Options:
+        ...     tau: float = 0.0
+        >>> @with_options(Options)
+        ... def f(x, **options): ...
+        >>> signature(f)
+        <Signature (x, *, tau: float = 0.0)>
+    """
+
+    def decorate(callee: Callee) -> Callee:
+        given = signature(callee)
+        kept = [p for p in given.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        named = signature(options).parameters.values()
+        callee.__signature__ = given.replace(parameters=[*kept, *named])  # type: ignore[attr-defined]
+        text = (options.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
+        callee.__doc__ = re.sub(r" +\*\*options: .*", lambda _: text, callee.__doc__ or "")
+        return callee
+
+    return decorate
 
 
 def show_options(options: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def knn_graph(
         metric: ``"euclidean"`` or ``"cosine"`` (:math:`d = 1 - \cos`).
         kernel: ``"gaussian"``, ``"cosine"`` (:math:`\max(\cos, 0)`), ``"binary"`` (1) or
             ``None``: the distances themselves.
-        bandwidth: Of the Gaussian: ``"self_tuning"``, a number :math:`\varepsilon` for
+        bandwidth: Bandwidth of the Gaussian: ``"self_tuning"``, a number :math:`\varepsilon` for
             :math:`\exp(-4 d^2 / \varepsilon^2)`, or ``"unit"`` for :math:`\exp(-d^2)`, which
             vanishes in high dimensions.
         symmetrize: ``"union"`` or ``"mutual"``: an edge where either, or each, is the other's neighbour;

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pyg_relational.ops.checks import (
+    check_batch,
     check_choice,
     check_count,
     check_features,
@@ -106,3 +107,32 @@ def test_count():
             check_count(bad, "k")
     with pytest.raises(ValueError, match="k must be >= 2, got 1"):
         check_count(1, "k", 2)
+
+
+def test_a_batch_is_read_once_and_says_what_was_asked():
+    sets = {"x": torch.ones(3, 2), "z": torch.ones(3, 4, dtype=torch.float64)}
+    y = torch.tensor([2, -1, 0])
+    assert check_batch(sets, {"y": y}, torch.tensor(7)) == [-1.0, 7.0]
+    assert check_batch({"x": torch.ones(0, 2)}, {"y": y[:0]}) == [0.0]
+    assert check_batch({"x": torch.full((4, 4), 3e38)}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("x", torch.ones(3), ValueError, r"x must have shape \[n, d\], got \[3\]"),
+        ("z", torch.tensor([[1.0], [torch.nan], [1.0]]), ValueError, "z must be finite, got nan in row 1"),
+        ("z", torch.ones(3, 1).long(), TypeError, "z must be floating point"),
+        ("y", torch.tensor([0, -3, 1]), ValueError, "y must be >= -1, got -3"),
+        ("y", torch.tensor([0, 1]), ValueError, r"y must have shape \[3\], got \[2\]"),
+    ],
+)  # fmt: skip
+def test_a_batch_is_refused_by_name(name, value, error, message):
+    given = {
+        "x": torch.ones(3, 2),
+        "z": torch.ones(3, 1),
+        "y": torch.tensor([0, 1, 1]),
+        name: value,
+    }
+    with pytest.raises(error, match=message):
+        check_batch({"x": given["x"], "z": given["z"]}, {"y": given["y"]})

@@ -47,7 +47,7 @@ class ProxyAttentionConv(ProxyConv):
         self_loop: ``"residual"`` adds :math:`W_3 x_i`; ``"per_set"`` makes the sample itself, :math:`g = x_i`, one more
             proxy of each set; ``"raw"`` makes :math:`x_i` one of the parts that ``combine`` puts together.
             (default: ``"none"``)
-        combine: Of the sets: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
+        combine: How outputs of sets are joined: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
         num_sets: Sets that have maps of their own; 1 shares them between all sets. A call with fewer sets takes the
             first maps. (default: 2)
         bias: Add learnable biases. (default: ``True``)

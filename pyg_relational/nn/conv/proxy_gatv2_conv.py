@@ -38,13 +38,13 @@ class ProxyGATv2Conv(ProxyConv):
         out_channels: Channels of a head.
         heads: Number of heads. (default: 1)
         concat: Heads side by side, else their mean. (default: ``True``)
-        negative_slope: Of the LeakyReLU. (default: 0.2)
+        negative_slope: Slope of the LeakyReLU below 0. (default: 0.2)
         dropout: Probability of leaving out a weight in training. (default: 0)
         softmax: Over each set (``"per_set"``) or over all proxies at once (``"joint"``). (default: ``"per_set"``)
         self_loop: ``"residual"`` adds :math:`W_3 x_i`; ``"per_set"`` makes the sample itself, :math:`g = x_i`, one more
             proxy of each set; ``"raw"`` makes :math:`x_i` one of the parts that ``combine`` puts together.
             (default: ``"none"``)
-        combine: Of the sets: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
+        combine: How outputs of sets are joined: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
         bias: Add learnable biases. (default: ``True``)
 
     Shapes:

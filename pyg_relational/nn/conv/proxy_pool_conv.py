@@ -50,7 +50,7 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
             complete
             graph that is :math:`\sum_j g_j / \sqrt{P B}`, which depends on the size of the batch. (default: ``"mean"``)
         self_loop: ``"residual"`` adds :math:`W_1 x_i`, ``"none"`` does not. (default: ``"residual"``)
-        combine: Of the sets' means: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
+        combine: How pooled sets are combined: ``"sum"``, ``"mean"``, ``"max"`` or ``"cat"``. (default: ``"sum"``)
         bias: Add a learnable bias. (default: ``True``)
 
     Shapes:

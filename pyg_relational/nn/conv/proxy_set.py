@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyg_relational.nn.base_sampler import BaseSampler
 from pyg_relational.ops.checks import check_count, check_labels
+from pyg_relational.ops.options import show_options
 
 __all__ = ["CHUNK", "ProxySet"]
 
@@ -67,7 +68,8 @@ class ProxySet(nn.Module):
             check_count(size, name, bound)
         if proxies_per_class + anchors_per_class == 0:
             raise ValueError("proxies_per_class and anchors_per_class must not both be 0")
-        self.num_classes, self.anchors_per_class = num_classes, anchors_per_class
+        self.num_classes, self.channels = num_classes, channels
+        self.proxies_per_class, self.anchors_per_class = proxies_per_class, anchors_per_class
         self._inputs: Tensor | None = None
         self.stale = anchors_per_class > 0
         classes = torch.arange(num_classes)
@@ -77,6 +79,12 @@ class ProxySet(nn.Module):
         self.proxies = nn.Parameter(torch.empty(len(self.proxy_y), channels))
         self.register_load_state_dict_post_hook(_trust_what_was_loaded)
         self.reset_parameters()
+
+    def extra_repr(self) -> str:
+        """Options shown by ``print``."""
+        names = ("proxies_per_class", "anchors_per_class")
+        options = show_options({name: getattr(self, name) for name in names})
+        return f"{self.num_classes}, {self.channels}, {options}"
 
     @property
     def inputs(self) -> Tensor | None:
@@ -125,7 +133,7 @@ class ProxySet(nn.Module):
         """Embed the anchors anew, in evaluation mode and without gradient.
 
         Args:
-            encoder: From inputs to embeddings, :math:`[A, *]` to :math:`[A, F]`; a module is put back into its
+            encoder: Function from inputs to embeddings, :math:`[A, *]` to :math:`[A, F]`; a module is put back into its
                 mode.
 
         Raises:

@@ -30,7 +30,7 @@ def check_channels(in_channels: int | tuple[int, int], **sizes: int) -> tuple[in
     """Return the channels of proxies and of samples, or raise.
 
     Args:
-        in_channels: Of both, or of each.
+        in_channels: Channels of samples and proxies, one number for both or a pair.
         sizes: Other arguments that must be integers >= 1.
 
     Raises:
@@ -161,7 +161,7 @@ def joined(edges: list[Tensor], groups: tuple[Tensor, ...]) -> Tensor:
     """Edges from several sets as edges from their concatenation.
 
     Args:
-        edges: From each set.
+        edges: Edges from each set to the samples.
         groups: The sets.
     """
     moved, start = [], 0

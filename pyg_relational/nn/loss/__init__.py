@@ -10,10 +10,8 @@ from pyg_relational.nn.loss.latent_cluster import (
     latent_cluster_loss,
     latent_cluster_targets,
 )
-from pyg_relational.nn.loss.latent_cluster_correction import (
-    LatentClusterCorrection,
-    LatentClusterInfo,
-)
+from pyg_relational.nn.loss.latent_cluster_correction import LatentClusterCorrection
+from pyg_relational.nn.loss.latent_layer import LatentClusterInfo
 from pyg_relational.nn.loss.modularity import ModularityLoss, modularity_loss
 from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, proxy_contrastive_loss
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss

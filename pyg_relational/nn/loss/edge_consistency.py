@@ -8,6 +8,7 @@ from torch_geometric.nn import MessagePassing
 
 from pyg_relational.ops import edge_dot, unit_rows
 from pyg_relational.ops.checks import check_classes, check_features
+from pyg_relational.ops.options import show_options
 from pyg_relational.ops.pairs.consistency import PairWeights
 
 __all__ = [
@@ -181,6 +182,7 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
 
     def __init__(self, aggr: str = "add", relu: bool = True) -> None:
         super().__init__(aggr=aggr)
+        self._aggr = aggr
         self.relu = relu
 
     def forward(self, x: Tensor, logits: Tensor, y: Tensor, edge_index: Tensor) -> Tensor:
@@ -199,3 +201,7 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
     def message(self, loss: Tensor) -> Tensor:
         """Send every edge its loss."""
         return loss
+
+    def __repr__(self) -> str:
+        options = {"aggr": self._aggr, "relu": self.relu}
+        return f"{type(self).__name__}({show_options(options)})"

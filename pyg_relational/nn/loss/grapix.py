@@ -155,7 +155,7 @@ class GraPixLoss(nn.Module):
         alpha: See :func:`grapix_loss`.
         resolution: See :func:`grapix_loss`.
         k: Number of neighbours of :meth:`neighbors`.
-        entropy_weight: Of :meth:`neighbors`.
+        entropy_weight: Weight of the entropy in :meth:`neighbors`.
         threshold: Confidence that :meth:`self_label` asks for.
         balance: Weigh the classes alike in :meth:`self_label`, as SCAN does.
 

@@ -99,7 +99,7 @@ def image_text_modularity_loss(
         assignment_text: Soft assignment of the texts.
         k: Number of neighbours within a modality.
         pair_weight: :math:`w`.
-        resolution: Of the modularity.
+        resolution: Resolution of the modularity.
         collapse: :math:`\lambda_c`.
         batch: Graph of every pair; the mean of the graphs' losses is taken.
 

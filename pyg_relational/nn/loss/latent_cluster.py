@@ -76,10 +76,10 @@ def latent_cluster_targets(
         k: Number of neighbours of the exact method.
         targets: ``"class"`` or ``"cluster"``; the approximate method has no such difference.
         method: ``"exact"`` or ``"approximate"``.
-        samples_per_cluster: Of the approximate method, drawn without replacement.
+        samples_per_cluster: Samples that the approximate method draws from a cluster, without replacement.
         classes: Correct the samples of these classes only.
         from_clusters: Correct the samples in these clusters only.
-        seed: Of the draws.
+        seed: Seed of the random draws.
 
     Shapes:
         ``z``: :math:`[n, d]`, ``y``: :math:`[n]`, ``clusters``: :math:`[n]`, ``classes`` and ``from_clusters``: any
@@ -164,10 +164,10 @@ def latent_cluster_loss(
         k: See :func:`latent_cluster_targets`, also for what follows.
         targets: ``"class"`` or ``"cluster"``.
         method: ``"exact"`` or ``"approximate"``.
-        samples_per_cluster: Of the approximate method.
+        samples_per_cluster: Samples that the approximate method draws from a cluster.
         classes: Correct the samples of these classes only.
         from_clusters: Correct the samples in these clusters only.
-        seed: Of the approximate method's draws.
+        seed: Seed of the approximate method's random draws.
         orthogonal_to: A basis for each row, in columns, or one direction, a constant. It need not be orthonormal, nor
             of full rank: columns of 0, or that others span, count for nothing.
 

@@ -1,75 +1,21 @@
 """Latent cluster correction in a training loop."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.cluster.leiden import leiden
-from pyg_relational.distributed import gather
-from pyg_relational.nn.loss.latent_cluster import (
-    Method,
-    Targets,
-    full,
-    latent_cluster_targets,
-    pull_length,
-)
-from pyg_relational.ops import modularity, tangent_basis
+from pyg_relational.nn.loss.latent_batch import bases, checked_latents, gathered
+from pyg_relational.nn.loss.latent_cluster import Method, Targets
+from pyg_relational.nn.loss.latent_layer import LatentClusterInfo, LatentLayer
+from pyg_relational.nn.loss.latent_update import BuiltIn, Clustering, LatentKernel, LatentUpdate
 from pyg_relational.ops.checks import check_choice, check_count, check_labels
-from pyg_relational.transforms.knn_graph import knn_graph
+from pyg_relational.ops.options import show_options
 
-__all__ = [
-    "BuiltIn",
-    "Clustering",
-    "LatentClusterCorrection",
-    "LatentClusterInfo",
-    "LatentKernel",
-    "Memory",
-]
+__all__ = ["LatentClusterCorrection", "Memory"]
 
-Clustering = Callable[[Tensor, Tensor, Tensor], Tensor]
-BuiltIn = Literal["leiden", "peer_pressure"]
-LatentKernel = Literal["binary", "gaussian"]
 Memory = Literal["running", "fresh"]
-
-
-class LatentClusterInfo(NamedTuple):
-    """What an update found in one layer.
-
-    Attributes:
-        num_samples: Samples in the graph.
-        num_clusters: Number of clusters.
-        num_misclustered: Labelled samples in a cluster of another label.
-        num_correctible: Those of them that have a target.
-        modularity: Of the clusters on the graph.
-    """
-
-    num_samples: int
-    num_clusters: int
-    num_misclustered: int
-    num_correctible: int
-    modularity: float
-
-
-@dataclass
-class _Layer:
-    """By sample; ``position`` is the row in ``target`` and ``tangent``, whose row 0 is nobody's."""
-
-    recorded: Tensor
-    position: Tensor
-    clusters: Tensor
-    latents: Tensor | None = None
-    target: Tensor | None = None
-    tangent: Tensor | None = None
-    info: LatentClusterInfo | None = None
-
-    def to(self, device: torch.device) -> None:
-        if self.recorded.device != device:
-            for name, value in vars(self).items():
-                if isinstance(value, Tensor):
-                    setattr(self, name, value.to(device))
 
 
 class LatentClusterCorrection(nn.Module):
@@ -113,7 +59,7 @@ class LatentClusterCorrection(nn.Module):
             latents to the cluster of every row.
         targets: ``"class"`` or ``"cluster"``, see :func:`latent_cluster_targets`.
         method: ``"exact"`` or ``"approximate"``.
-        samples_per_cluster: Of the approximate method.
+        samples_per_cluster: Samples that the approximate method draws from a cluster.
         classes: Correct the samples of these classes only.
         tangent_dim: Dimension of the tangent space that a pull has no part in, 0 for the whole pull.
         tangent_k: Neighbours that the tangent space is from.
@@ -121,7 +67,7 @@ class LatentClusterCorrection(nn.Module):
             :meth:`update` after recording.
         interval: Epochs from one update to the next; targets stay in between.
         memory: ``"running"`` or ``"fresh"``.
-        seed: Of clustering and draws; those of the draws differ from epoch to epoch.
+        seed: Seed of clustering and random draws; that of the draws differs from epoch to epoch.
 
     Attributes:
         epoch: Number of finished epochs.
@@ -178,32 +124,31 @@ class LatentClusterCorrection(nn.Module):
             check_choice(clustering, BuiltIn, "clustering")
         layers = check_count(layers, "layers")
         k = check_count(k, "k")
-        samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
         tangent_dim = check_count(tangent_dim, "tangent_dim", 0)
         tangent_k = check_count(tangent_k, "tangent_k")
+        samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
         warmup = check_count(warmup, "warmup", 0)
         interval = check_count(interval, "interval")
         if classes is not None:
             check_labels(classes, classes.numel() if isinstance(classes, Tensor) else 0, "classes")
         self.y = y
-        self.k = k
-        self.kernel = kernel
-        self.clustering = clustering
-        self.tangent_dim = tangent_dim
-        self.tangent_k = tangent_k
         self.options: dict[str, Any] = {
             "targets": targets,
             "method": method,
             "samples_per_cluster": samples_per_cluster,
             "classes": classes,
         }
+        self.k = k
+        self.kernel = kernel
+        self.clustering = clustering
+        self.tangent_dim = tangent_dim
+        self.tangent_k = tangent_k
         self.warmup = warmup
         self.interval = interval
         self.memory = memory
         self.seed = seed
         self.epoch = 0
-        none = torch.full((len(y),), -1)
-        self._layers = [_Layer(none >= 0, none + 1, none.clone()) for _ in range(layers)]
+        self._layers = [LatentLayer.of(len(y)) for _ in range(layers)]
 
     @property
     def clusters(self) -> list[Tensor]:
@@ -235,13 +180,13 @@ class LatentClusterCorrection(nn.Module):
             orthogonal_to: For each layer, a basis :math:`[B, d, r]` for each row, or a direction in the features'
                 shape, that the pull has no part in; see :func:`latent_cluster_loss`.
         """
-        zs = self._checked(features, index)
-        gs = [None] * len(zs) if orthogonal_to is None else _bases(orthogonal_to, zs)
-        zs, index = _gathered(zs, index)
+        zs = checked_latents(self._layers, features, index)
+        gs = [None] * len(zs) if orthogonal_to is None else bases(orthogonal_to, zs)
+        zs, index = gathered(zs, index)
         if self.training and self.memory == "running":
             self._store(zs, index)
         losses = [
-            _batch_loss(layer, z, index.to(z.device), g)
+            layer.loss(z, index.to(z.device), g)
             for layer, z, g in zip(self._layers, zs, gs, strict=True)
         ]
         return torch.stack([loss.to(losses[0]) for loss in losses]).sum()
@@ -254,20 +199,13 @@ class LatentClusterCorrection(nn.Module):
             features: Latents of each layer.
             index: Samples that the rows are of.
         """
-        self._store(*_gathered(self._checked(features, index), index))
+        self._store(*gathered(checked_latents(self._layers, features, index), index))
 
     @torch.inference_mode(False)  # an inference tensor could not be written to later
     @torch.no_grad()
     def _store(self, zs: list[Tensor], index: Tensor) -> None:
         for layer, z in zip(self._layers, zs, strict=True):
-            layer.to(z.device)
-            rows = index.to(z.device)
-            if layer.latents is None:
-                layer.latents = z.new_zeros((len(self.y), z.shape[1]))
-            dtype = torch.promote_types(layer.latents.dtype, z.dtype)
-            layer.latents = layer.latents.to(dtype)
-            layer.latents.index_copy_(0, rows, z.to(dtype)[_last_copies(rows)])
-            layer.recorded.index_fill_(0, rows, True)
+            layer.store(z, index)
 
     def step(self) -> None:
         """End an epoch, with :meth:`update` where it is due."""
@@ -285,82 +223,14 @@ class LatentClusterCorrection(nn.Module):
             RuntimeError: If no latents were recorded.
             ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0.
         """
+        update = LatentUpdate(**self._update_options, targets=self.options)
         for number, layer in enumerate(self._layers):
             if layer.latents is None:
                 how = "forward() in training mode" if self.memory == "running" else "record()"
                 raise RuntimeError(f"an update needs latents, got none: call {how} first")
-            self._update(layer, layer.latents, f"features[{number}]")
+            update(layer, layer.latents, self.y, self.epoch, f"features[{number}]")
             if self.memory == "fresh":
-                layer.latents, layer.recorded = None, torch.zeros_like(layer.recorded)
-
-    def _update(self, layer: _Layer, latents: Tensor, name: str) -> None:
-        rows = layer.recorded.nonzero()[:, 0]
-        z = latents if len(rows) == len(latents) else latents[rows]
-        z = full(z)
-        _check_finite(z, rows, name)
-        n = len(z)
-        edge_index, edge_weight = knn_graph(z, self.k, kernel=self.kernel, bandwidth="unit")
-        if not edge_weight.any():
-            raise ValueError(
-                f"kernel='gaussian': all weights exp(-d^2) of {name} are 0; scale them, or take 'binary'"
-            )
-        clusters = self._cluster(edge_index, edge_weight, z).to(z.device)
-        y = self.y.to(z.device)[rows]
-        found = latent_cluster_targets(
-            z, y, clusters, k=self.k, seed=self.seed + self.epoch, **self.options
-        )
-        layer.clusters = torch.full_like(layer.clusters, -1).index_copy(0, rows, clusters)
-        layer.target = torch.cat([z.new_zeros(1, z.shape[1]), found.target])
-        layer.tangent = self._tangent(z, found.index)
-        place = torch.arange(1, len(layer.target), device=z.device)
-        layer.position = torch.zeros_like(layer.position).index_copy(0, rows[found.index], place)
-        layer.info = LatentClusterInfo(
-            num_samples=n,
-            num_clusters=len(clusters.unique()),
-            num_misclustered=int(found.misclustered.sum()),
-            num_correctible=len(place),
-            modularity=modularity(edge_index, edge_weight, clusters).item(),
-        )
-
-    def _cluster(self, edge_index: Tensor, edge_weight: Tensor, z: Tensor) -> Tensor:
-        if self.clustering == "leiden":
-            return leiden(edge_index, edge_weight, len(z), seed=self.seed)
-        if self.clustering == "peer_pressure":
-            from pyg_relational.cluster.peer_pressure import peer_pressure
-
-            found: Tensor = peer_pressure(edge_index, edge_weight, len(z), seed=self.seed)
-            return found
-        assert callable(self.clustering)
-        clusters = self.clustering(edge_index, edge_weight, z)
-        check_labels(clusters, len(z), "clusters")
-        return clusters
-
-    def _tangent(self, z: Tensor, rows: Tensor) -> Tensor | None:
-        if not self.tangent_dim:
-            return None
-        basis = tangent_basis(z, self.tangent_k, self.tangent_dim, rows)
-        return torch.cat([basis.new_zeros(1, *basis.shape[1:]), basis])
-
-    def _checked(self, features: Tensor | Sequence[Tensor], index: Tensor) -> list[Tensor]:
-        """The layers' features as matrices."""
-        zs = _tensors(features)
-        if len(zs) != len(self._layers):
-            raise ValueError(f"features must hold {len(self._layers)} layers, got {len(zs)}")
-        for number, (layer, z) in enumerate(zip(self._layers, zs, strict=True)):
-            _check_layer(layer, z, f"features[{number}]")
-            check_labels(index, len(z), "index")
-        n = len(self.y)
-        if index.device.type == "cpu" and len(index):  # elsewhere, looking would wait
-            low, high = int(index.min()), int(index.max())
-            if low < 0 or high >= n:
-                raise ValueError(
-                    f"index must be in 0..{n - 1} for {n} samples, got {low if low < 0 else high}"
-                )
-        zs = [z.flatten(1) for z in zs]
-        for number, z in enumerate(zs):
-            if z.device.type == "cpu":
-                _check_finite(z.detach(), index, f"features[{number}]")
-        return zs
+                layer.forget()
 
     def get_extra_state(self) -> dict[str, Any]:
         """State for ``state_dict``: tensors and numbers."""
@@ -371,7 +241,7 @@ class LatentClusterCorrection(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take the state of :meth:`get_extra_state`; it comes to the features' device at the next call."""
-        layers = [_Layer(**values) for values in state["layers"]]
+        layers = [LatentLayer(**values) for values in state["layers"]]
         if len(layers) != len(self._layers):
             raise ValueError(f"state must hold {len(self._layers)} layers, got {len(layers)}")
         for layer in layers:
@@ -385,94 +255,15 @@ class LatentClusterCorrection(nn.Module):
             layer.info = layer.info and LatentClusterInfo(*layer.info)
         self.epoch, self._layers = state["epoch"], layers
 
+    @property
+    def _update_options(self) -> dict[str, Any]:
+        names = ("k", "kernel", "clustering", "tangent_dim", "tangent_k", "seed")
+        return {name: getattr(self, name) for name in names}
+
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
-        options = {
-            "layers": len(self._layers),
-            "k": self.k,
-            "kernel": self.kernel,
-            "clustering": self.clustering,
-            **self.options,
-            "tangent_dim": self.tangent_dim,
-            "tangent_k": self.tangent_k,
-            "warmup": self.warmup,
-            "interval": self.interval,
-            "memory": self.memory,
-            "seed": self.seed,
-        }
-        return f"{len(self.y)}, " + ", ".join(
-            f"{name}={value!r}" for name, value in options.items()
-        )
-
-
-def _tensors(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [features] if isinstance(features, Tensor) else list(features)
-
-
-def _check_layer(layer: _Layer, z: Any, name: str) -> None:
-    if not isinstance(z, Tensor) or not z.is_floating_point():
-        got = z.dtype if isinstance(z, Tensor) else type(z).__name__
-        raise TypeError(f"{name} must be a floating-point Tensor, got {got}")
-    if z.dim() < 2:
-        raise ValueError(f"{name} must have shape [B, ...], got {list(z.shape)}")
-    d = z.shape[1:].numel()
-    known = layer.target if layer.latents is None else layer.latents
-    if known is not None and known.shape[1] != d:
-        raise ValueError(f"{name} must have {known.shape[1]} values a row as before, got {d}")
-
-
-def _check_finite(z: Tensor, samples: Tensor, name: str) -> None:
-    """Raise at a value that is not finite; ``samples`` are those that the rows are of."""
-    if not torch.isfinite(z.sum()) and len(bad := (~torch.isfinite(z)).nonzero()):
-        row, column = bad[0].tolist()
-        value, sample = z[row, column].item(), int(samples[row])
-        raise ValueError(f"{name} must be finite, got {value} in sample {sample}, column {column}")
-
-
-def _bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor | None]:
-    """A basis ``[B, d, r]`` for each layer."""
-    given = _tensors(orthogonal_to)
-    if len(given) != len(zs):
-        raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(given)}")
-    return [
-        gather(_basis(g, z, number)) for number, (g, z) in enumerate(zip(given, zs, strict=True))
-    ]
-
-
-def _basis(g: Any, z: Tensor, number: int) -> Tensor:
-    if not isinstance(g, Tensor):
-        raise TypeError(f"orthogonal_to[{number}] must be a Tensor, got {type(g).__name__}")
-    if g.dim() == 3 and g.shape[:2] == z.shape:
-        return g
-    if g.shape[:1] != z.shape[:1] or g.numel() != z.numel():
-        raise ValueError(
-            f"orthogonal_to[{number}] must have the shape of features[{number}], flattened "
-            f"{list(z.shape)}, or [{len(z)}, {z.shape[1]}, r], got {list(g.shape)}"
-        )
-    return g.flatten(1)[..., None]
-
-
-def _last_copies(index: Tensor) -> Tensor:
-    """For each of ``index``, the last place of the same number: copies of a row would race on a GPU."""
-    order = index.argsort(stable=True)
-    after = torch.searchsorted(index.index_select(0, order), index, right=True)
-    return order.index_select(0, after - 1)
-
-
-def _gathered(zs: list[Tensor], index: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The global batch."""
-    return [gather(z) for z in zs], gather(index.to(zs[0].device))
-
-
-def _batch_loss(layer: _Layer, z: Tensor, index: Tensor, basis: Tensor | None) -> Tensor:
-    """Mean over the rows with a target; nothing here waits for a GPU."""
-    if layer.target is None:
-        return full(z[:0]).sum()
-    layer.to(z.device)
-    position = layer.position.index_select(0, index)
-    if layer.tangent is not None:
-        tangent = layer.tangent.index_select(0, position)
-        basis = tangent if basis is None else torch.cat([tangent, basis.to(tangent)], dim=2)
-    length = pull_length(z, layer.target.index_select(0, position), basis)
-    pulled = position > 0
-    return length.where(pulled, 0).sum() / pulled.sum().clamp(min=1)
+        update = self._update_options
+        first = {name: update.pop(name) for name in ("k", "kernel", "clustering")}
+        rest = {name: getattr(self, name) for name in ("warmup", "interval", "memory")}
+        options = {"layers": len(self._layers), **first, **self.options, **update, **rest}
+        return f"{len(self.y)}, {show_options(options)}"

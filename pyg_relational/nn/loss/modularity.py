@@ -77,7 +77,7 @@ class ModularityLoss(nn.Module):
     """Module form of :func:`modularity_loss`; arguments and defaults are the same.
 
     Args:
-        resolution: Of the modularity.
+        resolution: Resolution of the modularity.
         collapse: Weight of the collapse regularisation.
         orthogonality: Weight of the orthogonality of clusters.
 

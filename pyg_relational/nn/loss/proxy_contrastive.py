@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pdist
 
 from pyg_relational.ops import unit_rows
+from pyg_relational.ops.autograd.function import Function
 from pyg_relational.ops.autograd.once import scaled
-from pyg_relational.ops.checks import check_choice, check_classes, check_features
+from pyg_relational.ops.checks import check_batch, check_choice
 from pyg_relational.ops.options import show_options
 
 __all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
@@ -77,10 +78,10 @@ def proxy_contrastive_loss(
         mining: ``"all"`` triplets; ``"semihard"`` ones, :math:`D_{ip}^2 < D_{in}^2 < D_{ip}^2 + m`
             (`FaceNet <https://arxiv.org/abs/1503.03832>`_); or ``"random"``: one positive and one negative a source,
             drawn uniformly, sources that lack either left out. The paper does not say which it takes.
-        reduction: Of the triplets: ``"mean"`` over all that were mined, or ``"nonzero_mean"`` over those above 0.
+        reduction: Mean of triplets: ``"mean"`` over all that were mined, or ``"nonzero_mean"`` over those above 0.
         term_weights: Factors of :math:`\mathcal{L}_{at}`, :math:`\mathcal{L}_{pt}`, :math:`\mathcal{L}_{ap}` and
             :math:`\mathcal{L}_p`. (default: all 1)
-        generator: Of the random triplets.
+        generator: Source of randomness for random triplets.
 
     Shapes:
         ``embedding``: :math:`[B, F]`, ``y``: :math:`[B]`, ``anchors``: :math:`[A, F]`, ``anchor_y``: :math:`[A]`,
@@ -106,9 +107,9 @@ def proxy_contrastive_loss(
         raise TypeError(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
         )
-    _check_rows(embedding, y, "embedding", "y", embedding)
-    _check_rows(anchors, anchor_y, "anchors", "anchor_y", embedding)
-    _check_rows(proxies, proxy_y, "proxies", "proxy_y", embedding)
+    sets = {"embedding": embedding, "anchors": anchors, "proxies": proxies}
+    check_batch(sets, {"y": y, "anchor_y": anchor_y, "proxy_y": proxy_y})
+    _check_columns(sets)
     with torch.autocast(embedding.device.type, enabled=False):
         dtype = reduce(
             torch.promote_types, (embedding.dtype, anchors.dtype, proxies.dtype), torch.float32
@@ -123,8 +124,9 @@ def proxy_contrastive_loss(
             else _counted_triplets(query, bank, margin, mining == "semihard", reduction)
             for query, bank in ((anchor, image), (proxy, image), (anchor, proxy))
         ]
-        terms = torch.stack([*triplets, pairs])
-        return (terms * terms.new_tensor(term_weights)).sum().to(dtype)
+        terms = zip((*triplets, pairs), term_weights, strict=True)
+        loss: Tensor = sum(term * weight for term, weight in terms)
+        return loss.to(dtype)
 
 
 def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
@@ -152,13 +154,13 @@ def check_weights(weights: Any, count: int, name: str) -> None:
         raise ValueError(f"{name} must be {count} finite numbers >= 0, got {weights}")
 
 
-def _check_rows(x: Tensor, y: Tensor, name: str, y_name: str, like: Tensor) -> None:
-    check_features(x, name)
-    check_classes(y, x.shape[0], y_name)
-    if x.shape[1] != like.shape[1]:
-        raise ValueError(
-            f"{name} must have the {like.shape[1]} columns of embedding, got {x.shape[1]}"
-        )
+def _check_columns(sets: dict[str, Tensor]) -> None:
+    columns = sets["embedding"].shape[1]
+    for name, x in sets.items():
+        if x.shape[1] != columns:
+            raise ValueError(
+                f"{name} must have the {columns} columns of embedding, got {x.shape[1]}"
+            )
 
 
 class _Rows(NamedTuple):
@@ -212,8 +214,9 @@ def _counted_triplets(
 
 
 def _square_distances(u: Tensor, v: Tensor) -> Tensor:
-    """Of unit or zero rows, so the squared lengths are exactly 1 or 0."""
-    return torch.addmm(v.any(1).to(u.dtype), u, v.T, alpha=-2).add_(u.any(1)[:, None])
+    """Squared distances of unit or zero rows, whose squared lengths are 1 or 0 but for rounding."""
+    of_u, of_v = (torch.linalg.vecdot(x.detach(), x.detach()).round_() for x in (u, v))
+    return torch.addmm(of_v, u, v.T, alpha=-2).add_(of_u[:, None])
 
 
 def _counts(
@@ -278,7 +281,7 @@ def _random_triplets(
     return value.sum(dtype=torch.float64) / mined.sum().clamp(min=1)
 
 
-class _PairContrast(torch.autograd.Function):
+class _PairContrast(Function):
     """Mean over the unordered pairs of rows of one class or two, with its gradient as one matrix product."""
 
     @staticmethod
@@ -309,8 +312,8 @@ class ProxyContrastiveLoss(nn.Module):
     """Module form of :func:`proxy_contrastive_loss`; arguments and defaults are the same.
 
     Args:
-        margin: Of the triplets, in units of the squared distance.
-        pair_margin: Of the pairs of proxies, in units of the distance.
+        margin: Margin of the triplets, in units of the squared distance.
+        pair_margin: Margin of the pairs of proxies, in units of the distance.
         mining: ``"all"``, ``"random"`` or ``"semihard"``.
         reduction: ``"mean"`` or ``"nonzero_mean"``.
         term_weights: Factors of the four terms.

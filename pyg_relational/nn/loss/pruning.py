@@ -102,7 +102,7 @@ def pruning_loss(
         assignment: Soft assignment :math:`C`. Half precision is computed in float32.
         keep: Share of the edges to keep, :math:`\rho`. (default: 0.9)
         min_degree: Neighbours :math:`m` to leave a node that has as many. (default: 1)
-        resolution: Of the modularity. (default: 1)
+        resolution: Resolution of the modularity. (default: 1)
         budget: :math:`\lambda_b`. (default: 10)
         hinge: :math:`\lambda_d`. (default: 1)
         collapse: :math:`\lambda_c`. (default: 1)

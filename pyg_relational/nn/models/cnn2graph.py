@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pyg_relational.nn.conv.proxy_gatv2_conv import ProxyGATv2Conv
 from pyg_relational.nn.conv.proxy_set import ProxySet
+from pyg_relational.ops.options import show_options
 
 __all__ = ["CNN2Graph", "CNN2GraphOutput"]
 
@@ -56,7 +57,7 @@ class CNN2Graph(nn.Module):
         backbone: Gives embeddings ``[B, channels]``.
         channels: Channels of an embedding.
         num_classes: Number of classes.
-        conv: From embeddings and sets to features. (default:
+        conv: Layer from embeddings and sets to features. (default:
             ``ProxyGATv2Conv(channels, channels, self_loop="residual")``)
         out_channels: Channels of the features. (default: what ``conv.output_channels`` says, or ``channels``)
         proxies_per_class: Proxies of each class. (default: 1)
@@ -104,6 +105,10 @@ class CNN2Graph(nn.Module):
         self.classifier = nn.Linear(out_channels, num_classes)
         self.embedded_by: list[Any] = []
         self.register_state_dict_pre_hook(_refresh_before_saving)
+
+    def extra_repr(self) -> str:
+        """Options shown by ``print``; the others are those of its parts."""
+        return show_options({"anchor_grad": self.anchor_grad})
 
     def train(self, mode: bool = True) -> "CNN2Graph":
         """Set the mode; anchors that are at hand are embedded anew at the next call."""

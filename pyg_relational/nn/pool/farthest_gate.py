@@ -12,9 +12,10 @@ __all__ = ["farthest_gate"]
 
 
 def farthest_gate(
+    edge_index: Tensor,
     x: Tensor,
     assignment: Tensor,
-    edge_index: Tensor,
+    *,
     temperature: float,
     batch: Tensor | None = None,
 ) -> Tensor:
@@ -31,14 +32,14 @@ def farthest_gate(
     nobody's farthest. :math:`O(E k + n k d)` time. With several partitions, the mean of their gates.
 
     Args:
+        edge_index: Edges, any.
         x: Features.
         assignment: Soft assignment :math:`c` to :math:`k` clusters; rows sum to 1.
-        edge_index: Edges, any.
         temperature: :math:`T`, a distance.
         batch: Graph of every node; centroids are those of its graph.
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``assignment``: :math:`[n, k]` or :math:`[n, P, k]`, ``edge_index``: :math:`[2, E]`,
+        ``edge_index``: :math:`[2, E]`, ``x``: :math:`[n, d]`, ``assignment``: :math:`[n, k]` or :math:`[n, P, k]`,
         ``batch``: :math:`[n]`, output: :math:`[E]`.
 
     Raises:
@@ -49,7 +50,7 @@ def farthest_gate(
         >>> import torch
         >>> from pyg_relational.nn.pool.farthest_gate import farthest_gate
         >>> x, edges = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0, 0, 1], [1, 2, 2]])
-        >>> farthest_gate(x, torch.eye(3), edges, 0.01).tolist()
+        >>> farthest_gate(edges, x, torch.eye(3), temperature=0.01).tolist()
         [1.0, 0.0, 0.0]
     """
     check_features(x)

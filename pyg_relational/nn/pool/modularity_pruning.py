@@ -63,11 +63,11 @@ class ModularityPruning(nn.Module):
         rule: ``"consensus"`` or ``"farthest"``. (default: ``"consensus"``)
         power: :math:`p` of the consensus. (default: 3)
         min_degree: Neighbours to leave a node that has as many. (default: 1)
-        clustering: From ``edge_index`` and ``edge_weight`` to clusters. (default:
+        clustering: Function from ``edge_index`` and ``edge_weight`` to clusters. (default:
             :func:`~pyg_relational.cluster.spectral` with ``num_clusters``, stray groups of less than a tenth of
             :math:`n / k` left out)
         max_iter: How often to prune at most. (default: 1 of the consensus, 9 of the farthest)
-        seed: Of both clusterings. (default: 0)
+        seed: Seed of both clusterings. (default: 0)
 
     Shapes:
         ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output:
@@ -141,7 +141,7 @@ class ModularityPruning(nn.Module):
                 min_degree=self.min_degree,
                 seed=self.seed + step,
             )
-        apart = between_farthest(x, graph.edge_index, graph.clusters)
+        apart = between_farthest(graph.edge_index, x, graph.clusters)
         keep = kept_edges(edges, ~apart, self.min_degree, len(x))
         return edges[0][:, keep], edges[1][keep]
 
@@ -173,22 +173,22 @@ class ModularityPruning(nn.Module):
         return show_options({name: getattr(self, name) for name in names})
 
 
-def between_farthest(x: Tensor, edge_index: Tensor, clusters: Tensor) -> Tensor:
+def between_farthest(edge_index: Tensor, x: Tensor, clusters: Tensor) -> Tensor:
     """Whether an edge runs between a cluster and the cluster whose centroid is farthest from its own.
 
     Args:
-        x: Features.
         edge_index: Edges.
+        x: Features.
         clusters: Cluster of every node, any numbers.
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``clusters``: :math:`[n]`, output: :math:`[E]`, bool.
+        ``edge_index``: :math:`[2, E]`, ``x``: :math:`[n, d]`, ``clusters``: :math:`[n]`, output: :math:`[E]`, bool.
 
     Example:
         >>> import torch
         >>> from pyg_relational.nn.pool.modularity_pruning import between_farthest
         >>> x, edges = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0, 0, 1], [1, 2, 2]])
-        >>> between_farthest(x, edges, torch.arange(3)).tolist()
+        >>> between_farthest(edges, x, torch.arange(3)).tolist()
         [False, True, True]
     """
     number: Tensor = clusters.unique(return_inverse=True)[1]

@@ -45,7 +45,7 @@ def prune_by_consensus(
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
         power: :math:`p`. (default: 3)
         min_degree: Neighbours to leave a node that has as many. (default: 1)
-        seed: Of the partitions. (default: 0)
+        seed: Seed of the partitions. (default: 0)
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[2, E']` and :math:`[E']`.

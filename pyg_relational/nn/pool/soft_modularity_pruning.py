@@ -74,11 +74,11 @@ class SoftModularityPruning(nn.Module):
         num_clusters: Number of centroids :math:`k`.
         gate: ``"farthest"`` or ``"hard_concrete"``. (default: ``"farthest"``)
         partitions: Number of partitions :math:`P`. (default: 1)
-        temperature: Of the assignment, a squared distance. (default: 0.1)
-        farthest_temperature: Of the farthest centroid, a distance. (default: 0.1)
+        temperature: Temperature of the soft assignment, a squared distance. (default: 0.1)
+        farthest_temperature: Temperature of the softmax over far centroids, a distance. (default: 0.1)
         keep: Share of the edges to keep, :math:`\rho`. (default: 0.9)
         min_degree: Neighbours to leave a node that has as many. (default: 1)
-        resolution: Of the modularity. (default: 1)
+        resolution: Resolution of the modularity. (default: 1)
         budget: :math:`\lambda_b`. (default: 10)
         hinge: :math:`\lambda_d`. (default: 1)
         collapse: :math:`\lambda_c`. (default: 1)
@@ -143,7 +143,7 @@ class SoftModularityPruning(nn.Module):
 
         Args:
             x: Features, :math:`[n, d]` with :math:`n >= k`.
-            seed: Of k-means++.
+            seed: Seed of k-means++.
         """
         if x is not None:
             check_features(x)
@@ -208,7 +208,7 @@ class SoftModularityPruning(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         if self.gate == "farthest":
-            return farthest_gate(x, c, pairs, self.farthest_temperature, batch)
+            return farthest_gate(pairs, x, c, temperature=self.farthest_temperature, batch=batch)
         bias, far, same = self.affine.to(c.dtype)
         c = agreement_factor(c)
         logits = bias + far * edge_diff_dot(x, x, pairs) + same * edge_dot(c, c, pairs)

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.autograd.function import Function
+
 __all__ = ["scaled"]
 
 
@@ -24,11 +26,13 @@ def scaled(gradient: Tensor, grad: Tensor, *inputs: Tensor) -> Tensor:
         >>> scaled(torch.ones(2), torch.tensor(3.0), torch.ones(2)).tolist()
         [3.0, 3.0]
     """
+    if not torch.is_grad_enabled():
+        return gradient * grad
     product: Tensor = _Scaled.apply(gradient, grad, *inputs)
     return product
 
 
-class _Scaled(torch.autograd.Function):
+class _Scaled(Function):
     @staticmethod
     def forward(gradient: Tensor, grad: Tensor, *inputs: Tensor) -> Tensor:
         return gradient * grad

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.autograd.function import Function
 from pyg_relational.ops.autograd.functorch import join_rows, split_parts
 
 __all__ = ["gaussian_kernel", "safe_sqrt", "unit_rows"]
@@ -73,7 +74,7 @@ def unit_rows(x: Tensor) -> Tensor:
     return unit
 
 
-class _UnitRows(torch.autograd.Function):
+class _UnitRows(Function):
     """Keeps nothing but its input."""
 
     @staticmethod

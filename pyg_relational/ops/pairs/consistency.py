@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.autograd.function import Function
 from pyg_relational.ops.autograd.once import scaled
 
 __all__ = ["PairWeights", "pair_consistency"]
@@ -21,7 +22,7 @@ class PairWeights(NamedTuple):
         return same.to(dtype).mul_(self.same - self.different).add_(self.different)
 
 
-class _PairConsistency(torch.autograd.Function):
+class _PairConsistency(Function):
     """Value and gradient in one pass over the tiles on and above the diagonal; rows sorted by class."""
 
     @staticmethod

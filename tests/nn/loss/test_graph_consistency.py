@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import pytest
@@ -101,6 +102,38 @@ def test_gradcheck(method, detach_target):
 
     inputs = (x.requires_grad_(), logits.requires_grad_(not detach_target))
     assert torch.autograd.gradcheck(f, inputs)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_dense_is_differentiable_again(relu):
+    (x,), logits, y = batch(7, 4, 3)
+
+    def f(x: Tensor, logits: Tensor) -> Tensor:
+        return graph_consistency_loss(x, logits, y, detach_target=False, relu=relu)
+
+    inputs = (x.requires_grad_(), logits.requires_grad_())
+    assert torch.autograd.gradgradcheck(f, inputs)
+    got = torch.func.grad(f, argnums=(0, 1))(*(t.detach() for t in inputs))
+    torch.testing.assert_close(got, torch.autograd.grad(f(*inputs), inputs))
+
+
+def test_rows_of_any_length_in_float32():
+    (x,), logits, y = batch(9, 4, 3)
+    scale = torch.tensor([1e-44, 1e-30, 1e-10, 1.0, 1e10, 1e30, 1e38, 1.0, 1.0])[:, None]
+    want = graph_consistency_loss((x.float() * scale).double(), logits, y)
+    got = graph_consistency_loss(x.float() * scale, logits.float(), y)
+    torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("door", [graph_consistency_loss, GraphConsistencyLoss])
+def test_an_unknown_option_is_named_at_both_doors(door):
+    inputs = batch(4, 2, 2) if door is graph_consistency_loss else ()
+    with pytest.raises(
+        TypeError, match="stge must be an option of GraphConsistencyOptions, such as stage"
+    ):
+        door(*inputs, stge="late")
+    assert {"stage", "num_samples"} <= set(inspect.signature(door).parameters)
+    assert "temperature: :math:`T`" in door.__doc__
 
 
 def test_detached_target_gives_logits_no_gradient():

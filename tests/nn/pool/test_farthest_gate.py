@@ -31,7 +31,7 @@ def test_farthest_gate_equals_the_oracle(n, k, empty, seed):
     edges = torch.randint(n, (2, 15))
     expected = oracles.farthest_gates(x, c, 0.7)
     expected = torch.as_tensor(expected, dtype=torch.float64).expand(n, n)
-    gate = farthest_gate(x, c, edges, 0.7)
+    gate = farthest_gate(edges, x, c, temperature=0.7)
     torch.testing.assert_close(gate, expected[edges[0], edges[1]])
     assert torch.all((gate >= 0) & (gate <= 1))
 
@@ -42,26 +42,26 @@ def test_at_temperature_0_the_gate_is_that_of_the_hard_algorithm(n, k, seed):
     x = features(n, seed=seed)
     clusters = torch.randint(k, (n,), generator=torch.Generator().manual_seed(seed))
     edges = torch.randint(n, (2, 20), generator=torch.Generator().manual_seed(seed))
-    gate = farthest_gate(x, one_hot(clusters, k).double(), edges, 1e-9)
-    torch.testing.assert_close(gate, (~between_farthest(x, edges, clusters)).double())
+    gate = farthest_gate(edges, x, one_hot(clusters, k).double(), temperature=1e-9)
+    torch.testing.assert_close(gate, (~between_farthest(edges, x, clusters)).double())
 
 
 def test_a_union_gives_what_each_graph_gives():
     x, c, edges = features(20), soft(20, 4), torch.randint(10, (2, 30))
     parts = zip(x.split(10), c.split(10), strict=True)
-    first, second = (farthest_gate(*part, edges, 0.5) for part in parts)
+    first, second = (farthest_gate(edges, *part, temperature=0.5) for part in parts)
     shuffled = torch.randperm(20)
     both = shuffled.argsort()[torch.cat([edges, edges + 10], 1)]
     batch = (torch.arange(20) // 10 * 2)[shuffled]
-    gate = farthest_gate(x[shuffled], c[shuffled], both, 0.5, batch)
+    gate = farthest_gate(both, x[shuffled], c[shuffled], temperature=0.5, batch=batch)
     torch.testing.assert_close(gate, torch.cat([first, second]))
 
 
 def test_the_gate_of_several_partitions_is_the_mean_of_theirs():
     x, edges = features(9), torch.randint(9, (2, 20))
     c = torch.stack([soft(9, 3), soft(9, 3, 1)], 1)
-    each = [farthest_gate(x, part, edges, 0.5) for part in c.unbind(1)]
-    torch.testing.assert_close(farthest_gate(x, c, edges, 0.5), (each[0] + each[1]) / 2)
+    each = [farthest_gate(edges, x, part, temperature=0.5) for part in c.unbind(1)]
+    torch.testing.assert_close(farthest_gate(edges, x, c, temperature=0.5), (each[0] + each[1]) / 2)
 
 
 def test_derivatives():
@@ -69,7 +69,7 @@ def test_derivatives():
     inputs = (features(6).requires_grad_(), soft(6, 3).requires_grad_())
 
     def gates(x, c):
-        return farthest_gate(x, c, edges, 0.5)
+        return farthest_gate(edges, x, c, temperature=0.5)
 
     assert gradcheck(gates, inputs)
     assert gradgradcheck(gates, inputs)
@@ -77,9 +77,9 @@ def test_derivatives():
 
 def test_autocast_changes_nothing():
     x, c, edges = features(9).float(), soft(9, 3).float(), torch.randint(9, (2, 20))
-    expected = farthest_gate(x, c, edges, 0.5)
+    expected = farthest_gate(edges, x, c, temperature=0.5)
     with torch.autocast("cpu", torch.bfloat16):
-        assert farthest_gate(x, c, edges, 0.5).equal(expected)
+        assert farthest_gate(edges, x, c, temperature=0.5).equal(expected)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_autocast_changes_nothing():
 )
 def test_types_are_named(x, c, message):
     with pytest.raises(TypeError, match=re.escape(message)):
-        farthest_gate(x, c, torch.tensor([[0], [1]]), 0.5)
+        farthest_gate(torch.tensor([[0], [1]]), x, c, temperature=0.5)

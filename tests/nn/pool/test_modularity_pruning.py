@@ -29,7 +29,7 @@ def test_between_farthest_is_the_definition(n, k, seed):
     }
     pairs = [(clusters[i].item(), clusters[j].item()) for i, j in edges.T.tolist()]
     expected = [a != b and (farthest[a] == b or farthest[b] == a) for a, b in pairs]
-    assert between_farthest(x, edges, clusters).tolist() == expected
+    assert between_farthest(edges, x, clusters).tolist() == expected
 
 
 def test_farthest_drops_what_the_definition_says_in_its_first_step():
@@ -39,7 +39,7 @@ def test_farthest_drops_what_the_definition_says_in_its_first_step():
     pruned = ModularityPruning(3, "farthest", clustering=lambda *_: clusters, max_iter=1)(
         x, edges, weight
     )
-    apart = between_farthest(x, edges, clusters)
+    apart = between_farthest(edges, x, clusters)
     assert apart.any()
     left = pruned.history[-1].edges
     assert left == int((~apart).sum()) // 2
@@ -179,14 +179,14 @@ def test_between_farthest_far_from_the_origin_and_with_many_clusters(offset):
         torch.arange(200) % 40,
         torch.randint(200, (2, 999)),
     )
-    expected = between_farthest(x.double(), edges, clusters)
-    assert between_farthest((x + offset).float(), edges, clusters).equal(expected)
-    assert between_farthest(x.half(), edges, clusters).equal(expected)
+    expected = between_farthest(edges, x.double(), clusters)
+    assert between_farthest(edges, (x + offset).float(), clusters).equal(expected)
+    assert between_farthest(edges, x.half(), clusters).equal(expected)
 
 
 def test_no_edges_between_no_nodes():
     none = torch.empty(0, dtype=torch.int64)
-    assert between_farthest(torch.empty(0, 2), none.expand(2, 0), none).shape == (0,)
+    assert between_farthest(none.expand(2, 0), torch.empty(0, 2), none).shape == (0,)
 
 
 @pytest.mark.parametrize("rule", ["consensus", "farthest"])

@@ -49,7 +49,7 @@ def test_at_temperature_0_what_is_left_is_what_the_hard_algorithm_leaves(trainin
     x = features(60, 2)
     clusters = torch.cdist(x, x[:6]).argmin(1)
     edges, weight = knn_graph(x, 15)
-    apart = between_farthest(x, edges, clusters)
+    apart = between_farthest(edges, x, clusters)
     assert 0 < apart.sum() < len(apart)
     module = SoftModularityPruning(
         2, 6, temperature=1e-9, farthest_temperature=1e-9, min_degree=0
