@@ -4,11 +4,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.scaled import LOOK
 from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, Solver
 
 if TYPE_CHECKING:
-    from pyg_relational.ops.linear.grounded import GroundedLaplacian
+    from pyg_relational.ops.linear.set_up import SetUp
 
 __all__ = ["choose"]
 
@@ -20,7 +21,7 @@ _SMALL = 2_000
 _CYCLES = 5_000
 
 
-def choose(equation: "GroundedLaplacian") -> Solver:
+def choose(set_up: "SetUp") -> Solver:
     """The solver that was fastest on graphs like this one, by a rule that is the same every time.
 
     1. ``CG()`` on CUDA and for ``order > 1``.
@@ -30,35 +31,38 @@ def choose(equation: "GroundedLaplacian") -> Solver:
     5. ``Multigrid()``, or ``CG()`` where pyamg is not installed.
 
     Args:
-        equation: What is to be solved.
+        set_up: What is to be solved.
 
     Example:
         >>> import torch
         >>> from pyg_relational.ops.linear.auto import choose
-        >>> from pyg_relational.ops.linear.grounded import GroundedLaplacian
+        >>> from pyg_relational.ops.linear.operator import ShiftedLaplacian
+        >>> from pyg_relational.ops.linear.set_up import SetUp
         >>> path = torch.stack([torch.arange(2999), torch.arange(1, 3000)])
         >>> edges = torch.cat([path, path.flip(0)], dim=1)
-        >>> choose(GroundedLaplacian(edges, torch.ones(5998), torch.zeros(3000), torch.arange(3000) == 0))
+        >>> one, zero = torch.ones(5998).double(), torch.zeros(3000).double()
+        >>> choose(SetUp(ShiftedLaplacian(edges, one, zero, torch.arange(3000) == 0), None))
         Direct(strict=False)
     """
-    n = len(equation.fixed)
-    if equation.fixed.is_cuda or equation.order > 1:
+    operator = set_up.operator
+    n = len(operator.fixed)
+    if operator.fixed.is_cuda or operator.order > 1:
         return CG()
-    if n > _SMALL and _nearly_forest(equation):
+    if n > _SMALL and _nearly_forest(operator):
         return Direct()
-    if equation.scaled().look() < LOOK:
+    if set_up.scaled.look() < LOOK:
         return CG()
     if n <= _SMALL:
         return Direct()
     return Multigrid() if find_spec("pyamg") else CG()
 
 
-def _nearly_forest(equation: "GroundedLaplacian") -> bool:
+def _nearly_forest(operator: ShiftedLaplacian) -> bool:
     """Whether there are few independent cycles: edges less nodes plus components."""
-    n = len(equation.fixed)
-    row, col = equation.edge_index
+    n = len(operator.fixed)
+    row, col = operator.edge_index
     edges = int((row < col).sum())
     if edges > n + _CYCLES:
         return False
-    components = int(connected_components(equation.edge_index, n).max()) + 1
+    components = int(connected_components(operator.edge_index, n).max()) + 1
     return edges - n + components <= _CYCLES

@@ -1,7 +1,6 @@
 """The matrix of a grounded Laplacian as conjugate gradients see it, with its preconditioner."""
 
 import math
-from typing import TYPE_CHECKING
 
 import scipy.sparse
 import torch
@@ -11,18 +10,14 @@ from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
 from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.components import WEAK, Grounding
 from pyg_relational.ops.linear.multigrid import VCycle
+from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.solvers import CG, Multigrid
 
-if TYPE_CHECKING:
-    from pyg_relational.ops.linear.grounded import GroundedLaplacian
-
-__all__ = ["LOOK", "WEAK", "ScaledLaplacian"]
+__all__ = ["LOOK", "ScaledLaplacian"]
 
 # Seconds of CG() below are of one thread on k = 10 neighbours of Gaussian points with 20 labels, 10 classes.
-# An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
-# 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.
-WEAK = 1e-3
 _LARGE = 20_000  # nodes from which the coarse system pays at once. At once, later: 20,000 .20, .18; 50,000 .36, .47
 _FEW_LABELS = 0.01  # share of labels below which. At once, later, 100,000 in 16-d: 20 labels .82, 1.58; 1,000 1.07, .82
 _COARSE = 2048  # its most unknowns. At 512, 1,024, 2,048, 4,096: 100,000 in 3-d 3.9, 2.4, 2.0, 4.3
@@ -40,40 +35,40 @@ LOOK = 30
 
 
 class ScaledLaplacian:
-    """The matrix of a ``GroundedLaplacian``, scaled to a unit diagonal, zero at fixed nodes.
+    """A shifted Laplacian, scaled to a unit diagonal, zero at fixed nodes.
 
     Args:
-        equation: Whose matrix.
+        operator: The matrix.
+        grounding: What floats, and whether something is weakly held.
 
     Raises:
         ValueError: If a power of it leaves the range of float64.
     """
 
-    def __init__(self, equation: "GroundedLaplacian") -> None:
-        self.equation = equation
-        n = len(equation.fixed)
-        row, col = equation.edge_index
-        weight = equation.weight
-        diagonal = equation.degree + equation.shift
-        if equation.order > 1:
+    def __init__(self, operator: ShiftedLaplacian, grounding: Grounding) -> None:
+        self.operator = operator
+        self.grounding = grounding
+        n = len(operator.fixed)
+        row, col = operator.edge_index
+        weight, diagonal = operator.weight, operator.diagonal
+        if operator.order > 1:
             positive = diagonal > 0
-            self.mass = equation.mass[0] if equation.mass else torch.ones_like(diagonal)
+            self.mass = torch.ones_like(diagonal) if operator.mass is None else operator.mass
             ends = weight.square() / self.mass[col]
-            square = diagonal.square() / self.mass + degree(equation.edge_index, ends, n)
+            square = diagonal.square() / self.mass + degree(operator.edge_index, ends, n)
             diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
-                equation.order - 1
+                operator.order - 1
             )
             if not torch.equal(positive, (diagonal > 0) & torch.isfinite(diagonal)):
                 raise ValueError(
-                    f"edge_weight to the power order={equation.order} must stay in the range of float64; scale it"
+                    f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
                 )
-        usable = ~equation.fixed & (diagonal > 0)
+        usable = ~operator.fixed & (diagonal > 0)
         self.scale = diagonal.where(usable, torch.inf).rsqrt()
         self.free = usable[:, None]
-        if equation.order == 1:
+        if operator.order == 1:
             weight = weight * self.scale.index_select(0, row) * self.scale.index_select(0, col)
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
-        self.shifted = equation.degree + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.cycle: VCycle | None = None
         self.growth = 1.0
@@ -91,17 +86,17 @@ class ScaledLaplacian:
         if self._prepared:
             return
         self._prepared = True
-        equation, n = self.equation, len(self.scale)
+        operator, grounding, n = self.operator, self.grounding, len(self.scale)
         if isinstance(solver, Multigrid):
             self.cycle = self._cycle()
-            if equation.weak:
+            if grounding.weak:
                 self.strengthen()
             growth = self._growth_of_cycle()
         else:
-            few = int(equation.fixed.sum()) < _FEW_LABELS * n
-            if equation.weak or (n > _LARGE and few):
+            few = int(operator.fixed.sum()) < _FEW_LABELS * n
+            if grounding.weak or (n > _LARGE and few):
                 self.strengthen()
-            growth = 1.0 if self.coarse or equation.order > 1 else self._growth()
+            growth = 1.0 if self.coarse or operator.order > 1 else self._growth()
         self.growth = growth
         if growth > _LIMIT:
             self.strengthen()
@@ -109,9 +104,9 @@ class ScaledLaplacian:
     def _cycle(self) -> VCycle:
         if self.scale.is_cuda:
             raise ValueError("solver=Multigrid() wants tensors on the CPU, got cuda; take CG()")
-        if self.equation.order > 1:
+        if self.operator.order > 1:
             raise ValueError(
-                f"solver=Multigrid() wants order=1, got {self.equation.order}; take CG() or Direct()"
+                f"solver=Multigrid() wants order=1, got {self.operator.order}; take CG() or Direct()"
             )
         off, n = self.neighbours[torch.float64], len(self.scale)
         parts = (p.numpy() for p in (off.values(), off.col_indices(), off.crow_indices()))
@@ -123,12 +118,12 @@ class ScaledLaplacian:
     def apply(self, x: Tensor) -> Tensor:
         """Product in the number type of ``x``."""
         neighbours = self._neighbours(x.dtype)
-        if self.equation.order == 1:
+        if self.operator.order == 1:
             return torch.addmm(x, neighbours, x, alpha=-1)
         scale = self.scale[:, None].to(x.dtype)
         x = x * scale
-        for left in range(self.equation.order, 0, -1):
-            x = torch.addcmul(-(neighbours @ x), self.shifted[:, None].to(x.dtype), x)
+        for left in range(self.operator.order, 0, -1):
+            x = torch.addcmul(-(neighbours @ x), self.operator.diagonal[:, None].to(x.dtype), x)
             if left > 1:
                 x = x / self.mass[:, None].to(x.dtype)
         return x * scale
@@ -140,7 +135,7 @@ class ScaledLaplacian:
 
     def strengthen(self) -> None:
         """Add the coarse system to the preconditioner."""
-        if self.equation.order == 1 and not self.coarse:
+        if self.operator.order == 1 and not self.coarse:
             self.coarse[torch.float64] = self._coarse()
             self.growth = 1.0
 
@@ -151,7 +146,7 @@ class ScaledLaplacian:
     def _steady(self) -> Tensor:
         """Scaled :math:`D 1`, and of both signs where components float: its solution is the slowest to come."""
         halves = torch.arange(len(self.scale), device=self.scale.device) < len(self.scale) // 2
-        sign = torch.where(self.equation.floating & halves, -1.0, 1.0)[:, None]
+        sign = torch.where(self.grounding.floating & halves, -1.0, 1.0)[:, None]
         return self.project((sign / self.scale[:, None]).where(self.free, 0.0))
 
     def _growth(self) -> float:
@@ -160,7 +155,7 @@ class ScaledLaplacian:
         :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
         it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
         """
-        free = self.free & ~self.equation.floating[:, None]
+        free = self.free & ~self.grounding.floating[:, None]
         b = self.scale[:, None].reciprocal().where(free, 0.0)
         growth = self._bound(b, b)
         if growth > _SMALL:
@@ -180,7 +175,7 @@ class ScaledLaplacian:
             for v in (x, self.precondition(b))
         )
         self.dtype = torch.float64 if size > _FLOAT32 else torch.float32
-        self.rounding = size * torch.finfo(torch.float64).eps / 2 if self.equation.weak else 0.0
+        self.rounding = size * torch.finfo(torch.float64).eps / 2 if self.grounding.weak else 0.0
         if count == _FEW:
             return math.inf
         return max(1.0, size / first) if first > 0 else 1.0
@@ -194,20 +189,20 @@ class ScaledLaplacian:
 
     def _coarse(self) -> tuple[Tensor, Tensor, Tensor]:
         """The scaled indicator of clusters, its transpose, and the inverse of the system over them."""
-        equation, free = self.equation, self.free[:, 0]
-        row, col = equation.edge_index
-        strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
-        strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), WEAK)
+        operator, free = self.operator, self.free[:, 0]
+        row, col = operator.edge_index
+        strength = operator.weight * (free.index_select(0, row) & free.index_select(0, col))
+        strong = strength * strong_edges(operator.edge_index, operator.weight, len(free), WEAK)
         most = _COARSE + int((~free).sum())  # the others stay alone
         fewest = most if self.cycle is None else 1  # a cycle misses weakly held clusters alone
-        cluster = aggregate(equation.edge_index, strong, len(free), fewest)
+        cluster = aggregate(operator.edge_index, strong, len(free), fewest)
         if int(cluster.max()) >= most:
-            cluster = aggregate(equation.edge_index, strength, len(free), most)
+            cluster = aggregate(operator.edge_index, strength, len(free), most)
         used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)
         cluster = (used.cumsum(0) - 1).clamp(min=0)[cluster]
         count = int(used.sum())
         matrix = coarse_matrix(
-            equation.edge_index, equation.weight, equation.shift, cluster, free, count
+            operator.edge_index, operator.weight, operator.shift, cluster, free, count
         )
         matrix += self._gauge(cluster, count, matrix)
         root = self.scale.where(free, 1.0).reciprocal() * free
@@ -218,7 +213,7 @@ class ScaledLaplacian:
 
     def _gauge(self, cluster: Tensor, count: int, matrix: Tensor) -> Tensor:
         """Makes the matrix definite where a component floats; acts on its constants alone."""
-        floating, component = self.equation.floating & self.free[:, 0], self.equation.component
+        floating, component = self.grounding.floating & self.free[:, 0], self.grounding.component
         group = cluster.new_full((count,), -1)
         group[cluster[floating]] = component[floating]
         together = (group[:, None] == group) & (group >= 0)
@@ -238,10 +233,10 @@ class ScaledLaplacian:
 
     def project(self, x: Tensor) -> Tensor:
         """Take the part that a floating component cannot hold out of a right-hand side."""
-        if not bool(self.equation.floating.any()):
+        if not bool(self.grounding.floating.any()):
             return x
         positive = self.scale[:, None].where(self.free, 1.0)
-        return (self.equation.centred(x / positive) * positive).where(self.free, 0.0)
+        return (self.grounding.centred(x / positive) * positive).where(self.free, 0.0)
 
     def unscale(self, x: Tensor) -> Tensor:
         """Values of the nodes."""
