@@ -5,6 +5,7 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
 from pyg_relational.ops.graph.laplacian import laplacian_product
+from pyg_relational.ops.linear.cg import largest
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.prepared import Prepared
@@ -79,12 +80,11 @@ class GroundedLaplacian:
         rhs64, fixed = rhs.double(), self.fixed[:, None]
         at_fixed = rhs64.where(fixed, 0.0)
         source = (rhs64 - self.set_up.operator.apply(at_fixed)).where(~fixed, 0.0)
-        size = at_fixed.abs().amax(0) if len(rhs) else at_fixed.new_zeros(rhs.shape[1])
         start, self.initial = self.initial, None
         if start is not None:
             _check_initial(start, rhs)
             start = start.double().where(~fixed, 0.0)
-        u, info = self.set_up.solve(source, size, start, rhs.dtype)
+        u, info = self.set_up.solve(source, largest(at_fixed), start, rhs.dtype)
         self.info = self.info or info
         return (u + at_fixed).to(rhs.dtype)
 

@@ -62,9 +62,15 @@ class Prepared:
             ValueError: If it was made for another.
         """
         if self._set_up is None:
-            values = {f.name: getattr(operator, f.name) for f in fields(operator)}
-            own = {k: v.clone() if isinstance(v, Tensor) else v for k, v in values.items()}
-            self._set_up, self._solver = SetUp(ShiftedLaplacian(**own), solver), solver
+            own = ShiftedLaplacian(
+                operator.edge_index.clone(),
+                operator.weight.clone(),
+                operator.shift.clone(),
+                operator.fixed.clone(),
+                None if operator.mass is None else operator.mass.clone(),
+                operator.order,
+            )
+            self._set_up, self._solver = SetUp(own, solver), solver
             return self._set_up
         mine = self._set_up.operator
         pairs = {f.name: (getattr(mine, f.name), getattr(operator, f.name)) for f in fields(mine)}

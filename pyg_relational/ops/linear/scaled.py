@@ -73,6 +73,7 @@ class ScaledLaplacian:
         self.cycle: VCycle | None = None
         self.growth = 1.0
         self.rounding = 0.0
+        self.exact = False
         self.dtype = torch.float32
         self._prepared = False
 
@@ -86,20 +87,23 @@ class ScaledLaplacian:
         if self._prepared:
             return
         self._prepared = True
-        operator, grounding, n = self.operator, self.grounding, len(self.scale)
+        operator, weak, n = self.operator, self.grounding.weak, len(self.scale)
         if isinstance(solver, Multigrid):
             self.cycle = self._cycle()
-            if grounding.weak:
+            if weak:
                 self.strengthen()
-            growth = self._growth_of_cycle()
+            growth, far = self._growth_of_cycle()
         else:
             few = int(operator.fixed.sum()) < _FEW_LABELS * n
-            if grounding.weak or (n > _LARGE and few):
+            if weak:
                 self.strengthen()
-            growth = 1.0 if self.coarse or operator.order > 1 else self._growth()
+            elif n > _LARGE and few:
+                self._add_coarse()
+            growth = far = 1.0 if self.coarse or operator.order > 1 else self._growth()
         self.growth = growth
         if growth > _LIMIT:
             self.strengthen()
+        self.rounding = 0.0 if self.exact else far * torch.finfo(torch.float64).eps / 2
 
     def _cycle(self) -> VCycle:
         if self.scale.is_cuda:
@@ -133,8 +137,18 @@ class ScaledLaplacian:
             self.neighbours[dtype] = self.neighbours[torch.float64].to(dtype)
         return self.neighbours[dtype]
 
+    def residual(self, b: Tensor, x: Tensor) -> Tensor:
+        """What ``x`` leaves of ``b``, projected; by differences along edges where sums would lose it."""
+        if not self.exact:
+            return self.project(b - self.apply(x))
+        return self.project(b - self.operator.flux(self.unscale(x)) * self.scale[:, None])
+
     def strengthen(self) -> None:
-        """Add the coarse system to the preconditioner."""
+        """Add the coarse system to the preconditioner, and take residuals by differences."""
+        self.exact = self.operator.order == 1
+        self._add_coarse()
+
+    def _add_coarse(self) -> None:
         if self.operator.order == 1 and not self.coarse:
             self.coarse[torch.float64] = self._coarse()
             self.growth = 1.0
@@ -162,11 +176,10 @@ class ScaledLaplacian:
             growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
         return growth
 
-    def _growth_of_cycle(self) -> float:
-        r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution.
+    def _growth_of_cycle(self) -> tuple[float, float]:
+        r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution, and how large.
 
-        Where it is too large for float32, iterations begin in float64. Where a cluster hangs on weak edges, rounding of
-        a row, of about the unit roundoff, comes back as large as that.
+        Where it is too large for float32, iterations begin in float64 and residuals are taken by differences.
         """
         b = self._steady()
         x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
@@ -174,11 +187,11 @@ class ScaledLaplacian:
             self.unscale(v).abs().max().item() if v.numel() else 0.0
             for v in (x, self.precondition(b))
         )
-        self.dtype = torch.float64 if size > _FLOAT32 else torch.float32
-        self.rounding = size * torch.finfo(torch.float64).eps / 2 if self.grounding.weak else 0.0
+        if size > _FLOAT32:
+            self.dtype, self.exact = torch.float64, True
         if count == _FEW:
-            return math.inf
-        return max(1.0, size / first) if first > 0 else 1.0
+            return math.inf, size
+        return max(1.0, size / first) if first > 0 else 1.0, size
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
         least = (self.apply(x) / b)[b > 0]

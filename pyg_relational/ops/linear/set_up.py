@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.linear.auto import choose
-from pyg_relational.ops.linear.cg import conjugate_gradients
+from pyg_relational.ops.linear.cg import conjugate_gradients, largest
 from pyg_relational.ops.linear.components import Grounding, ground
 from pyg_relational.ops.linear.factors import Factors
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
@@ -65,8 +65,7 @@ class SetUp:
         solver = self.solver
         if isinstance(solver, Direct):
             u, off = self.factors.solve(source)
-            if len(u):
-                size = torch.maximum(size, u.abs().amax(0))
+            size = torch.maximum(size, largest(u))
             off = off / size.clamp(min=torch.finfo(size.dtype).tiny)
             converged = bool((off <= CG().tolerances(dtype)[1]).all())
             info = SolveInfo(0, off, converged, "Direct")
