@@ -1,6 +1,5 @@
 """A set-up that a caller keeps: one graph, solved again and again."""
 
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -14,11 +13,11 @@ __all__ = ["Prepared"]
 
 _SET_BY = {
     "edge_index": "edge_index",
+    "order": "order",
     "weight": "edge_weight (alpha and reweighting change it, too)",
     "shift": "tau (alpha and normalization change it, too)",
     "fixed": "mask",
     "mass": "normalization",
-    "order": "order",
     "solver": "solver",
 }
 
@@ -72,12 +71,12 @@ class Prepared:
             )
             self._set_up, self._solver = SetUp(own, solver), solver
             return self._set_up
-        mine = self._set_up.operator
-        pairs = {f.name: (getattr(mine, f.name), getattr(operator, f.name)) for f in fields(mine)}
-        for name, pair in (pairs | {"solver": (self._solver, solver)}).items():
-            if not _same(*pair):
+        mine = vars(self._set_up.operator) | {"solver": self._solver}
+        given = vars(operator) | {"solver": solver}
+        for name, options in _SET_BY.items():
+            if not _same(mine[name], given[name]):
                 raise ValueError(
-                    f"prepared must be given the graph and options of its first use, got another {_SET_BY[name]}; "
+                    f"prepared must be given the graph and options of its first use, got another {options}; "
                     "take a new Prepared()"
                 )
         return self._set_up
