@@ -9,7 +9,7 @@ from torch import Tensor
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
-from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.cg import conjugate_round, largest
 from pyg_relational.ops.linear.components import WEAK, Grounding
 from pyg_relational.ops.linear.multigrid import VCycle
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
@@ -29,6 +29,9 @@ _FEW = 60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29; 1
 # Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
 # nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
 _FLOAT32 = 2e5
+_ROUNDING = (
+    2.0**-53
+)  # of a row's sum. A bound: over bridges of 1e-9 it says 2e-5, and off is 1e-6 to 2e-6
 # Iterations of a crude solve from which values travel far. Of 10,000 and 100,000 points in 16-d it takes 10 and 12; in
 # 3-d 77 and 175, in 2-d 200, on grids 64 to 181, on roads and over a bridge more than 300.
 LOOK = 30
@@ -87,23 +90,22 @@ class ScaledLaplacian:
         if self._prepared:
             return
         self._prepared = True
-        operator, weak, n = self.operator, self.grounding.weak, len(self.scale)
+        fixed, order, n = self.operator.fixed, self.operator.order, len(self.scale)
         if isinstance(solver, Multigrid):
             self.cycle = self._cycle()
-            if weak:
-                self.strengthen()
-            growth, far = self._growth_of_cycle()
-        else:
-            few = int(operator.fixed.sum()) < _FEW_LABELS * n
-            if weak:
-                self.strengthen()
-            elif n > _LARGE and few:
-                self._add_coarse()
-            growth = far = 1.0 if self.coarse or operator.order > 1 else self._growth()
-        self.growth = growth
-        if growth > _LIMIT:
+        if self.grounding.weak:
             self.strengthen()
-        self.rounding = 0.0 if self.exact else far * torch.finfo(torch.float64).eps / 2
+        elif self.cycle is not None:
+            self._measure()
+        elif n > _LARGE and int(fixed.sum()) < _FEW_LABELS * n:
+            self._add_coarse()
+        elif order == 1:
+            self.growth = self._growth()
+            self.rounding = self.growth * _ROUNDING
+        if self.growth > _LIMIT:
+            self.strengthen()
+        if self.rounding > solver.tolerances(torch.float64)[1] / 2:
+            self.exact, self.rounding = True, 0.0
 
     def _cycle(self) -> VCycle:
         if self.scale.is_cuda:
@@ -145,13 +147,14 @@ class ScaledLaplacian:
 
     def strengthen(self) -> None:
         """Add the coarse system to the preconditioner, and take residuals by differences."""
-        self.exact = self.operator.order == 1
-        self._add_coarse()
+        if self.operator.order == 1 and not (self.coarse and self.exact):
+            self.exact = True
+            self._add_coarse()
+            self._measure()
 
     def _add_coarse(self) -> None:
         if self.operator.order == 1 and not self.coarse:
             self.coarse[torch.float64] = self._coarse()
-            self.growth = 1.0
 
     def look(self) -> int:
         """Iterations that a crude solve takes, at most 30: many where values travel far."""
@@ -176,22 +179,23 @@ class ScaledLaplacian:
             growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
         return growth
 
-    def _growth_of_cycle(self) -> tuple[float, float]:
-        r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution, and how large.
+    def _measure(self) -> None:
+        r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution.
 
-        Where it is too large for float32, iterations begin in float64 and residuals are taken by differences.
+        Where it is too large for a cycle's float32, iterations begin in float64 and residuals are taken by differences.
         """
         b = self._steady()
         x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
         size, first = (
-            self.unscale(v).abs().max().item() if v.numel() else 0.0
-            for v in (x, self.precondition(b))
+            largest(self.unscale(x)).item(),
+            largest(self.unscale(self.precondition(b))).item(),
         )
-        if size > _FLOAT32:
+        self.growth = max(1.0, size / first) if first > 0 else 1.0
+        if self.cycle is not None and size > _FLOAT32:
             self.dtype, self.exact = torch.float64, True
-        if count == _FEW:
-            return math.inf, size
-        return max(1.0, size / first) if first > 0 else 1.0, size
+        if count == _FEW and not self.coarse:
+            self.growth = math.inf
+        self.rounding = 0.0 if self.exact else size * _ROUNDING
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
         least = (self.apply(x) / b)[b > 0]
