@@ -26,6 +26,21 @@ def expander(n):
     return both_directions(ends, n)[0]
 
 
+def roads(n, torn=0.4):
+    """A grid of ``n x n`` without a share of its streets."""
+    edges = grid(n, n)
+    pairs = edges[:, edges[0] < edges[1]]
+    kept = torch.rand(pairs.shape[1], generator=torch.Generator().manual_seed(0)) > torn
+    return both_directions(pairs[:, kept], n * n)[0]
+
+
+def chain(n):
+    """A path and ``n / 4`` chords from anywhere to anywhere."""
+    chords = torch.randint(n, (2, n // 4), generator=torch.Generator().manual_seed(0))
+    pairs = torch.cat([torch.stack([torch.arange(n - 1), torch.arange(1, n)]), chords], dim=1)
+    return both_directions(pairs[:, pairs[0] != pairs[1]], n)[0]
+
+
 def equation(edge_index, labels=20, order=1):
     n = int(edge_index.max()) + 1
     fixed = torch.zeros(n, dtype=torch.bool)
@@ -42,6 +57,9 @@ def equation(edge_index, labels=20, order=1):
         (grid(40, 40), Direct()),
         (grid(120, 120), Multigrid()),
         (grid(25, 25, 25), Multigrid()),
+        (roads(160), Direct()),
+        (roads(160, torn=0.2), Multigrid()),
+        (chain(25_000), Multigrid()),
         (expander(1000), CG()),
         (expander(5000), CG()),
     ],
