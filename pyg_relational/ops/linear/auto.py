@@ -80,6 +80,8 @@ def _nearly_forest(operator: ShiftedLaplacian) -> bool:
 
 def _road_like(operator: ShiftedLaplacian) -> bool:
     """Whether there are few edges, and no step of a search in breadth meets many nodes: little fill-in."""
+    from scipy.sparse.csgraph import dijkstra
+
     n = len(operator.fixed)
     if n > _ROADS or _edges(operator) > _DENSITY * n:
         return False
