@@ -14,8 +14,8 @@ from torch import Tensor
 
 from benchmarks.machine import DATASETS, peak_memory
 from benchmarks.speed.case import Case
-from pyg_relational.nn import GraphLearningLayer, laplace_propagation
-from pyg_relational.ops import CG, both_directions
+from pyg_relational.nn import GraphLearningLayer, laplace_propagation, poisson_propagation
+from pyg_relational.ops import CG, Prepared, both_directions
 from pyg_relational.transforms import knn_graph
 
 K = 24
@@ -260,6 +260,29 @@ def _solve_far_check(graph: str, n: int) -> str:
     return f"{words}; largest difference to pyamg {off:.0e}"
 
 
+SETS = 20  # of labels on one graph, as a study of label rates has
+
+
+def _again(n: int) -> dict[str, Callable[[], object]]:
+    edge_index, edge_weight, y = _far("grid", n)
+    seeds = [torch.Generator().manual_seed(seed) for seed in range(SETS)]
+    sets = [y[torch.randperm(len(y), generator=seed)] for seed in seeds]
+
+    def solve(prepared: Prepared | None) -> list[Tensor]:
+        return [
+            poisson_propagation(edge_index, edge_weight, y, num_classes=10, prepared=prepared)
+            for y in sets
+        ]
+
+    return {"ours": lambda: solve(Prepared()), _AGAIN[1]: lambda: solve(None)}
+
+
+def _again_check(n: int) -> str:
+    u, v = (torch.stack(solve()) for solve in _again(n).values())
+    return f"largest difference {(u - v).abs().max() / v.abs().max():.0e} of the largest value"
+
+
+_AGAIN = ("ours", "ours, not prepared")
 _LAYER = ("ours", "scikit-learn kNN + one SciPy splu")
 
 PROPAGATION = {
@@ -298,6 +321,12 @@ PROPAGATION = {
             ("neighbours in 3-d", 10_000),
             ("neighbours in 3-d", 100_000),
         )
+    },
+    **{
+        f"Poisson, {SETS} sets of labels on one grid n={n}, prepared": Case(
+            partial(_again, n), _AGAIN, "faster", partial(_again_check, n), rounds=1
+        )
+        for n in (1_500, 10_000)
     },
     **{
         f"{CURVE} n={n} k=24": Case(

@@ -7,6 +7,7 @@ from pyg_relational.ops.graph.kernels import gaussian_kernel, safe_sqrt, unit_ro
 from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.graph.modularity import modularity
 from pyg_relational.ops.graph.spmm import spmm
+from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, Multigrid, SolveInfo
 from pyg_relational.ops.neighbors.approximate import ApproximateKNN, approximate_knn
 from pyg_relational.ops.neighbors.knn import KNN, knn
@@ -20,6 +21,7 @@ __all__ = [
     "ConvergenceError",
     "Direct",
     "Multigrid",
+    "Prepared",
     "SolveInfo",
     "approximate_knn",
     "both_directions",

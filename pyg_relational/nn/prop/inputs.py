@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.graph.undirected import check_batch, check_undirected
+from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
 
 __all__ = [
@@ -186,15 +187,18 @@ def check_source(f: Any) -> None:
         raise ValueError("f must be finite, got NaN or infinity")
 
 
-def check_solver(solver: Any) -> None:
-    """Raise ``TypeError`` unless ``solver`` is a solver or ``None``.
+def check_solver(solver: Any, prepared: Any = None) -> None:
+    """Raise ``TypeError`` unless ``solver`` is a solver and ``prepared`` a ``Prepared``, or ``None``.
 
     Args:
         solver: The argument to check.
+        prepared: The argument to check.
     """
     if not isinstance(solver, Solver | None):
         solvers = ", ".join(f"{kind.__name__}(...)" for kind in get_args(Solver))
         raise TypeError(f"solver must be {solvers} or None, got {solver!r}")
+    if not isinstance(prepared, Prepared | None):
+        raise TypeError(f"prepared must be Prepared() or None, got {prepared!r}")
 
 
 def check_number(value: Any, name: str) -> None:

@@ -23,6 +23,7 @@ from pyg_relational.ops.checks import check_choice, check_count
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
 
 __all__ = ["LaplacePropagation", "check_laplace", "laplace_propagation"]
@@ -47,6 +48,7 @@ def laplace_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: Literal[False] = False,
 ) -> Tensor: ...
@@ -71,6 +73,7 @@ def laplace_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: Literal[True],
 ) -> tuple[Tensor, SolveInfo]: ...
@@ -95,6 +98,7 @@ def laplace_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Tensor | tuple[Tensor, SolveInfo]:
@@ -132,6 +136,8 @@ def laplace_propagation(
         solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
             :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
+        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix: for calls with
+            other labels of the same ``mask``, or another ``f``.
         on_unreachable: For nodes that no label reaches (at :math:`\tau = 0`): ``"error"``, ``"nan"``, or ``"prior"``,
             the mean of the graph's labels.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
@@ -165,12 +171,13 @@ def laplace_propagation(
         reweighting=reweighting,
         order=order,
         solver=solver,
+        prepared=prepared,
         on_unreachable=on_unreachable,
     )
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     with torch.autocast(graph.values.device.type, enabled=False):
         graph = graph._replace(edge_weight=reweight(graph, reweighting, normalization, x, solver))
-        u, equation = _solve(graph, tau, f, normalization, order, solver, initial)
+        u, equation = _solve(graph, tau, f, normalization, order, solver, initial, prepared)
         u = fill_unreachable(u, equation.floating, graph, on_unreachable)
         if normalize:
             total = u.sum(1, keepdim=True)
@@ -188,6 +195,7 @@ def check_laplace(
     reweighting: Any,
     order: Any,
     solver: Any,
+    prepared: Any,
     on_unreachable: Any,
     **_: Any,
 ) -> None:
@@ -200,6 +208,7 @@ def check_laplace(
         reweighting: As there.
         order: As there.
         solver: As there.
+        prepared: As there.
         on_unreachable: As there.
 
     Raises:
@@ -211,7 +220,7 @@ def check_laplace(
     check_choice(normalization, Normalization, "normalization")
     check_choice(reweighting, Reweighting, "reweighting")
     check_count(order, "order")
-    check_solver(solver)
+    check_solver(solver, prepared)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 
@@ -223,6 +232,7 @@ def _solve(
     order: int,
     solver: Solver | None,
     initial: Tensor | None,
+    prepared: Prepared | None,
 ) -> tuple[Tensor, GroundedLaplacian]:
     edge_index, weight, values, mask, _ = graph
     shift = node_shift(tau, values)
@@ -243,7 +253,9 @@ def _solve(
     mass = mass if order > 1 else None
     if initial is not None:
         initial = initial.detach() / root.detach()[:, None]
-    equation = GroundedLaplacian(edge_index, weight, shift, mask, mass, order, solver, initial)
+    equation = GroundedLaplacian(
+        edge_index, weight, shift, mask, mass, order, solver, initial, prepared
+    )
     rhs = (values / root[:, None]).where(mask[:, None], source)
     rest = () if mass is None else (mass,)
     u = implicit_solve(equation, rhs, weight, shift, *rest)

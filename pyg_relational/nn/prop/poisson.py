@@ -13,6 +13,7 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
 
 __all__ = ["PoissonPropagation", "check_poisson", "poisson_propagation"]
@@ -29,6 +30,7 @@ def poisson_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: Literal[False] = False,
 ) -> Tensor: ...
@@ -45,6 +47,7 @@ def poisson_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: Literal[True],
 ) -> tuple[Tensor, SolveInfo]: ...
@@ -61,6 +64,7 @@ def poisson_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Tensor | tuple[Tensor, SolveInfo]:
@@ -89,6 +93,8 @@ def poisson_propagation(
         solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
             :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
+        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix: for calls with
+            other labels.
         on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the
             graph's labels.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
@@ -112,14 +118,14 @@ def poisson_propagation(
                 [-0.2500,  0.2500],
                 [-0.7500,  0.7500]])
     """
-    check_poisson(solver=solver, on_unreachable=on_unreachable)
+    check_poisson(solver=solver, prepared=prepared, on_unreachable=on_unreachable)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     edge_index, weight, values, mask, _ = graph
     with torch.autocast(values.device.type, enabled=False):
         shift = torch.zeros_like(values[:, 0])
         nothing = torch.zeros_like(mask)
         equation = GroundedLaplacian(
-            edge_index, weight, shift, nothing, solver=solver, initial=initial
+            edge_index, weight, shift, nothing, solver=solver, initial=initial, prepared=prepared
         )
         component = connected_components(edge_index[:, weight > 0], len(mask))
         labelled = mask.to(values.dtype)[:, None]
@@ -134,18 +140,19 @@ def poisson_propagation(
     return (u, equation.info or NO_WORK) if return_info else u
 
 
-def check_poisson(*, solver: Any, on_unreachable: Any, **_: Any) -> None:
+def check_poisson(*, solver: Any, prepared: Any, on_unreachable: Any, **_: Any) -> None:
     """Raise unless the options of :func:`poisson_propagation` are in range, as far as no graph is asked for.
 
     Args:
         solver: As there.
+        prepared: As there.
         on_unreachable: As there.
 
     Raises:
         TypeError: If the solver is none.
         ValueError: If ``on_unreachable`` is unknown.
     """
-    check_solver(solver)
+    check_solver(solver, prepared)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

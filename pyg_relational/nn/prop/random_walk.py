@@ -13,6 +13,7 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
 
 __all__ = ["RandomWalkPropagation", "check_random_walk", "random_walk_propagation"]
@@ -30,6 +31,7 @@ def random_walk_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: Literal[False] = False,
 ) -> Tensor: ...
@@ -47,6 +49,7 @@ def random_walk_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: Literal[True],
 ) -> tuple[Tensor, SolveInfo]: ...
@@ -64,6 +67,7 @@ def random_walk_propagation(
     batch: Tensor | None = None,
     solver: Solver | None = None,
     initial: Tensor | None = None,
+    prepared: Prepared | None = None,
     on_unreachable: OnUnreachable = "error",
     return_info: bool = False,
 ) -> Tensor | tuple[Tensor, SolveInfo]:
@@ -91,6 +95,8 @@ def random_walk_propagation(
         solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
             :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
         initial: Where the iteration starts, e.g. the last solution.
+        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix: for calls with
+            other labels.
         on_unreachable: For nodes that no label reaches, where the equation has 0: ``"error"``, ``"nan"``, or
             ``"prior"``, the mean of the graph's labels.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
@@ -118,7 +124,7 @@ def random_walk_propagation(
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     edge_index, weight, values, mask, _ = graph
     alpha = torch.as_tensor(alpha, dtype=values.dtype, device=values.device)
-    check_random_walk(alpha=alpha, solver=solver, on_unreachable=on_unreachable)
+    check_random_walk(alpha=alpha, solver=solver, prepared=prepared, on_unreachable=on_unreachable)
     with torch.autocast(values.device.type, enabled=False):
         d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))
         root = d.where(d > 0, 1.0).sqrt()[:, None]
@@ -131,19 +137,22 @@ def random_walk_propagation(
         if initial is not None:
             initial = initial.detach() / root.detach()
         equation = GroundedLaplacian(
-            edge_index, weight, shift, nothing, solver=solver, initial=initial
+            edge_index, weight, shift, nothing, solver=solver, initial=initial, prepared=prepared
         )
         u = root * implicit_solve(equation, root * values, weight, shift)
         u = fill_unreachable(u, unreachable[component], graph, on_unreachable)
     return (u, equation.info or NO_WORK) if return_info else u
 
 
-def check_random_walk(*, alpha: Any, solver: Any, on_unreachable: Any, **_: Any) -> None:
+def check_random_walk(
+    *, alpha: Any, solver: Any, prepared: Any, on_unreachable: Any, **_: Any
+) -> None:
     """Raise unless the options of :func:`random_walk_propagation` are in range, as far as no graph is asked for.
 
     Args:
         alpha: As there.
         solver: As there.
+        prepared: As there.
         on_unreachable: As there.
 
     Raises:
@@ -155,7 +164,7 @@ def check_random_walk(*, alpha: Any, solver: Any, on_unreachable: Any, **_: Any)
     if value.dim() or not bool((value >= 0) & (value < 1)):
         got = list(value.shape) if value.dim() else value.item()
         raise ValueError(f"alpha must be a number in [0, 1), got {got}")
-    check_solver(solver)
+    check_solver(solver, prepared)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

@@ -1,16 +1,17 @@
 """The variational graph p-Laplace equation with values held at some nodes."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from pyg_relational.ops.graph.edge_dot import edge_diff_dot
 from pyg_relational.ops.graph.laplacian import degree, laplacian_product
-from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.components import Grounding
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
-from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, Solver, report
+from pyg_relational.ops.linear.operator import ShiftedLaplacian
+from pyg_relational.ops.linear.scaled import ScaledLaplacian
+from pyg_relational.ops.linear.set_up import SetUp
+from pyg_relational.ops.linear.solvers import Direct, SolveInfo, Solver, report
 
 __all__ = ["EPSILON", "PLaplacian"]
 
@@ -136,20 +137,38 @@ class PLaplacian:
             return GroundedLaplacian(
                 self.edge_index, stiffness, shift, self.fixed, solver=self.solver
             ).solve(-f)
-        system: Any = _Scaled(self.edge_index, stiffness, shift, self.fixed)
-        scale = system.scale[:, None]
-        x, _ = conjugate_round(system, -f * scale, torch.float64, _FORCING, self.solver.max_iter)
-        u: Tensor = system.unscale(x)
-        return u
+        system = _system(self.edge_index, stiffness, shift, self.fixed)
+        b = -f * system.scale[:, None]
+        x, _ = conjugate_round(system, b, torch.float64, _FORCING, self.solver.max_iter)
+        return system.unscale(x)
+
+
+def _system(edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor) -> ScaledLaplacian:
+    """Matrix of a Newton step as iterations see it; something holds every node."""
+    none = torch.zeros_like(fixed)
+    operator = ShiftedLaplacian(edge_index, weight, shift, fixed)
+    return ScaledLaplacian(operator, Grounding(none.long(), none, False))
 
 
 class _Stiffness(GroundedLaplacian):
     """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
 
-    def _iterate(
-        self, source: Tensor, at_fixed: Tensor, solver: CG | Multigrid, dtype: torch.dtype
-    ) -> Tensor:
-        system: Any = _Scaled(self.edge_index, self.weight, self.shift, self.fixed)
+    def __init__(
+        self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: Solver
+    ) -> None:
+        super().__init__(edge_index, weight, shift, fixed, solver=solver)
+        if not isinstance(solver, Direct):
+            self.set_up = _ByNorm(self.set_up.operator, solver)
+
+
+class _ByNorm(SetUp):
+    def solve(
+        self, source: Tensor, size: Tensor, start: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Tensor, SolveInfo]:
+        """Solution that is 0 at fixed nodes."""
+        solver, operator = self.solver, self.operator
+        assert not isinstance(solver, Direct)
+        system = _system(operator.edge_index, operator.weight, operator.shift, operator.fixed)
         b = source * system.scale[:, None]
         x, r, iterations = torch.zeros_like(b), b, 0
         for _ in range(_ROUNDS):
@@ -160,26 +179,6 @@ class _Stiffness(GroundedLaplacian):
             min=torch.finfo(b.dtype).tiny
         )
         converged = bool((residual <= solver.tolerances(dtype)[0]).all())
-        report(SolveInfo(iterations, residual, converged), solver, "the adjoint of p-Laplace")
-        u: Tensor = system.unscale(x)
-        return u
-
-
-class _Scaled:
-    """Matrix of the Newton step, scaled to a unit diagonal, zero at fixed nodes."""
-
-    def __init__(self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor) -> None:
-        row, col = edge_index
-        diagonal = degree(edge_index, weight, len(shift)) + shift
-        self.scale = diagonal.where(~fixed & (diagonal > 0), torch.inf).rsqrt()
-        weight = weight * self.scale[row] * self.scale[col]
-        self.neighbours = csr_matrix(row, col, weight, (len(shift), len(shift)))
-
-    def apply(self, x: Tensor) -> Tensor:
-        return torch.addmm(x, self.neighbours, x, alpha=-1)
-
-    def precondition(self, r: Tensor) -> Tensor:
-        return r
-
-    def unscale(self, x: Tensor) -> Tensor:
-        return x * self.scale[:, None]
+        info = SolveInfo(iterations, residual, converged)
+        report(info, solver, "the adjoint of p-Laplace")
+        return system.unscale(x), info

@@ -1,7 +1,6 @@
 """The matrix of a grounded Laplacian as conjugate gradients see it, with its preconditioner."""
 
 import math
-from typing import TYPE_CHECKING
 
 import scipy.sparse
 import torch
@@ -10,19 +9,15 @@ from torch import Tensor
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
-from pyg_relational.ops.linear.cg import conjugate_round
+from pyg_relational.ops.linear.cg import conjugate_round, largest
+from pyg_relational.ops.linear.components import WEAK, Grounding
 from pyg_relational.ops.linear.multigrid import VCycle
+from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.solvers import CG, Multigrid
 
-if TYPE_CHECKING:
-    from pyg_relational.ops.linear.grounded import GroundedLaplacian
-
-__all__ = ["LOOK", "WEAK", "ScaledLaplacian"]
+__all__ = ["LOOK", "ScaledLaplacian"]
 
 # Seconds of CG() below are of one thread on k = 10 neighbours of Gaussian points with 20 labels, 10 classes.
-# An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
-# 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.
-WEAK = 1e-3
 _LARGE = 20_000  # nodes from which the coarse system pays at once. At once, later: 20,000 .20, .18; 50,000 .36, .47
 _FEW_LABELS = 0.01  # share of labels below which. At once, later, 100,000 in 16-d: 20 labels .82, 1.58; 1,000 1.07, .82
 _COARSE = 2048  # its most unknowns. At 512, 1,024, 2,048, 4,096: 100,000 in 3-d 3.9, 2.4, 2.0, 4.3
@@ -34,50 +29,54 @@ _FEW = 60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29; 1
 # Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
 # nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
 _FLOAT32 = 2e5
+_ROUNDING = (
+    2.0**-53
+)  # of a row's sum. A bound: over bridges of 1e-9 it says 2e-5, and off is 1e-6 to 2e-6
 # Iterations of a crude solve from which values travel far. Of 10,000 and 100,000 points in 16-d it takes 10 and 12; in
 # 3-d 77 and 175, in 2-d 200, on grids 64 to 181, on roads and over a bridge more than 300.
 LOOK = 30
 
 
 class ScaledLaplacian:
-    """The matrix of a ``GroundedLaplacian``, scaled to a unit diagonal, zero at fixed nodes.
+    """A shifted Laplacian, scaled to a unit diagonal, zero at fixed nodes.
 
     Args:
-        equation: Whose matrix.
+        operator: The matrix.
+        grounding: What floats, and whether something is weakly held.
 
     Raises:
         ValueError: If a power of it leaves the range of float64.
     """
 
-    def __init__(self, equation: "GroundedLaplacian") -> None:
-        self.equation = equation
-        n = len(equation.fixed)
-        row, col = equation.edge_index
-        weight = equation.weight
-        diagonal = equation.degree + equation.shift
-        if equation.order > 1:
+    def __init__(self, operator: ShiftedLaplacian, grounding: Grounding) -> None:
+        self.operator = operator
+        self.grounding = grounding
+        n = len(operator.fixed)
+        row, col = operator.edge_index
+        weight, diagonal = operator.weight, operator.diagonal
+        if operator.order > 1:
             positive = diagonal > 0
-            self.mass = equation.mass[0] if equation.mass else torch.ones_like(diagonal)
+            self.mass = torch.ones_like(diagonal) if operator.mass is None else operator.mass
             ends = weight.square() / self.mass[col]
-            square = diagonal.square() / self.mass + degree(equation.edge_index, ends, n)
+            square = diagonal.square() / self.mass + degree(operator.edge_index, ends, n)
             diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
-                equation.order - 1
+                operator.order - 1
             )
             if not torch.equal(positive, (diagonal > 0) & torch.isfinite(diagonal)):
                 raise ValueError(
-                    f"edge_weight to the power order={equation.order} must stay in the range of float64; scale it"
+                    f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
                 )
-        usable = ~equation.fixed & (diagonal > 0)
+        usable = ~operator.fixed & (diagonal > 0)
         self.scale = diagonal.where(usable, torch.inf).rsqrt()
         self.free = usable[:, None]
-        if equation.order == 1:
+        if operator.order == 1:
             weight = weight * self.scale.index_select(0, row) * self.scale.index_select(0, col)
         self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
-        self.shifted = equation.degree + equation.shift
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.cycle: VCycle | None = None
         self.growth = 1.0
         self.rounding = 0.0
+        self.exact = False
         self.dtype = torch.float32
         self._prepared = False
 
@@ -91,27 +90,29 @@ class ScaledLaplacian:
         if self._prepared:
             return
         self._prepared = True
-        equation, n = self.equation, len(self.scale)
+        fixed, order, n = self.operator.fixed, self.operator.order, len(self.scale)
         if isinstance(solver, Multigrid):
             self.cycle = self._cycle()
-            if equation.weak:
-                self.strengthen()
-            growth = self._growth_of_cycle()
-        else:
-            few = int(equation.fixed.sum()) < _FEW_LABELS * n
-            if equation.weak or (n > _LARGE and few):
-                self.strengthen()
-            growth = 1.0 if self.coarse or equation.order > 1 else self._growth()
-        self.growth = growth
-        if growth > _LIMIT:
+        if self.grounding.weak:
             self.strengthen()
+        elif self.cycle is not None:
+            self._measure()
+        elif n > _LARGE and int(fixed.sum()) < _FEW_LABELS * n:
+            self._add_coarse()
+        elif order == 1:
+            self.growth = self._growth()
+            self.rounding = self.growth * _ROUNDING
+        if self.growth > _LIMIT:
+            self.strengthen()
+        if self.rounding > solver.tolerances(torch.float64)[1] / 2:
+            self.exact, self.rounding = True, 0.0
 
     def _cycle(self) -> VCycle:
         if self.scale.is_cuda:
             raise ValueError("solver=Multigrid() wants tensors on the CPU, got cuda; take CG()")
-        if self.equation.order > 1:
+        if self.operator.order > 1:
             raise ValueError(
-                f"solver=Multigrid() wants order=1, got {self.equation.order}; take CG() or Direct()"
+                f"solver=Multigrid() wants order=1, got {self.operator.order}; take CG() or Direct()"
             )
         off, n = self.neighbours[torch.float64], len(self.scale)
         parts = (p.numpy() for p in (off.values(), off.col_indices(), off.crow_indices()))
@@ -123,12 +124,12 @@ class ScaledLaplacian:
     def apply(self, x: Tensor) -> Tensor:
         """Product in the number type of ``x``."""
         neighbours = self._neighbours(x.dtype)
-        if self.equation.order == 1:
+        if self.operator.order == 1:
             return torch.addmm(x, neighbours, x, alpha=-1)
         scale = self.scale[:, None].to(x.dtype)
         x = x * scale
-        for left in range(self.equation.order, 0, -1):
-            x = torch.addcmul(-(neighbours @ x), self.shifted[:, None].to(x.dtype), x)
+        for left in range(self.operator.order, 0, -1):
+            x = torch.addcmul(-(neighbours @ x), self.operator.diagonal[:, None].to(x.dtype), x)
             if left > 1:
                 x = x / self.mass[:, None].to(x.dtype)
         return x * scale
@@ -138,11 +139,22 @@ class ScaledLaplacian:
             self.neighbours[dtype] = self.neighbours[torch.float64].to(dtype)
         return self.neighbours[dtype]
 
+    def residual(self, b: Tensor, x: Tensor) -> Tensor:
+        """What ``x`` leaves of ``b``, projected; by differences along edges where sums would lose it."""
+        if not self.exact:
+            return self.project(b - self.apply(x))
+        return self.project(b - self.operator.flux(self.unscale(x)) * self.scale[:, None])
+
     def strengthen(self) -> None:
-        """Add the coarse system to the preconditioner."""
-        if self.equation.order == 1 and not self.coarse:
+        """Add the coarse system to the preconditioner, and take residuals by differences."""
+        if self.operator.order == 1 and not (self.coarse and self.exact):
+            self.exact = True
+            self._add_coarse()
+            self._measure()
+
+    def _add_coarse(self) -> None:
+        if self.operator.order == 1 and not self.coarse:
             self.coarse[torch.float64] = self._coarse()
-            self.growth = 1.0
 
     def look(self) -> int:
         """Iterations that a crude solve takes, at most 30: many where values travel far."""
@@ -151,7 +163,7 @@ class ScaledLaplacian:
     def _steady(self) -> Tensor:
         """Scaled :math:`D 1`, and of both signs where components float: its solution is the slowest to come."""
         halves = torch.arange(len(self.scale), device=self.scale.device) < len(self.scale) // 2
-        sign = torch.where(self.equation.floating & halves, -1.0, 1.0)[:, None]
+        sign = torch.where(self.grounding.floating & halves, -1.0, 1.0)[:, None]
         return self.project((sign / self.scale[:, None]).where(self.free, 0.0))
 
     def _growth(self) -> float:
@@ -160,30 +172,30 @@ class ScaledLaplacian:
         :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
         it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
         """
-        free = self.free & ~self.equation.floating[:, None]
+        free = self.free & ~self.grounding.floating[:, None]
         b = self.scale[:, None].reciprocal().where(free, 0.0)
         growth = self._bound(b, b)
         if growth > _SMALL:
             growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
         return growth
 
-    def _growth_of_cycle(self) -> float:
+    def _measure(self) -> None:
         r"""How much larger :math:`A^{-1} D 1` is than :math:`M^{-1} D 1`, by a crude solution.
 
-        Where it is too large for float32, iterations begin in float64. Where a cluster hangs on weak edges, rounding of
-        a row, of about the unit roundoff, comes back as large as that.
+        Where it is too large for a cycle's float32, iterations begin in float64 and residuals are taken by differences.
         """
         b = self._steady()
         x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
         size, first = (
-            self.unscale(v).abs().max().item() if v.numel() else 0.0
-            for v in (x, self.precondition(b))
+            largest(self.unscale(x)).item(),
+            largest(self.unscale(self.precondition(b))).item(),
         )
-        self.dtype = torch.float64 if size > _FLOAT32 else torch.float32
-        self.rounding = size * torch.finfo(torch.float64).eps / 2 if self.equation.weak else 0.0
-        if count == _FEW:
-            return math.inf
-        return max(1.0, size / first) if first > 0 else 1.0
+        self.growth = max(1.0, size / first) if first > 0 else 1.0
+        if self.cycle is not None and size > _FLOAT32:
+            self.dtype, self.exact = torch.float64, True
+        if count == _FEW and not self.coarse:
+            self.growth = math.inf
+        self.rounding = 0.0 if self.exact else size * _ROUNDING
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
         least = (self.apply(x) / b)[b > 0]
@@ -194,20 +206,20 @@ class ScaledLaplacian:
 
     def _coarse(self) -> tuple[Tensor, Tensor, Tensor]:
         """The scaled indicator of clusters, its transpose, and the inverse of the system over them."""
-        equation, free = self.equation, self.free[:, 0]
-        row, col = equation.edge_index
-        strength = equation.weight * (free.index_select(0, row) & free.index_select(0, col))
-        strong = strength * strong_edges(equation.edge_index, equation.weight, len(free), WEAK)
+        operator, free = self.operator, self.free[:, 0]
+        row, col = operator.edge_index
+        strength = operator.weight * (free.index_select(0, row) & free.index_select(0, col))
+        strong = strength * strong_edges(operator.edge_index, operator.weight, len(free), WEAK)
         most = _COARSE + int((~free).sum())  # the others stay alone
         fewest = most if self.cycle is None else 1  # a cycle misses weakly held clusters alone
-        cluster = aggregate(equation.edge_index, strong, len(free), fewest)
+        cluster = aggregate(operator.edge_index, strong, len(free), fewest)
         if int(cluster.max()) >= most:
-            cluster = aggregate(equation.edge_index, strength, len(free), most)
+            cluster = aggregate(operator.edge_index, strength, len(free), most)
         used = torch.zeros_like(cluster).index_fill_(0, cluster[free], 1)
         cluster = (used.cumsum(0) - 1).clamp(min=0)[cluster]
         count = int(used.sum())
         matrix = coarse_matrix(
-            equation.edge_index, equation.weight, equation.shift, cluster, free, count
+            operator.edge_index, operator.weight, operator.shift, cluster, free, count
         )
         matrix += self._gauge(cluster, count, matrix)
         root = self.scale.where(free, 1.0).reciprocal() * free
@@ -218,7 +230,7 @@ class ScaledLaplacian:
 
     def _gauge(self, cluster: Tensor, count: int, matrix: Tensor) -> Tensor:
         """Makes the matrix definite where a component floats; acts on its constants alone."""
-        floating, component = self.equation.floating & self.free[:, 0], self.equation.component
+        floating, component = self.grounding.floating & self.free[:, 0], self.grounding.component
         group = cluster.new_full((count,), -1)
         group[cluster[floating]] = component[floating]
         together = (group[:, None] == group) & (group >= 0)
@@ -238,10 +250,10 @@ class ScaledLaplacian:
 
     def project(self, x: Tensor) -> Tensor:
         """Take the part that a floating component cannot hold out of a right-hand side."""
-        if not bool(self.equation.floating.any()):
+        if not bool(self.grounding.floating.any()):
             return x
         positive = self.scale[:, None].where(self.free, 1.0)
-        return (self.equation.centred(x / positive) * positive).where(self.free, 0.0)
+        return (self.grounding.centred(x / positive) * positive).where(self.free, 0.0)
 
     def unscale(self, x: Tensor) -> Tensor:
         """Values of the nodes."""

@@ -16,11 +16,13 @@ class ConvergenceError(RuntimeError):
 
 
 class SolveInfo(NamedTuple):
-    """What a solver did.
+    r"""What a solver did.
 
     Args:
         iterations: Iterations over all rounds, 0 for a direct solver.
-        residual: Largest preconditioned residual of each column over the size of its solution, ``[c]``.
+        residual: What the error of each column is estimated at, relative to its largest value, ``[c]``: the
+            preconditioned residual times :math:`\kappa` and what rounding may hide, for factors one more step of
+            refinement. Rounding of the solution to its own number type is not counted.
         converged: Whether every column is within the tolerance.
         solver: Name of the solver that ran, empty where nothing was solved.
     """

@@ -26,12 +26,27 @@ def expander(n):
     return both_directions(ends, n)[0]
 
 
+def roads(n, torn=0.4):
+    """A grid of ``n x n`` without a share of its streets."""
+    edges = grid(n, n)
+    pairs = edges[:, edges[0] < edges[1]]
+    kept = torch.rand(pairs.shape[1], generator=torch.Generator().manual_seed(0)) > torn
+    return both_directions(pairs[:, kept], n * n)[0]
+
+
+def chain(n):
+    """A path and ``n / 4`` chords from anywhere to anywhere."""
+    chords = torch.randint(n, (2, n // 4), generator=torch.Generator().manual_seed(0))
+    pairs = torch.cat([torch.stack([torch.arange(n - 1), torch.arange(1, n)]), chords], dim=1)
+    return both_directions(pairs[:, pairs[0] != pairs[1]], n)[0]
+
+
 def equation(edge_index, labels=20, order=1):
     n = int(edge_index.max()) + 1
     fixed = torch.zeros(n, dtype=torch.bool)
     fixed[: labels or 0] = True
     weight = torch.ones(edge_index.shape[1])
-    return GroundedLaplacian(edge_index, weight, torch.zeros(n), fixed, order=order)
+    return GroundedLaplacian(edge_index, weight, torch.zeros(n), fixed, order=order).set_up
 
 
 @pytest.mark.parametrize("labels", [20, 0])
@@ -42,6 +57,9 @@ def equation(edge_index, labels=20, order=1):
         (grid(40, 40), Direct()),
         (grid(120, 120), Multigrid()),
         (grid(25, 25, 25), Multigrid()),
+        (roads(160), Direct()),
+        (roads(160, torn=0.2), Multigrid()),
+        (chain(25_000), Multigrid()),
         (expander(1000), CG()),
         (expander(5000), CG()),
     ],
@@ -61,8 +79,8 @@ def test_powers_are_iterated():
 def test_trees_beside_a_dense_part_are_no_forest():
     pairs = torch.arange(100_000).view(2, 50_000) + 5000
     edges = torch.cat([expander(5000), pairs, pairs.flip(0)], dim=1)
-    assert not auto._nearly_forest(equation(edges))
-    assert auto._nearly_forest(equation(torch.cat([pairs, pairs.flip(0)], dim=1)))
+    assert not auto._nearly_forest(equation(edges).operator)
+    assert auto._nearly_forest(equation(torch.cat([pairs, pairs.flip(0)], dim=1)).operator)
 
 
 def test_without_pyamg_it_is_conjugate_gradients(monkeypatch):
@@ -101,7 +119,7 @@ def test_the_choice_is_the_same_every_time():
     made = [
         GroundedLaplacian(
             graph.edge_index, graph.edge_weight, torch.zeros(200).double(), graph.mask
-        )
+        ).set_up
         for _ in range(2)
     ]
     assert choose(made[0]) == choose(made[1])
