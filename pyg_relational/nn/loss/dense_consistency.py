@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.nn.loss.edge_consistency import rbf
 from pyg_relational.nn.loss.graph_consistency_options import GraphConsistencyOptions
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.autograd.function import Function
+from pyg_relational.ops.autograd.call import call
 
 __all__ = ["cosine_consistency", "dense_consistency"]
 
@@ -64,11 +64,11 @@ def cosine_consistency(x: Tensor, p: Tensor, y: Tensor, weight: float, relu: boo
         1.0
     """
     needs = (x.requires_grad, p.requires_grad)
-    loss: Tensor = _CosineConsistency.apply(x, p, y, weight, relu, needs)[0]
+    loss: Tensor = call(_CosineConsistency, x, p, y, weight, relu, needs)[0]
     return loss
 
 
-class _CosineConsistency(Function):
+class _CosineConsistency(torch.autograd.Function):
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
         return _value_and_gradients(*inputs)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pdist
 
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.autograd.function import Function
+from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import check_batch, check_choice
 from pyg_relational.ops.options import show_options
@@ -117,7 +117,7 @@ def proxy_contrastive_loss(
         image = _Rows(unit_rows(embedding.to(dtype)), y)
         anchor = _Rows(unit_rows(anchors.to(dtype)), anchor_y)
         proxy = _Rows(unit_rows(proxies.to(dtype)), proxy_y)
-        pairs = _PairContrast.apply(proxy.u, proxy.y, float(pair_margin))[0]
+        pairs = call(_PairContrast, proxy.u, proxy.y, float(pair_margin))[0]
         triplets = [
             _random_triplets(query, bank, margin, reduction, generator)
             if mining == "random"
@@ -281,7 +281,7 @@ def _random_triplets(
     return value.sum(dtype=torch.float64) / mined.sum().clamp(min=1)
 
 
-class _PairContrast(Function):
+class _PairContrast(torch.autograd.Function):
     """Mean over the unordered pairs of rows of one class or two, with its gradient as one matrix product."""
 
     @staticmethod

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.autograd.function import Function
+from pyg_relational.ops.autograd.call import call
 
 __all__ = ["scaled"]
 
@@ -28,11 +28,11 @@ def scaled(gradient: Tensor, grad: Tensor, *inputs: Tensor) -> Tensor:
     """
     if not torch.is_grad_enabled():
         return gradient * grad
-    product: Tensor = _Scaled.apply(gradient, grad, *inputs)
+    product: Tensor = call(_Scaled, gradient, grad, *inputs)
     return product
 
 
-class _Scaled(Function):
+class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(gradient: Tensor, grad: Tensor, *inputs: Tensor) -> Tensor:
         return gradient * grad

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.autograd.function import Function
+from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.functorch import join_rows, split_parts
 
 __all__ = ["gaussian_kernel", "safe_sqrt", "unit_rows"]
@@ -70,11 +70,11 @@ def unit_rows(x: Tensor) -> Tensor:
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    unit: Tensor = _UnitRows.apply(x)
+    unit: Tensor = call(_UnitRows, x)
     return unit
 
 
-class _UnitRows(Function):
+class _UnitRows(torch.autograd.Function):
     """Keeps nothing but its input."""
 
     @staticmethod
@@ -102,4 +102,4 @@ class _UnitRows(Function):
     @staticmethod
     def vmap(info: Any, dims: Any, x: Tensor) -> Any:
         rows = join_rows(x, dims[0], info.batch_size)
-        return split_parts(_UnitRows.apply(rows), info.batch_size), 0
+        return split_parts(call(_UnitRows, rows), info.batch_size), 0

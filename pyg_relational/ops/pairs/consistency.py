@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.autograd.function import Function
+from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
 
 __all__ = ["PairWeights", "pair_consistency"]
@@ -22,7 +22,7 @@ class PairWeights(NamedTuple):
         return same.to(dtype).mul_(self.same - self.different).add_(self.different)
 
 
-class _PairConsistency(Function):
+class _PairConsistency(torch.autograd.Function):
     """Value and gradient in one pass over the tiles on and above the diagonal; rows sorted by class."""
 
     @staticmethod
@@ -165,5 +165,5 @@ def pair_consistency(
     order = y.argsort(stable=True)
     u, q = u[order], q[order]
     needs = (u.requires_grad, q.requires_grad)
-    total: Tensor = _PairConsistency.apply(u, q, y[order], weights, relu, tile, needs)[0]
+    total: Tensor = call(_PairConsistency, u, q, y[order], weights, relu, tile, needs)[0]
     return total
