@@ -16,7 +16,7 @@ from tests.oracles import dense_weights, laplace, laplace_to_the_last_digit
 
 F32, F64 = torch.float32, torch.float64
 FACTOR = 10  # that an error may be larger than what is said
-ROUNDING = {F32: 1e-5, F64: 1e-12}  # of the last digit and, in float32, of sums of rows; what is aimed at
+ROUNDING = {F32: 1e-5, F64: 1e-12}  # that is not counted: last digits; in float32, sums of rows
 
 
 @pytest.fixture(autouse=True)
