@@ -3,9 +3,9 @@
 The rooms are imported when they are first asked for: ``pyg_relational.estimators`` brings scikit-learn, others do not.
 """
 
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
+
+from pyg_relational.on_demand import on_demand
 
 if TYPE_CHECKING:
     from pyg_relational import (
@@ -37,11 +37,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = on_demand(__name__, dict.fromkeys(__all__))

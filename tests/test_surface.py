@@ -85,17 +85,37 @@ def test_every_room_is_reached_from_the_root():
 
 
 def test_rooms_bring_nothing_that_is_slow_to_import():
-    rooms = ", ".join(room for room in ROOMS if room != "estimators")
+    rooms = ", ".join(room for room in ROOMS if room not in ("datasets", "estimators"))
     code = (
-        "import sys, torch_geometric; before = set(sys.modules)\n"
+        "import sys, torch; before = set(sys.modules)\n"
         f"from pyg_relational import {rooms}\n"
         "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}),"
-        "*(name for name in sys.modules if name.startswith('scipy.')))"
+        "*(name for name in sys.modules if name.startswith(('scipy.', 'torch._dynamo'))))"
     )
     brought = set(run(code).split())
-    slow = {"sklearn", "igraph", "matplotlib", "pandas", "faiss", "scipy.optimize", "scipy.stats"}
+    slow = {
+        "torch_geometric",
+        "torch._dynamo",
+        "sklearn",
+        "igraph",
+        "matplotlib",
+        "pandas",
+        "faiss",
+    }
+    slow |= {"scipy.optimize", "scipy.stats"}
     assert "pyg_relational" in brought
     assert not brought & (slow | {"scipy.linalg", "scipy.io", "scipy.sparse.linalg"})
+
+
+@pytest.mark.parametrize("door", ["nn", "nn.loss", "nn.pool", "transforms"])
+def test_names_imported_on_demand_are_the_same_each_time(door):
+    code = (
+        f"import pyg_relational.{door} as door\n"
+        "listed = set(dir(door)) >= set(door.__all__)\n"
+        "first = {name: getattr(door, name) for name in door.__all__}\n"
+        "print(listed, all(getattr(door, name) is value for name, value in first.items()))"
+    )
+    assert run(code) == "True True"
 
 
 def made() -> dict[str, tuple[Any, dict[str, Any]]]:

@@ -4,9 +4,9 @@ import heapq
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import coalesce
 
 from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.graph.coalesce import coalesce
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 __all__ = ["absorb_small"]

@@ -1,7 +1,8 @@
 """A graph whose nodes are groups of nodes of another."""
 
 from torch import Tensor
-from torch_geometric.utils import coalesce
+
+from pyg_relational.ops.graph.coalesce import coalesce
 
 __all__ = ["contract"]
 

@@ -1,16 +1,11 @@
 """Layers and losses."""
 
+from typing import TYPE_CHECKING
+
 from pyg_relational.nn.base_sampler import BaseSampler
-from pyg_relational.nn.conv import (
-    ProxyAttentionConv,
-    ProxyGATv2Conv,
-    ProxyPoolConv,
-    ProxySet,
-)
 from pyg_relational.nn.feature_capture import FeatureCapture
 from pyg_relational.nn.loss import (
     DGClusterLoss,
-    EdgeConsistency,
     GraphConsistencyLoss,
     GraPixLoss,
     LatentClusterCorrection,
@@ -29,15 +24,11 @@ from pyg_relational.nn.loss import (
     proxy_contrastive_loss,
     self_label_loss,
 )
-from pyg_relational.nn.models import CNN2Graph, CNN2GraphLoss, CNN2GraphOutput
 from pyg_relational.nn.pool import (
-    DMoNLosses,
     ModularityPruning,
     PrunedGraph,
     SoftModularityPruning,
     SoftPrunedGraph,
-    SparseDMoN,
-    SparseDMoNOutput,
     prune_by_consensus,
 )
 from pyg_relational.nn.prop import (
@@ -55,6 +46,13 @@ from pyg_relational.nn.prop import (
     random_walk_propagation,
     volume_mbo,
 )
+from pyg_relational.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from pyg_relational.nn.conv import ProxyAttentionConv, ProxyGATv2Conv, ProxyPoolConv, ProxySet
+    from pyg_relational.nn.loss import EdgeConsistency
+    from pyg_relational.nn.models import CNN2Graph, CNN2GraphLoss, CNN2GraphOutput
+    from pyg_relational.nn.pool import DMoNLosses, SparseDMoN, SparseDMoNOutput
 
 __all__ = [
     "BaseSampler",
@@ -107,3 +105,16 @@ __all__ = [
     "self_label_loss",
     "volume_mbo",
 ]
+
+_CONV = ("ProxyAttentionConv", "ProxyGATv2Conv", "ProxyPoolConv", "ProxySet")
+_MODELS = ("CNN2Graph", "CNN2GraphLoss", "CNN2GraphOutput")
+_POOL = ("DMoNLosses", "SparseDMoN", "SparseDMoNOutput")
+
+__getattr__, __dir__ = on_demand(
+    __name__,
+    dict.fromkeys(("conv", "models"))
+    | dict.fromkeys(_CONV, "conv")
+    | dict.fromkeys(_MODELS, "models")
+    | dict.fromkeys(_POOL, "pool")
+    | {"EdgeConsistency": "loss"},
+)

@@ -1,7 +1,15 @@
 """Features to graphs: functions on tensors and PyG transforms around them."""
 
+from typing import TYPE_CHECKING
+
+from pyg_relational.on_demand import on_demand
 from pyg_relational.transforms.batch_graph import batch_graph
-from pyg_relational.transforms.dense_graph import DenseGraph, dense_graph
-from pyg_relational.transforms.knn_graph import KNNGraph, knn_graph
+from pyg_relational.transforms.dense_graph import dense_graph
+from pyg_relational.transforms.knn_graph import knn_graph
+
+if TYPE_CHECKING:
+    from pyg_relational.transforms.pyg import DenseGraph, KNNGraph
 
 __all__ = ["DenseGraph", "KNNGraph", "batch_graph", "dense_graph", "knn_graph"]
+
+__getattr__, __dir__ = on_demand(__name__, dict.fromkeys(("DenseGraph", "KNNGraph"), "pyg"))

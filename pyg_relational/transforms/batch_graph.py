@@ -1,16 +1,21 @@
 """A mini-batch as a graph."""
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from pyg_relational.ops.checks import check_labels
-from pyg_relational.transforms.knn_graph import KNNGraph
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+    from torch_geometric.transforms import BaseTransform
 
 __all__ = ["batch_graph"]
 
 
-def batch_graph(x: Tensor, y: Tensor | None = None, transform: BaseTransform | None = None) -> Data:
+def batch_graph(
+    x: Tensor, y: Tensor | None = None, transform: "BaseTransform | None" = None
+) -> "Data":
     """Turn a mini-batch of features into a PyG graph.
 
     Args:
@@ -33,6 +38,10 @@ def batch_graph(x: Tensor, y: Tensor | None = None, transform: BaseTransform | N
         >>> batch_graph(torch.randn(8, 4), torch.arange(8), KNNGraph(k=3)).num_nodes
         8
     """
+    from torch_geometric.data import Data
+
+    from pyg_relational.transforms.pyg import KNNGraph
+
     if x.dim() < 2:
         raise ValueError(f"x must have shape [n, ...], got {list(x.shape)}")
     if y is not None:

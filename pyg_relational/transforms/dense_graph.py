@@ -7,16 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torch_geometric.data import Data
-from torch_geometric.data.datapipes import functional_transform
-from torch_geometric.transforms import BaseTransform
 
 from pyg_relational.ops import both_directions, edge_diff_dot, edge_dot, unit_rows
 from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
-from pyg_relational.ops.options import show_options
-from pyg_relational.transforms.knn_graph import node_features
 
-__all__ = ["DenseGraph", "Function", "Similarity", "dense_graph"]
+__all__ = ["Function", "Similarity", "check_dense_graph", "dense_graph"]
 
 Function = Callable[[Tensor, Tensor], Tensor]
 Similarity = Literal["cosine", "rbf"] | Function
@@ -64,7 +59,7 @@ def dense_graph(
         (tensor([[0, 1],
                 [1, 0]]), tensor([1., 1.]))
     """
-    _check_options(similarity, threshold, top_k)
+    check_dense_graph(similarity, threshold, top_k)
     check_features(x)
     if batch is not None:
         check_labels(batch, x.shape[0], "batch")
@@ -79,7 +74,8 @@ def dense_graph(
     return edge_index, weight[above][pair].to(dtype)
 
 
-def _check_options(similarity: Any, threshold: Any, top_k: Any) -> None:
+def check_dense_graph(similarity: Any, threshold: Any, top_k: Any) -> None:
+    """Raise at options that :func:`dense_graph` cannot take."""
     if not callable(similarity):
         check_choice(similarity, ("cosine", "rbf"), "similarity")
     if isinstance(threshold, bool) or not isinstance(threshold, Real):
@@ -148,49 +144,3 @@ def _weights(x: Tensor, pairs: Tensor, similarity: Similarity) -> Tensor:
 
 def _picked(f: Function, rows: Tensor, x: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return f(rows, x)[i, j]
-
-
-@functional_transform("relational_dense_graph")
-class DenseGraph(BaseTransform):  # type: ignore[misc]
-    """Adds the graph of :func:`dense_graph` to ``data``, from ``data.x`` and, where there is one, ``data.batch``.
-
-    Args:
-        similarity: See :func:`dense_graph`.
-        threshold: See :func:`dense_graph`.
-        top_k: See :func:`dense_graph`.
-
-    Raises:
-        TypeError: If an option is of a wrong type.
-        ValueError: If one is out of range.
-
-    Example:
-        >>> import torch
-        >>> from torch_geometric.data import Data
-        >>> from pyg_relational.transforms import DenseGraph
-        >>> DenseGraph()(Data(x=torch.ones(3, 2)))
-        Data(x=[3, 2], edge_index=[2, 6], edge_weight=[6], num_nodes=3)
-    """
-
-    def __init__(
-        self,
-        similarity: Similarity = "cosine",
-        threshold: float = 0.0,
-        top_k: int | None = None,
-    ) -> None:
-        _check_options(similarity, threshold, top_k)
-        self.options: dict[str, Any] = {
-            "similarity": similarity,
-            "threshold": threshold,
-            "top_k": top_k,
-        }
-
-    def forward(self, data: Data) -> Data:
-        """Return ``data`` with the graph."""
-        x = node_features(data)
-        data.edge_index, data.edge_weight = dense_graph(x, batch=data.get("batch"), **self.options)
-        data.edge_attr = None
-        data.num_nodes = x.shape[0]
-        return data
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({show_options(self.options)})"

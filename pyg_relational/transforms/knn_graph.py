@@ -4,9 +4,6 @@ from typing import Any, Literal, SupportsFloat
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.data.datapipes import functional_transform
-from torch_geometric.transforms import BaseTransform
 
 from pyg_relational.ops import (
     approximate_knn,
@@ -21,17 +18,14 @@ from pyg_relational.ops import (
 )
 from pyg_relational.ops.checks import check_choice, check_count, check_features
 from pyg_relational.ops.neighbors.approximate import check_recall
-from pyg_relational.ops.options import check_options, show_options
 
 __all__ = [
     "Bandwidth",
-    "KNNGraph",
     "Kernel",
     "Metric",
     "Symmetrize",
     "check_knn_graph",
     "knn_graph",
-    "node_features",
 ]
 
 Metric = Literal["euclidean", "cosine"]
@@ -193,70 +187,3 @@ def _square_distance(x: Tensor, pairs: Tensor, metric: Metric) -> Tensor:
     zero = (~unit.detach().any(1)).to(x.dtype)
     distance = (edge_diff_dot(unit, unit, pairs) + zero[pairs[0]] + zero[pairs[1]]) / 2
     return distance.square()
-
-
-def node_features(data: Any) -> Tensor:
-    """``data.x``, or ``data.pos`` where that is missing, as a matrix, images flattened.
-
-    Args:
-        data: A homogeneous graph.
-
-    Raises:
-        TypeError: If it is none.
-        ValueError: If it has neither, or rows are missing.
-    """
-    if not isinstance(data, Data):
-        raise TypeError(
-            f"data must be a torch_geometric.data.Data, got {type(data).__name__}: of a HeteroData, "
-            "pass one node type, as Data(x=data['name'].x)"
-        )
-    name = "x" if data.get("x") is not None else "pos"
-    x = data.get(name)
-    if x is None:
-        raise ValueError("data.x or data.pos must hold the features, got neither")
-    if x.dim() < 2:
-        raise ValueError(f"data.{name} must have shape [n, ...], got {list(x.shape)}")
-    rows: Tensor = x.flatten(1)
-    return rows
-
-
-@functional_transform("relational_knn_graph")
-class KNNGraph(BaseTransform):  # type: ignore[misc]
-    r"""Adds the graph of :func:`knn_graph` to ``data``, of each graph of ``data.batch`` apart.
-
-    The rows are ``data.x``, or ``data.pos`` where that is missing, as PyG's own transforms do.
-
-    Sets ``edge_index`` and ``edge_weight``; with ``kernel=None`` the distances go to ``edge_attr``.
-
-    Args:
-        k: Number of neighbours.
-        **options: Keyword arguments of :func:`knn_graph`.
-
-    Raises:
-        TypeError: If an option is unknown or of a wrong type.
-        ValueError: If one is out of range.
-
-    Example:
-        >>> import torch
-        >>> from torch_geometric.data import Data
-        >>> from pyg_relational.transforms import KNNGraph
-        >>> KNNGraph(k=2)(Data(x=torch.randn(5, 3)))
-        Data(x=[5, 3], edge_index=[2, ...], edge_weight=[...], num_nodes=5)
-    """
-
-    def __init__(self, k: int, **options: Any) -> None:
-        check_knn_graph(k, **check_options(knn_graph, options, given=("batch",)))
-        self.k = int(k)
-        self.options = options
-
-    def forward(self, data: Data) -> Data:
-        """Return ``data`` with the graph."""
-        x = node_features(data)
-        data.edge_index, weight = knn_graph(x, self.k, batch=data.get("batch"), **self.options)
-        distances = self.options.get("kernel", "") is None
-        data.edge_weight, data.edge_attr = (None, weight) if distances else (weight, None)
-        data.num_nodes = x.shape[0]
-        return data
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({show_options({'k': self.k} | self.options)})"

@@ -1,7 +1,8 @@
 """Losses on the relations of a batch."""
 
+from typing import TYPE_CHECKING
+
 from pyg_relational.nn.loss.dgcluster import DGClusterLoss, dgcluster_loss
-from pyg_relational.nn.loss.edge_consistency import EdgeConsistency
 from pyg_relational.nn.loss.graph_consistency import GraphConsistencyLoss, graph_consistency_loss
 from pyg_relational.nn.loss.grapix import GraPixLoss, grapix_loss
 from pyg_relational.nn.loss.image_text import image_text_modularity_loss
@@ -15,6 +16,10 @@ from pyg_relational.nn.loss.latent_layer import LatentClusterInfo
 from pyg_relational.nn.loss.modularity import ModularityLoss, modularity_loss
 from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, proxy_contrastive_loss
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss
+from pyg_relational.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from pyg_relational.nn.loss.edge_consistency_module import EdgeConsistency
 
 __all__ = [
     "DGClusterLoss",
@@ -37,3 +42,5 @@ __all__ = [
     "proxy_contrastive_loss",
     "self_label_loss",
 ]
+
+__getattr__, __dir__ = on_demand(__name__, {"EdgeConsistency": "edge_consistency_module"})

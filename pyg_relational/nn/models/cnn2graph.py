@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyg_relational.nn.conv.proxy_gatv2_conv import ProxyGATv2Conv
 from pyg_relational.nn.conv.proxy_set import ProxySet
 from pyg_relational.ops.options import show_options
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["CNN2Graph", "CNN2GraphOutput"]
 
@@ -160,7 +161,7 @@ class CNN2Graph(nn.Module):
         return embedding, anchors if self.anchor_grad else anchors.detach()
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # versions cannot be traced
+@uncompiled  # versions cannot be traced
 def _refresh(model: CNN2Graph) -> None:
     """Embed anchors anew where they have to be."""
     sets = model.sets

@@ -15,13 +15,14 @@ from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import ConvergenceError
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["propagation"]
 
 _HALVINGS = 30
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def propagation(
     edge_index: Any,
     edge_weight: Tensor | None,

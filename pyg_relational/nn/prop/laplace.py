@@ -25,6 +25,7 @@ from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["LaplacePropagation", "check_laplace", "laplace_propagation"]
 
@@ -79,7 +80,7 @@ def laplace_propagation(
 ) -> tuple[Tensor, SolveInfo]: ...
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def laplace_propagation(
     edge_index: Any,
     edge_weight: Tensor | None,

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import check_inputs
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice, check_labels
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["distances", "p_eikonal"]
 
@@ -15,7 +16,7 @@ _TILE = 4096  # nodes at a time, so that what belongs to their edges stays in th
 
 
 @torch.no_grad()
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def p_eikonal(
     edge_index: Any,
     edge_weight: Tensor | None,

@@ -22,6 +22,7 @@ from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.p_laplacian import PLaplacian
 from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["Equation", "PLaplacePropagation", "check_p_laplace", "p_laplace_propagation"]
 
@@ -66,7 +67,7 @@ def p_laplace_propagation(
 ) -> tuple[Tensor, SolveInfo]: ...
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def p_laplace_propagation(
     edge_index: Any,
     edge_weight: Tensor | None,

@@ -15,6 +15,7 @@ from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["PoissonPropagation", "check_poisson", "poisson_propagation"]
 
@@ -53,7 +54,7 @@ def poisson_propagation(
 ) -> tuple[Tensor, SolveInfo]: ...
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def poisson_propagation(
     edge_index: Any,
     edge_weight: Tensor | None,

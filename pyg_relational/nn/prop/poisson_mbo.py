@@ -15,12 +15,13 @@ from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.solvers import Solver
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["poisson_mbo"]
 
 
 @torch.no_grad()
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def poisson_mbo(
     edge_index: Any,
     edge_weight: Tensor | None,

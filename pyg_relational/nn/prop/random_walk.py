@@ -15,6 +15,7 @@ from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["RandomWalkPropagation", "check_random_walk", "random_walk_propagation"]
 
@@ -55,7 +56,7 @@ def random_walk_propagation(
 ) -> tuple[Tensor, SolveInfo]: ...
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def random_walk_propagation(
     edge_index: Any,
     edge_weight: Tensor | None,

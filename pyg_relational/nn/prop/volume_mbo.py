@@ -13,12 +13,13 @@ from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds
 from pyg_relational.ops.checks import check_choice, check_count, check_labels
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["volume_mbo"]
 
 
 @torch.no_grad()
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # one break of the graph, at the solve
+@uncompiled  # one break of the graph, at the solve
 def volume_mbo(
     edge_index: Any,
     edge_weight: Tensor | None,

@@ -1,18 +1,18 @@
 """Reading of graphs: whatever a user holds becomes ``(edge_index, edge_weight, num_nodes)``."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
-from torch_geometric import EdgeIndex
-from torch_geometric.data import Data, HeteroData
-from torch_geometric.index import ptr2index
-from torch_geometric.utils import coalesce
 
 from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.graph.coalesce import coalesce
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 __all__ = ["as_edges"]
 
@@ -120,12 +120,11 @@ def _read(graph: Any) -> _Edges:
         return _read_dense(graph)
     if isinstance(graph, Tensor):
         return _read_index(graph) if graph.layout == torch.strided else _read_torch_sparse(graph)
-    if isinstance(graph, Data):
-        return _read_data(graph)
     if scipy.sparse.issparse(graph):
         return _read_scipy(graph)
-    # Known by name, so that neither package is ever imported for a user who does not hold one.
-    packages = {base.__module__.partition(".")[0] for base in type(graph).__mro__}
+    packages = _packages(graph)
+    if "torch_geometric" in packages:
+        return _read_pyg(graph)
     if "torch_sparse" in packages:
         row, col, weight = graph.coo()
         return _Edges(torch.stack([row, col]), weight, tuple(graph.sparse_sizes()))
@@ -135,17 +134,37 @@ def _read(graph: Any) -> _Edges:
         return _read_networkx(graph)
     if "igraph" in packages:
         return _read_igraph(graph)
+    raise _unknown(graph)
+
+
+def _packages(graph: Any) -> set[str]:
+    """Packages that its classes are of: known by name, none is imported for a user who does not hold one."""
+    return {base.__module__.partition(".")[0] for base in type(graph).__mro__}
+
+
+def _unknown(graph: Any) -> TypeError:
+    return TypeError(f"graph must be {_SOURCES}, got {type(graph).__qualname__}")
+
+
+def _read_pyg(graph: Any) -> _Edges:
+    from torch_geometric.data import Data, HeteroData
+
+    if isinstance(graph, Data):
+        return _read_data(graph)
     if isinstance(graph, HeteroData):
         raise TypeError(
             "graph must be homogeneous, got a HeteroData: pass data['a', 'to', 'a'].edge_index of one edge type, "
             "or data.to_homogeneous()"
         )
-    raise TypeError(f"graph must be {_SOURCES}, got {type(graph).__qualname__}")
+    raise _unknown(graph)
 
 
 def _read_index(index: Any) -> _Edges:
-    if isinstance(index, EdgeIndex):
-        return _Edges(index.as_tensor(), None, index.sparse_size())
+    if "torch_geometric" in _packages(index):
+        from torch_geometric import EdgeIndex
+
+        if isinstance(index, EdgeIndex):
+            return _Edges(index.as_tensor(), None, index.sparse_size())
     return _Edges(index, None)
 
 
@@ -163,15 +182,19 @@ def _read_torch_sparse(graph: Tensor) -> _Edges:
         graph = graph.coalesce()
         index = graph.indices()
     elif graph.layout == torch.sparse_csr:
-        col = graph.col_indices()
-        index = torch.stack([ptr2index(graph.crow_indices(), col.numel()), col])
+        index = torch.stack([_owners(graph.crow_indices()), graph.col_indices()])
     else:
-        row = graph.row_indices()
-        index = torch.stack([row, ptr2index(graph.ccol_indices(), row.numel())])
+        index = torch.stack([graph.row_indices(), _owners(graph.ccol_indices())])
     return _Edges(index.detach(), graph.values(), (graph.size(0), graph.size(1)))
 
 
-def _read_data(data: Data) -> _Edges:
+def _owners(pointer: Tensor) -> Tensor:
+    """Row of every entry of a compressed matrix."""
+    rows = torch.arange(len(pointer) - 1, device=pointer.device, dtype=pointer.dtype)
+    return rows.repeat_interleave(pointer.diff())
+
+
+def _read_data(data: "Data") -> _Edges:
     if data.edge_index is None:
         hint = "; pass data.adj_t.t()" if "adj_t" in data else ""
         raise ValueError(f"data.edge_index must be set, got None{hint}")
@@ -181,7 +204,7 @@ def _read_data(data: Data) -> _Edges:
     return _Edges(index, weight, shape if size is None else (_num_nodes(size, shape), size))
 
 
-def _known_size(data: Data) -> int | None:
+def _known_size(data: "Data") -> int | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
