@@ -11,6 +11,7 @@ __all__ = ["check_priors", "graphs_of", "volume_bounds", "volume_threshold"]
 
 _TEMPERATURES = (1e-1, 1e-2, 1e-3)  # of the smoothed prices, in units of the scores' spread
 _NEWTON = 50
+_NOTHING = -40.0  # its exponential is nothing beside 1, and none is a slow denormal number
 
 
 def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -125,34 +126,44 @@ def _prices(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     if not spread > 0:
         return price
     low, room = lower.double(), (upper - lower).double()
+    across = scores.T.contiguous()  # sums over classes run along the rows
     for temperature in _TEMPERATURES:
-        price = _newton(scores, price, low, room, float(spread) * temperature)
+        price = _newton(across, price, low, room, float(spread) * temperature)
     return price
 
 
 def _newton(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) -> Tensor:
-    def dual(price: Tensor) -> Tensor:
-        choice = t * ((scores - price) / t).logsumexp(1).sum()
-        return choice + low @ price + t * (room @ softplus(price / t))
-
-    value = dual(price)
+    value, share = _dual(scores, price, low, room, t)
     for _ in range(_NEWTON):
-        share = ((scores - price) / t).softmax(1)
         on = (price / t).sigmoid()
-        demand = share.sum(0)
+        demand = share.sum(1)
         gradient = low + room * on - demand
-        if gradient.abs().max() < max(0.5, 1e-4 * len(scores)):
+        if gradient.abs().max() < max(0.5, 1e-4 * scores.shape[1]):
             break
-        hessian = torch.diag(demand + room * on * (1 - on)) - share.T @ share
+        hessian = torch.diag(demand + room * on * (1 - on)) - share @ share.T
         ridge = 1e-8 * hessian.diagonal().max().clamp(min=1.0)
         step = torch.linalg.solve(hessian + ridge * torch.eye(len(price)).to(hessian), gradient) * t
         size = 1.0
-        while (new := dual(price - size * step)) > value and size > 1e-4:
+        new, share = _dual(scores, price - step, low, room, t)
+        while new > value and size > 1e-4:
             size /= 2
+            new, share = _dual(scores, price - size * step, low, room, t)
         if not new < value:
             break
         price, value = price - size * step, new
     return price
+
+
+def _dual(
+    scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float
+) -> tuple[Tensor, Tensor]:
+    """Value of the smoothed dual problem, and each row's shares of the classes, ``[c, n]``."""
+    part = (scores - price[:, None]).div_(t)
+    top = part.amax(0)
+    part.sub_(top).clamp_(min=_NOTHING).exp_()
+    total = part.sum(0)
+    choice = t * (total.log() + top).sum()
+    return choice + low @ price + t * (room @ softplus(price / t)), part.div_(total)
 
 
 def _balance(scores: Tensor, label: Tensor, lower: Tensor, upper: Tensor) -> None:
