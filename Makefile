@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: bench test lint types doctest smoke speed test-extras
+.PHONY: bench test lint types doctest smoke speed test-extras test-oldest
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/default.yaml
@@ -52,4 +52,18 @@ else
 	$(EXTRAS_BIN)/python -m pip install --no-build-isolation --no-deps torch-scatter torch-sparse
 endif
 	$(EXTRAS_BIN)/python -m pip install -c constraints.txt -e '.[approximate]' dgl==1.1.3 packaging pytest hypothesis
+	touch $@
+
+# The oldest versions that pyproject.toml promises. torch 2.6 of the registry is a CUDA build: gigabytes.
+OLDEST_VENV ?= .venv-oldest
+OLDEST_PYTHON ?= python3.10
+OLDEST_BIN = $(OLDEST_VENV)/bin
+OLDEST_STAMP = $(OLDEST_VENV)/.installed
+
+test-oldest: $(OLDEST_STAMP)
+	OMP_NUM_THREADS=1 $(OLDEST_BIN)/python -m pytest -n 2
+
+$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
+	test -x $(OLDEST_BIN)/python || $(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_BIN)/python -m pip install -c constraints-oldest.txt -e '.[amg,bench]' pytest pytest-xdist hypothesis
 	touch $@
