@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 from pyg_relational.datasets import PenDigits
 from pyg_relational.estimators import LaplaceClassifier, PoissonClassifier
 from pyg_relational.nn import laplace_propagation, poisson_propagation
+from pyg_relational.ops.linear.multigrid import VCycle
 from pyg_relational.transforms import knn_graph
 
 BOTH = pytest.mark.parametrize("Classifier", [LaplaceClassifier, PoissonClassifier])
@@ -29,6 +30,14 @@ def moons():
     for k in (0, 1):
         partial[np.flatnonzero(y == k)[:3]] = k
     return x, y, partial
+
+
+def spy(function, calls):
+    def call(*args):
+        calls.append(args)
+        return function(*args)
+
+    return call
 
 
 @BOTH
@@ -69,6 +78,19 @@ def test_equals_propagation(Classifier, f, moons):
     assert (model.transduction_ == u.argmax(1).numpy()).all()
     if f is laplace_propagation:
         np.testing.assert_allclose(model.label_distributions_, u, atol=1e-9)
+
+
+@BOTH
+def test_the_solver_is_chosen_by_the_graph(Classifier, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((4000, 2))
+    partial = np.full(4000, -1)
+    partial[:20] = np.arange(20) % 2
+    made = []
+    monkeypatch.setattr(VCycle, "__call__", spy(VCycle.__call__, made))
+    model = Classifier(tol=1e-4).fit(x, partial)
+    want = Classifier(tol=1e-9).fit(x, partial)
+    assert made
+    np.testing.assert_allclose(model._scores, want._scores, atol=1e-4 * abs(want._scores).max())
 
 
 @pytest.mark.parametrize("bandwidth", ["self_tuning", 0.5, "unit"])

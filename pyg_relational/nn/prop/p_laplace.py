@@ -166,7 +166,7 @@ def p_laplace_propagation(
             u, info = _game(inner, p, solver, tol)
         else:
             u, info = _variational(inner, shift, p, solver, tol)
-        report(info, solver if isinstance(solver, CG) else CG(), "the p-Laplace equation")
+        report(info, solver, "the p-Laplace equation")
         u = graph.values.where(graph.mask[:, None], u.to(graph.values.dtype))
         u = fill_unreachable(u, unreachable, graph, on_unreachable)
     return (u, info) if return_info else u
@@ -224,14 +224,14 @@ def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
     return unheld[component]
 
 
-def _game(graph: Labelled, p: float, solver: Solver, tol: float) -> tuple[Tensor, SolveInfo]:
+def _game(graph: Labelled, p: float, solver: CG | Direct, tol: float) -> tuple[Tensor, SolveInfo]:
     assert isinstance(solver, CG)
     game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver)
     return implicit_solve(game, graph.values, graph.edge_weight), game.info
 
 
 def _variational(
-    graph: Labelled, shift: Tensor, p: float, solver: Solver, tol: float
+    graph: Labelled, shift: Tensor, p: float, solver: CG | Direct, tol: float
 ) -> tuple[Tensor, SolveInfo]:
     columns, infos = [], []
     for value in graph.values.split(1, dim=1):

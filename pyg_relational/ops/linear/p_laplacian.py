@@ -11,7 +11,7 @@ from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.scaled import ScaledLaplacian
 from pyg_relational.ops.linear.set_up import SetUp
-from pyg_relational.ops.linear.solvers import Direct, SolveInfo, Solver, report
+from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, report
 
 __all__ = ["EPSILON", "PLaplacian"]
 
@@ -50,7 +50,7 @@ class PLaplacian:
     """
 
     def __init__(
-        self, edge_index: Tensor, fixed: Tensor, p: float, solver: Solver, tol: float
+        self, edge_index: Tensor, fixed: Tensor, p: float, solver: CG | Direct, tol: float
     ) -> None:
         self.edge_index = edge_index
         self.fixed = fixed
@@ -154,7 +154,7 @@ class _Stiffness(GroundedLaplacian):
     """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
 
     def __init__(
-        self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: Solver
+        self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: CG | Direct
     ) -> None:
         super().__init__(edge_index, weight, shift, fixed, solver=solver)
         if not isinstance(solver, Direct):

@@ -50,12 +50,12 @@ class Prepared:
         self._set_up: SetUp | None = None
         self._solver: Solver | None = None
 
-    def set_up(self, operator: ShiftedLaplacian, solver: Solver | None) -> SetUp:
+    def set_up(self, operator: ShiftedLaplacian, solver: Solver) -> SetUp:
         """The set-up, at the first call made for this matrix and solver.
 
         Args:
             operator: The matrix.
-            solver: Its solver, ``None`` for the one that is chosen.
+            solver: Its solver.
 
         Raises:
             ValueError: If it was made for another.
