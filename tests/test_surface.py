@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -20,6 +21,7 @@ MODULES = [
     )
     for path in sorted(ROOT.rglob("*.py"))
 ]
+PREDICTORS = ("poisson_mbo", "volume_mbo", "p_eikonal")
 ROOMS = sorted(pyg_relational.__all__)
 
 
@@ -70,6 +72,27 @@ def test_propagations_say_what_they_return_with_and_without_info():
         given = list(inspect.signature(function).parameters)
         for overload in get_overloads(function):
             assert list(inspect.signature(overload).parameters) == given
+
+
+def arguments(function: Any) -> dict[str, str]:
+    """First sentence that a docstring has for each argument."""
+    doc = inspect.getdoc(inspect.unwrap(function))
+    part = doc.split("\nArgs:\n")[1].split("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", part, re.MULTILINE)
+    return {name: " ".join(text.split()).split(". ")[0].rstrip(".") for name, text in entries}
+
+
+def test_the_same_option_of_propagations_has_the_same_first_sentence():
+    from pyg_relational import nn
+
+    found = {}
+    linear = ["laplace", "poisson", "random_walk", "p_laplace"]
+    for name in (*(f"{part}_propagation" for part in linear), "propagation", *PREDICTORS):
+        said = arguments(getattr(nn, name))
+        assert set(said) == set(inspect.signature(getattr(nn, name)).parameters)
+        for option, sentence in said.items():
+            if (option, name in PREDICTORS) != ("y", True):  # these take classes alone
+                assert sentence == found.setdefault(option, sentence), (name, option)
 
 
 def test_the_root_imports_nothing():
