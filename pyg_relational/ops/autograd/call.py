@@ -11,8 +11,8 @@ def call(function: type[torch.autograd.Function], *args: Any) -> Any:
     """``function.apply(*args)`` of all arguments of a function with ``setup_context``.
 
     PyTorch binds the arguments to the signature of ``forward`` at every call, which takes 50 us, as long as ten small
-    operations. Only transforms of ``torch.func`` and the compiler need that. PyTorch (2.6 to 2.13) has no public function
-    that tells whether such a transform is at work, so a private one is asked.
+    operations. Only transforms of ``torch.func`` and the compiler need that. Whether such a transform is at work only a
+    private function of PyTorch tells, which its own ``apply`` asks, too.
 
     Args:
         function: The function.
