@@ -47,8 +47,8 @@ def propagation(
 
     Solved in float64 by Newton's method with sparse LU factors on the CPU, from the Laplace solution. Differentiable
     any number of times in ``edge_weight``, ``y``, ``f`` and ``parameters`` by the adjoint equation of the theorem.
-    Where :math:`\phi` and :math:`\sigma` rise in their first argument the solution is the only one; where they do
-    not, it is one of those near the start, or none is found and that is an error.
+    Where :math:`\phi` and :math:`\sigma` rise in their first argument, there is one solution. Where they do not, one
+    near the start is found, or an error is raised.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.

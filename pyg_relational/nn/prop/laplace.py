@@ -1,4 +1,4 @@
-"""Laplace learning: labels spread so that every other node holds the mean of its neighbours."""
+"""Laplace learning: every node without a label holds the mean of its neighbours."""
 
 from typing import Any, Literal, overload
 
@@ -112,8 +112,8 @@ def laplace_propagation(
         (L + \tau I)^m u = f \text{ off the labels}, \qquad u = y \text{ on them}
 
     :math:`L` is :math:`D - W`, :math:`I - D^{-1} W` or :math:`I - D^{-1/2} W D^{-1/2}`. Differentiable any number of
-    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve. Nothing of the iteration
-    is kept.
+    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve, and without keeping
+    anything of the iteration.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
@@ -202,7 +202,7 @@ def check_laplace(
     on_unreachable: Any,
     **_: Any,
 ) -> None:
-    """Raise unless the options of :func:`laplace_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`laplace_propagation` are in range, as far as can be told without a graph.
 
     Args:
         tau: As there.

@@ -38,8 +38,8 @@ def p_eikonal(
     .. math::
         \sum_j w_{ij} (d_i - d_j)_+^p = f_i
 
-    on all others. Of the equation's solutions with values in :math:`[0, \infty]` it is the only one: it is reached
-    from above by Newton steps, at the nodes whose neighbours have changed. Not differentiable.
+    on all others. There is one solution with values in :math:`[0, \infty]`. Newton steps reach it from above, each at
+    the nodes whose neighbours have changed. Not differentiable.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.

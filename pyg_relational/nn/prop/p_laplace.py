@@ -176,7 +176,7 @@ def p_laplace_propagation(
 def check_p_laplace(
     *, p: Any, equation: Any, tau: Any, f: Any, solver: Any, on_unreachable: Any, **_: Any
 ) -> None:
-    """Raise unless the options of :func:`p_laplace_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`p_laplace_propagation` are in range, as far as can be told without a graph.
 
     Args:
         p: As there.

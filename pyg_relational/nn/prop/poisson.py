@@ -76,11 +76,11 @@ def poisson_propagation(
     .. math::
         L u = \sum_{j \text{ labelled}} \delta_j (y_j - \bar{y})^T, \qquad \sum_i d_i u_i = 0
 
-    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. Where a graph has several components, what
-    the component's mean exceeds the graph's by is added, so that a component with labels of one class takes it; where
-    the graph's labels are all of one class, what it exceeds the mean over classes by.
-    :math:`u` are scores: their rows sum to 0 where those of :math:`y` sum to 1, and labelled rows do not hold their
-    labels. Differentiable any number of times in ``edge_weight`` and ``y``.
+    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. Where a graph has several components, the
+    component's mean less the graph's is added to :math:`u`, so that a component with labels of one class takes that
+    class. Where all labels of the graph are of one class, the mean over the classes is subtracted instead of the
+    graph's. :math:`u` are scores: their rows sum to 0 where those of :math:`y` sum to 1, and labelled rows do not hold
+    their labels. Differentiable any number of times in ``edge_weight`` and ``y``.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
@@ -143,7 +143,7 @@ def poisson_propagation(
 
 
 def check_poisson(*, solver: Any, prepared: Any, on_unreachable: Any, **_: Any) -> None:
-    """Raise unless the options of :func:`poisson_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`poisson_propagation` are in range, as far as can be told without a graph.
 
     Args:
         solver: As there.

@@ -79,7 +79,7 @@ def random_walk_propagation(
     .. math::
         (I - \alpha S) u = y, \qquad S = D^{-1/2} W D^{-1/2}
 
-    :math:`y` is 0 off the labels. :math:`u` are scores, which labelled rows do not hold to their labels either. With
+    :math:`y` is 0 off the labels. :math:`u` are scores: labelled rows need not hold their labels. With
     :math:`v = D^{-1/2} u` it is solved as :math:`((1 - \alpha) D + \alpha L) v = D^{1/2} y`. Differentiable any number
     of times in ``edge_weight``, ``y`` and ``alpha``.
 
@@ -149,7 +149,7 @@ def random_walk_propagation(
 def check_random_walk(
     *, alpha: Any, solver: Any, prepared: Any, on_unreachable: Any, **_: Any
 ) -> None:
-    """Raise unless the options of :func:`random_walk_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`random_walk_propagation` are in range, as far as can be told without a graph.
 
     Args:
         alpha: As there.

@@ -39,7 +39,7 @@ def choose(set_up: "SetUp", auto: Auto) -> Chosen:
     2. ``Direct()`` for more than 2,000 nodes that are a forest but for 5,000 edges: there is hardly any fill-in.
     3. ``CG()`` where a crude solve on one column takes fewer than 30 iterations: values do not travel far.
     4. ``Direct()`` for up to 2,000 nodes, or 200,000 of a road-like graph: at most 1.35 edges a node, and at most
-       :math:`2 \sqrt{n}` nodes as many steps from the first of a component.
+       :math:`2 \sqrt{n}` nodes at any one distance from the first nodes of the components.
     5. ``Multigrid()``, or ``CG()`` where pyamg is not installed.
 
     Args:

@@ -35,8 +35,8 @@ class PLaplacian:
         \sum_j w_{ij} \phi(u_i - u_j) + \delta_i u_i = f_i
 
     :math:`\phi(t) = (t^2 + \epsilon^2)^{(p - 2) / 2}\, t` with :math:`\epsilon = 10^{-6}`, so that no derivative is
-    lost where neighbours agree. Solved for one column by Newton's method from :math:`p = 2` on, :math:`p` growing by
-    half at a time; the linear systems by conjugate gradients, so far as they pay.
+    lost where neighbours agree. One column is solved by Newton's method, with :math:`p` growing by half at a time from
+    2 on. Conjugate gradients solve the linear systems, as exactly as it pays.
 
     Args:
         edge_index: Edges, in both directions, no self-loops.
@@ -151,7 +151,7 @@ def _system(edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor) ->
 
 
 class _Stiffness(GroundedLaplacian):
-    """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
+    """Linear equation that accepts by the norm of the scaled residual: solutions span as many orders as the weights."""
 
     def __init__(
         self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: CG | Direct

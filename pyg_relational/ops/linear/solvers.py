@@ -31,9 +31,9 @@ class SolveInfo(NamedTuple):
 
     Args:
         iterations: Iterations over all rounds, 0 for a direct solver.
-        residual: What the error of each column is estimated at, relative to its largest value, ``[c]``: the
-            preconditioned residual times :math:`\kappa` and what rounding may hide, for factors one more step of
-            refinement. Rounding of the solution to its own number type is not counted.
+        residual: Estimate of the error of each column, relative to its largest value, ``[c]``: the preconditioned
+            residual times :math:`\kappa`, and what rounding may hide; for factors, one more step of refinement.
+            Rounding of the solution to its own number type is not counted.
         converged: Whether every column is within the tolerance.
         solver: Name of the solver that ran, empty where nothing was solved.
     """
@@ -158,7 +158,7 @@ class Auto:
     :attr:`SolveInfo.solver` says which one ran.
 
     Args:
-        tol: Relative tolerance, as of :class:`CG`; of :class:`Direct`, which refines to 1e-12, what is accepted.
+        tol: Relative tolerance, as of :class:`CG`. :class:`Direct` refines to 1e-12 in any case, and is held to this.
         strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
 
     Raises:
