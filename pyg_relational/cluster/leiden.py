@@ -28,10 +28,10 @@ def leiden(
     r"""Partition of an undirected graph that maximises its modularity, by the Leiden algorithm of igraph.
 
     From `Traag et al., "From Louvain to Leiden: guaranteeing well-connected communities"
-    <https://arxiv.org/abs/1810.08473>`_ (2019). Every cluster is connected; an isolated node is a cluster of its own. The objective is
-    :func:`~pyg_relational.ops.modularity`. Runs on the CPU. The same seed gives the same partition. The state of
-    Python's random numbers does not change. Afterwards igraph draws from Python's generator again, as it does when it
-    is imported.
+    <https://arxiv.org/abs/1810.08473>`_ (2019). Every cluster is connected; an isolated node is a cluster of its own.
+    The objective is :func:`~pyg_relational.ops.modularity`. Runs on the CPU. The same seed gives the same partition.
+    The state of Python's random numbers does not change. Afterwards igraph draws from Python's generator again, as it
+    does when it is imported.
 
     Args:
         edge_index: Edges, in both directions.
