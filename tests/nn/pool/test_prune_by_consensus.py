@@ -34,6 +34,17 @@ def test_weights_are_the_share_of_partitions_to_the_power(power, kernel):
     assert 0 < len(expected) <= edges.shape[1]
 
 
+def test_gradients_reach_the_weights_that_are_left():
+    x, _ = blobs(80, 2.0)
+    edges, weight = knn_graph(x, 6)
+    weight.requires_grad_()
+    left, weaker = prune_by_consensus(edges, weight, 3, power=2.0)
+    (grad,) = torch.autograd.grad(weaker.sum(), weight)
+    place = _places(edges, left, 80)
+    torch.testing.assert_close(grad[place], weaker.detach() / weight.detach()[place])
+    assert grad.count_nonzero() == len(weaker)
+
+
 def test_edges_between_classes_lose_weight():
     x, y = blobs(300, 5.0)
     edges, weight = knn_graph(x, 10)
