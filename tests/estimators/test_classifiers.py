@@ -273,6 +273,8 @@ def test_identical_rows_one_class_and_all_labelled(Classifier, moons):
     model = Classifier(k=2)
     assert (model.fit_predict(x, np.where(y == 0, 5, -1)) == 5).all()
     assert (model.label_distributions_ == 1).all()
+    alone = Classifier(k=2).fit(np.arange(10.0)[:, None], [3] + [-1] * 9)
+    assert (alone.label_distributions_ == 1).all()
     assert (LaplaceClassifier(k=2).fit_predict(x, y) == y).all()
 
 
