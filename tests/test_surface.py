@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -20,6 +21,7 @@ MODULES = [
     )
     for path in sorted(ROOT.rglob("*.py"))
 ]
+PREDICTORS = ("poisson_mbo", "volume_mbo", "p_eikonal")
 ROOMS = sorted(pyg_relational.__all__)
 
 
@@ -72,6 +74,27 @@ def test_propagations_say_what_they_return_with_and_without_info():
             assert list(inspect.signature(overload).parameters) == given
 
 
+def arguments(function: Any) -> dict[str, str]:
+    """First sentence that a docstring has for each argument."""
+    doc = inspect.getdoc(inspect.unwrap(function))
+    part = doc.split("\nArgs:\n")[1].split("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", part, re.MULTILINE)
+    return {name: " ".join(text.split()).split(". ")[0].rstrip(".") for name, text in entries}
+
+
+def test_the_same_option_of_propagations_has_the_same_first_sentence():
+    from pyg_relational import nn
+
+    found = {}
+    linear = ["laplace", "poisson", "random_walk", "p_laplace"]
+    for name in (*(f"{part}_propagation" for part in linear), "propagation", *PREDICTORS):
+        said = arguments(getattr(nn, name))
+        assert set(said) == set(inspect.signature(getattr(nn, name)).parameters)
+        for option, sentence in said.items():
+            if (option, name in PREDICTORS) != ("y", True):  # these take classes alone
+                assert sentence == found.setdefault(option, sentence), (name, option)
+
+
 def test_the_root_imports_nothing():
     assert run("import sys, pyg_relational; print('torch' in sys.modules)") == "False"
 
@@ -122,18 +145,63 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
     """Modules by name, how to make each, and what differs from the default one by one."""
     import torch
 
-    from pyg_relational import nn
+    from pyg_relational import nn, ops, transforms
 
     y = torch.arange(8) % 2
+    net = torch.nn.Sequential(torch.nn.Identity())
     conv = {"heads": 2, "concat": False, "dropout": 0.25, "self_loop": "residual"}
+    conv |= {"softmax": "joint", "combine": "mean", "bias": False}
     lcc = {"layers": 2, "k": 3, "kernel": "gaussian", "clustering": "peer_pressure"}
     lcc |= {"targets": "cluster", "method": "approximate", "samples_per_cluster": 3}
     lcc |= {"classes": torch.tensor([0]), "tangent_dim": 1, "tangent_k": 9, "warmup": 2}
     gcr = {"stage": "late", "weights": "linear", "temperature": 0.5, "detach_weights": False}
     gcr |= {"detach_target": False, "target": "label", "similarity": "rbf", "relu": False}
     gcr |= {"center": True, "balance": True, "reduction": "sum", "method": "dense"}
+    gcr |= {"num_samples": 50}
+    solving = {"solver": ops.CG(tol=0.125), "on_unreachable": "prior"}
+    linear = solving | {"num_classes": 4}
+    soft = {"gate": "hard_concrete", "partitions": 2, "temperature": 0.25, "keep": 0.5}
+    soft |= {"farthest_temperature": 0.5, "min_degree": 2, "resolution": 2.0, "budget": 5.0}
+    soft |= {"hinge": 2.0, "collapse": 3.0}
+    grapix = {"alpha": 2.0, "resolution": 0.5, "k": 9, "entropy_weight": 3.0}
     return {
-        "BaseSampler": (lambda **o: nn.BaseSampler(y, 1, **o), {"mode": "hard", "score": "l2"}),
+        "Auto": (ops.Auto, {"tol": 0.25, "strict": True}),
+        "BaseSampler": (
+            lambda **o: nn.BaseSampler(y, 1, **o),
+            {"mode": "hard", "score": "l2", "generator": torch.Generator()},
+        ),
+        "CG": (ops.CG, {"tol": 0.25, "max_iter": 7, "strict": True}),
+        "CNN2GraphLoss": (
+            nn.CNN2GraphLoss,
+            {"weight": 2.0, "class_weights": (1.0, 2.0, 3.0)},
+        ),
+        "DGClusterLoss": (nn.DGClusterLoss, {"auxiliary": 0.5}),
+        "DenseGraph": (transforms.DenseGraph, {"similarity": "rbf", "threshold": 0.5, "top_k": 3}),
+        "Direct": (ops.Direct, {"strict": True}),
+        "FeatureCapture": (
+            lambda **o: nn.FeatureCapture(net, ["0"], **o),
+            {"pool": True, "select": len},
+        ),
+        "GraPixLoss": (
+            lambda **o: nn.GraPixLoss(4, 2, **o),
+            grapix | {"threshold": 0.5, "balance": True},
+        ),
+        "GraphLearningLayer": (
+            nn.GraphLearningLayer,
+            solving | {"k": 3, "tau": 0.5, "bandwidth": "unit", "unit": False, "metric": "cosine"},
+        ),
+        "KNNGraph": (lambda **o: transforms.KNNGraph(3, **o), {"metric": "cosine", "kernel": None}),
+        "LaplacePropagation": (nn.LaplacePropagation, linear | {"tau": 0.5, "order": 2}),
+        "ModularityLoss": (
+            nn.ModularityLoss,
+            {"resolution": 2.0, "collapse": 3.0, "orthogonality": 0.5},
+        ),
+        "Multigrid": (ops.Multigrid, {"tol": 0.25, "max_iter": 7, "strict": True}),
+        "PLaplacePropagation": (nn.PLaplacePropagation, linear | {"p": 4.0, "tau": 0.5}),
+        "PoissonPropagation": (nn.PoissonPropagation, linear),
+        "RandomWalkPropagation": (nn.RandomWalkPropagation, linear | {"alpha": 0.5}),
+        "SoftModularityPruning": (lambda **o: nn.SoftModularityPruning(4, 2, **o), soft),
+        "SparseDMoN": (lambda **o: nn.SparseDMoN(4, 2, **o), {"dropout": 0.5}),
         "CNN2Graph": (
             lambda **o: nn.CNN2Graph(torch.nn.Identity(), 4, 2, **o),
             {"anchor_grad": False, "proxies_per_class": 3, "anchors_per_class": 2},
@@ -146,13 +214,20 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
         ),
         "ProxyContrastiveLoss": (
             nn.ProxyContrastiveLoss,
-            {"margin": 0.3, "pair_margin": 2.0, "mining": "random", "reduction": "nonzero_mean"},
+            {"margin": 0.3, "pair_margin": 2.0, "mining": "random", "reduction": "nonzero_mean"}
+            | {"term_weights": (1.0, 2.0, 3.0, 4.0)},
         ),
-        "ProxyAttentionConv": (lambda **o: nn.ProxyAttentionConv(4, 4, **o), conv),
-        "ProxyGATv2Conv": (lambda **o: nn.ProxyGATv2Conv(4, 4, **o), conv),
+        "ProxyAttentionConv": (
+            lambda **o: nn.ProxyAttentionConv(4, 4, **o),
+            conv | {"scale": "embed", "num_sets": 3},
+        ),
+        "ProxyGATv2Conv": (
+            lambda **o: nn.ProxyGATv2Conv(4, 4, **o),
+            conv | {"negative_slope": 0.5},
+        ),
         "ProxyPoolConv": (
             lambda **o: nn.ProxyPoolConv(4, 4, **o),
-            {"aggr": "max", "self_loop": "none"},
+            {"aggr": "max", "self_loop": "none", "combine": "max", "bias": False},
         ),
         "ProxySet": (
             lambda **o: nn.ProxySet(2, 4, **o),
@@ -160,9 +235,39 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
         ),
         "ModularityPruning": (
             lambda **o: nn.ModularityPruning(3, **o),
-            {"min_degree": 4, "max_iter": 7, "seed": 5},
+            {"rule": "farthest", "power": 2.0, "min_degree": 4, "max_iter": 7, "seed": 5}
+            | {"clustering": len},
         ),
     }
+
+
+def shown() -> dict[str, Any]:
+    """Public modules, transforms and solvers, and what else has a repr of its options."""
+    from torch.nn import Module
+    from torch_geometric.transforms import BaseTransform
+
+    from pyg_relational import nn, ops
+    from pyg_relational.ops.linear.solvers import Solver
+
+    kinds = (Module, BaseTransform, *typing.get_args(Solver), nn.BaseSampler, nn.FeatureCapture)
+    rooms = [import_module(f"pyg_relational.{room}") for room in ROOMS]
+    values = {name: getattr(room, name) for room in rooms for name in room.__all__}
+    assert ops.Auto in values.values()
+    return {name: v for name, v in values.items() if inspect.isclass(v) and issubclass(v, kinds)}
+
+
+SUBMODULES = {"CNN2Graph": {"conv", "out_channels"}, "CNN2GraphLoss": {"contrastive"}}
+
+
+def test_repr_is_tried_of_every_option_of_every_class():
+    assert set(made()) == set(shown())
+    for name, kind in shown().items():
+        options = {
+            option
+            for option, parameter in inspect.signature(kind).parameters.items()
+            if parameter.default is not inspect.Parameter.empty
+        }
+        assert options - set(made()[name][1]) == SUBMODULES.get(name, set()), name
 
 
 @pytest.mark.parametrize("name", made())

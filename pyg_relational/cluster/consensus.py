@@ -73,11 +73,11 @@ def leiden_partitions(
 ) -> list[Tensor]:
     r"""Leiden partitions at several resolutions, each of the graph with two kinds of weights.
 
-    Weights err in different places than others or their absence, and so do coarse and fine partitions and repeated
-    runs: what all of them cut is rarely an edge inside of a class. With weights the kinds are these and ones. Without,
-    they come from the triangles of the graph, :math:`J` and :math:`J^2`, with the share :math:`J_{ij}` of the
-    neighbours of :math:`i` and :math:`j`, themselves included, that both have. For speed, nodes of larger graphs are
-    first joined to groups of about 20, by one run at a resolution of 40.
+    Different weights, coarse and fine partitions and repeated runs make different mistakes, so an edge that all of them
+    cut is rarely inside of a class. With ``edge_weight``, the two kinds are these weights and ones. Without, they are
+    :math:`J` and :math:`J^2`, where :math:`J_{ij}` is the share of the neighbours of :math:`i` and :math:`j`,
+    themselves included, that both have. For speed, nodes of larger graphs are first joined to groups of about 20, by
+    one run at a resolution of 40.
 
     Args:
         edge_index: Edges, in both directions.

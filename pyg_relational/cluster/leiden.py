@@ -30,7 +30,8 @@ def leiden(
     From `Traag et al., "From Louvain to Leiden: guaranteeing well-connected communities"
     <https://arxiv.org/abs/1810.08473>`_ (2019). Every cluster is connected; an isolated node is a cluster of its own.
     The objective is :func:`~pyg_relational.ops.modularity`. Runs on the CPU. The same seed gives the same partition.
-    Python's own random numbers are left alone; igraph's generator is Python's afterwards, as at its import.
+    The state of Python's random numbers does not change. Afterwards igraph draws from Python's generator again, as it
+    does when it is imported.
 
     Args:
         edge_index: Edges, in both directions.
@@ -38,8 +39,8 @@ def leiden(
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
         resolution: :math:`\gamma`; above 1 it gives more and smaller clusters.
         seed: Seed of the order in which nodes move, and of the refinement.
-        max_iter: Most runs of the algorithm, each from the result of the last; -1 until nothing improves: on kNN graphs
-            .001 more modularity for several times the time.
+        max_iter: Most runs of the algorithm, each from the result of the last. With -1 it runs until nothing improves,
+            which on kNN graphs gives .001 more modularity for several times the time.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[n]`, int64.
@@ -86,13 +87,13 @@ def leiden(
 
 
 def _scaled(weight: Tensor) -> Tensor:
-    """Over a power of two near the largest: the objective has products of weights, which over- and underflow."""
+    """Weights over a power of two near the largest, so that products of them neither over- nor underflow."""
     return weight.ldexp(-weight.frexp().exponent.max()) if len(weight) else weight
 
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """For igraph, which makes Python objects of all edges: collections would take most of the time."""
+    """No collections while igraph makes Python objects of all edges: they would take most of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -16,7 +16,7 @@ def neighbour_overlap(edge_index: Tensor, num_nodes: int) -> Tensor:
 
     It tells edges of a binary graph apart: those inside of a dense group close many triangles, those between two groups
     hardly any. Triangles are found once, at their end of lowest degree, in :math:`O(E^{3/2})` time and in tiles of
-    memory. Weights count for nothing, self-loops have 1.
+    memory. Weights do not count. Self-loops have an overlap of 1.
 
     Args:
         edge_index: Edges, in both directions, without duplicates.
@@ -45,7 +45,7 @@ def neighbour_overlap(edge_index: Tensor, num_nodes: int) -> Tensor:
 
 
 def _triangles(key: Tensor, degree: Tensor, n: int) -> Tensor:
-    """Of every pair ``i n + j`` of neighbours, sorted, with ``i < j``: how many triangles it is in."""
+    """Number of triangles of every pair of neighbours ``i < j``, sorted by ``i n + j``."""
     count = torch.zeros_like(key)
     if not len(key):
         return count

@@ -42,21 +42,21 @@ def peer_pressure(
     .. math::
         c_i \leftarrow \arg\max_c \, (A B)_{ic}
 
-    a sparse product; votes within a 1e-6 of the largest tie, and ties are drawn at random. Steps go on until the mean
+    a sparse product; votes within 1e-6 of the largest tie, and ties are drawn at random. Steps go on until the mean
     :func:`~pyg_relational.metrics.conductance` (eqs. 10 and 11, over the total volume) stops falling.
 
     Four things are not in the text:
 
     - The step of lowest conductance counts only while modularity rises as well, and ``patience`` steps may pass without
       a better one. Conductance alone goes on falling while one cluster takes over the graph.
-    - In a graph with hubs and overlapping classes, one cluster takes over before the others have formed. So from the
-      best step others follow, whose votes are counted beyond chance,
+    - In a graph with hubs and overlapping classes, one cluster takes over before the others have formed. So more steps
+      follow from the best one, in which votes count as far as they exceed what chance would give,
 
       .. math::
           c_i \leftarrow \arg\max_c \Big( \sum_{j \ne i} A_{ij} B_{jc} - \frac{d_i}{2m} \sum_{j \ne i} d_j B_{jc} \Big),
 
-      the gain of modularity; of these, the partition of highest modularity is returned. None that is below the
-      connected components', which a complete graph's is.
+      the gain of modularity; of these, the partition of highest modularity is returned, or the connected components
+      where theirs is higher, as in a complete graph.
     - A node that would go straight back to the cluster it came from does so only if that has the lower number, and
       stays a step otherwise: neighbours that exchange their clusters for ever, as on a bipartite graph, would never
       agree.
@@ -71,7 +71,7 @@ def peer_pressure(
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
-        normalize: Whether the votes of every node sum to 1, or are the weights of its edges.
+        normalize: Let the votes of every node sum to 1; else they are the weights of its edges.
         max_iter: Most steps of either kind.
         patience: Steps without a better partition after which those of a kind are done.
         seed: Seed of the choice between tied clusters.
@@ -114,7 +114,7 @@ class _Partition(NamedTuple):
 
 
 def _press(a: Any, normalize: bool, max_iter: int, patience: int, seed: int) -> Array:
-    """A node of its cluster for every node."""
+    """Cluster of every node, named by one of its nodes."""
     n = a.shape[0]
     if a.nnz == 0:
         return np.arange(n)

@@ -154,7 +154,7 @@ def _lanczos(s: Any, q: int, start: Array) -> tuple[Array, Array]:
 
 
 def _profile(s: Any) -> int:
-    """Entries from the first of each row to the diagonal, in reverse Cuthill-McKee order: more than factors have."""
+    """Entries from the first of each row to the diagonal, in reverse Cuthill-McKee order: factors have no more."""
     order = scipy.sparse.csgraph.reverse_cuthill_mckee(s, symmetric_mode=True)
     place = np.empty_like(order)
     place[order] = np.arange(len(order), dtype=order.dtype)
@@ -167,7 +167,7 @@ def _profile(s: Any) -> int:
 def _next_eigenvector(
     s: Any, values: Array, vectors: Array, rng: np.random.Generator
 ) -> tuple[Any, Array]:
-    """The largest eigenvalue off the given ones: Lanczos may miss copies of a multiple one."""
+    """The largest eigenvalue with a vector orthogonal to the given ones: Lanczos may miss copies of an eigenvalue."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n = s.shape[0]

@@ -7,7 +7,7 @@ from pyg_relational.estimators.base import Affinity, Array, GraphClassifier
 from pyg_relational.nn.prop.laplace import laplace_propagation
 from pyg_relational.nn.prop.reweight import Normalization, Reweighting
 from pyg_relational.nn.prop.unreachable import OnUnreachable
-from pyg_relational.ops.linear.solvers import CG
+from pyg_relational.ops.linear.solvers import Auto
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric
 
 __all__ = ["LaplaceClassifier"]
@@ -87,7 +87,7 @@ class LaplaceClassifier(GraphClassifier):
             normalization=self.normalization,
             reweighting=self.reweighting,
             order=self.order,
-            solver=CG(tol=self.tol),
+            solver=Auto(tol=self.tol),
             on_unreachable=self.on_unreachable,
         )
         share = u[y >= 0].mean(0)

@@ -7,7 +7,7 @@ from torch import Tensor
 from pyg_relational.estimators.base import Affinity, Array, GraphClassifier
 from pyg_relational.nn.prop.poisson import poisson_propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable
-from pyg_relational.ops.linear.solvers import CG
+from pyg_relational.ops.linear.solvers import Auto
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric
 
 __all__ = ["PoissonClassifier"]
@@ -66,7 +66,7 @@ class PoissonClassifier(GraphClassifier):
 
     def _propagate(self, edge_index: Tensor, weight: Tensor, y: Tensor, x: Tensor | None) -> Tensor:
         u = poisson_propagation(
-            edge_index, weight, y, solver=CG(tol=self.tol), on_unreachable=self.on_unreachable
+            edge_index, weight, y, solver=Auto(tol=self.tol), on_unreachable=self.on_unreachable
         )
         self._size = float(u.square().mean().sqrt()) or 1.0
         return u

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pyg_relational.ops.options import show_options
+
 __all__ = ["FeatureCapture"]
 
 _WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # DistributedDataParallel, torch.compile
@@ -70,6 +72,10 @@ class FeatureCapture:
         self._select = select
         self._handles: list[RemovableHandle] = []
         self._outputs: dict[str, list[Tensor]] = {}
+
+    def __repr__(self) -> str:
+        options = show_options({"pool": self._pool, "select": self._select})
+        return f"{type(self).__name__}({type(self._model).__name__}, {self._layers}, {options})"
 
     def __enter__(self) -> "FeatureCapture":
         if self._handles:

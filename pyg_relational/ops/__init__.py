@@ -8,7 +8,14 @@ from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.graph.modularity import modularity
 from pyg_relational.ops.graph.spmm import spmm
 from pyg_relational.ops.linear.prepared import Prepared
-from pyg_relational.ops.linear.solvers import CG, ConvergenceError, Direct, Multigrid, SolveInfo
+from pyg_relational.ops.linear.solvers import (
+    CG,
+    Auto,
+    ConvergenceError,
+    Direct,
+    Multigrid,
+    SolveInfo,
+)
 from pyg_relational.ops.neighbors.approximate import ApproximateKNN, approximate_knn
 from pyg_relational.ops.neighbors.knn import KNN, knn
 from pyg_relational.ops.neighbors.tangent_basis import tangent_basis
@@ -18,6 +25,7 @@ __all__ = [
     "CG",
     "KNN",
     "ApproximateKNN",
+    "Auto",
     "ConvergenceError",
     "Direct",
     "Multigrid",

@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 from pyg_relational.datasets import PenDigits
 from pyg_relational.estimators import LaplaceClassifier, PoissonClassifier
 from pyg_relational.nn import laplace_propagation, poisson_propagation
+from pyg_relational.ops.linear.multigrid import VCycle
 from pyg_relational.transforms import knn_graph
 
 BOTH = pytest.mark.parametrize("Classifier", [LaplaceClassifier, PoissonClassifier])
@@ -29,6 +30,14 @@ def moons():
     for k in (0, 1):
         partial[np.flatnonzero(y == k)[:3]] = k
     return x, y, partial
+
+
+def spy(function, calls):
+    def call(*args):
+        calls.append(args)
+        return function(*args)
+
+    return call
 
 
 @BOTH
@@ -67,8 +76,22 @@ def test_equals_propagation(Classifier, f, moons):
     u = f(*knn_graph(torch.from_numpy(x), 10), torch.from_numpy(partial))
     model = Classifier(tol=1e-12).fit(x, partial)
     assert (model.transduction_ == u.argmax(1).numpy()).all()
-    if f is laplace_propagation:
-        np.testing.assert_allclose(model.label_distributions_, u, atol=1e-9)
+    if f is poisson_propagation:
+        u = (u / u.square().mean().sqrt()).softmax(1)
+    np.testing.assert_allclose(model.label_distributions_, u, atol=1e-9)
+
+
+@BOTH
+def test_the_solver_is_chosen_by_the_graph(Classifier, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((4000, 2))
+    partial = np.full(4000, -1)
+    partial[:20] = np.arange(20) % 2
+    made = []
+    monkeypatch.setattr(VCycle, "__call__", spy(VCycle.__call__, made))
+    model = Classifier(tol=1e-4).fit(x, partial)
+    want = Classifier(tol=1e-9).fit(x, partial)
+    assert made
+    np.testing.assert_allclose(model._scores, want._scores, atol=1e-4 * abs(want._scores).max())
 
 
 @pytest.mark.parametrize("bandwidth", ["self_tuning", 0.5, "unit"])
@@ -105,9 +128,13 @@ def test_a_given_graph_in_any_form(Classifier, moons):
     row[0, [0, 1]] = 1, 3
     mean = model._distribution((model._scores[[0]] + 3 * model._scores[[1]]) / 4)
     np.testing.assert_allclose(model.predict_proba(row), mean, atol=1e-9)
-    np.testing.assert_allclose(model.predict_proba(scipy.sparse.csr_array(row)), mean, atol=1e-9)
-    with pytest.raises(ValueError, match="positive sum in every row"):
-        model.predict(0 * row)
+    for some in (0.1 * row, scipy.sparse.csr_array(row)):
+        np.testing.assert_allclose(model.predict_proba(some), mean, atol=1e-9)
+    with pytest.raises(ValueError, match=r"positive sum in every row, got 0\.0 in row 1"):
+        model.predict(np.concatenate([row, 0 * row, 0 * row]))
+    for bad in (np.full((3, 3), np.nan), np.ones(3)):
+        with pytest.raises(ValueError, match=r"NaN|2D array"):
+            Classifier(affinity="precomputed").fit(bad, [0, 1, -1])
 
 
 @BOTH
@@ -199,6 +226,7 @@ def test_labels_of_any_type(Classifier, moons):
     names = np.array(["left", "right", -1], dtype=object)[partial]
     model = Classifier().fit(x, names)
     assert model.classes_.tolist() == ["left", "right"]
+    assert model.classes_.dtype == object
     assert (
         model.transduction_ == np.where(Classifier().fit_predict(x, partial), "right", "left")
     ).all()
@@ -231,12 +259,22 @@ def test_decay_leaves_distributions(moons):
     assert (model.transduction_ == y).mean() > 0.9
 
 
+def test_rows_that_decay_leaves_nothing_get_the_shares_of_the_labels():
+    x = np.concatenate([np.arange(6.0), 1e3 + np.arange(6.0)])[:, None]
+    model = LaplaceClassifier(k=2, tau=0.1).fit(x, [0, 0, 1, -1, -1, -1] + [-1] * 6)
+    np.testing.assert_allclose(model.label_distributions_[6:], [[2 / 3, 1 / 3]] * 6)
+
+
 @BOTH
 def test_identical_rows_one_class_and_all_labelled(Classifier, moons):
     x, y, _ = moons
     model = Classifier(k=2).fit(np.ones((8, 3)), [0, 1, 1, -1, -1, -1, -1, -1])
     assert np.isfinite(model.predict_proba(np.zeros((1, 3)))).all()
-    assert (Classifier(k=2).fit_predict(x, np.where(y == 0, 5, -1)) == 5).all()
+    model = Classifier(k=2)
+    assert (model.fit_predict(x, np.where(y == 0, 5, -1)) == 5).all()
+    assert (model.label_distributions_ == 1).all()
+    alone = Classifier(k=2).fit(np.arange(10.0)[:, None], [3] + [-1] * 9)
+    assert (alone.label_distributions_ == 1).all()
     assert (LaplaceClassifier(k=2).fit_predict(x, y) == y).all()
 
 

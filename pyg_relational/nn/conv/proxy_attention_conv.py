@@ -86,6 +86,7 @@ class ProxyAttentionConv(ProxyConv):
             in_channels, out_channels, heads, concat, dropout, softmax, self_loop, combine, num_sets
         )
         check_choice(scale, Scale, "scale")
+        self.scaling = scale
         self.scale = 1 / math.sqrt(out_channels * (heads if scale == "embed" else 1))
         self.lin_query = Linear(self.target, heads * out_channels, bias=bias)
         self.lin_key, self.lin_value = (
@@ -97,6 +98,11 @@ class ProxyAttentionConv(ProxyConv):
         self.lin_skip = None
         if self_loop == "residual":
             self.lin_skip = Linear(self.target, self.width, bias=bias)
+
+    def options(self) -> dict[str, Any]:
+        """Options by name, as in the call that makes the layer."""
+        own = {"scale": self.scaling, "num_sets": self.num_sets}
+        return super().options() | own | {"bias": self.lin_query.bias is not None}
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as PyG's layer does."""

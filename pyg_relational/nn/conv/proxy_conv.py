@@ -216,11 +216,14 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         """Send each proxy's value, weighted."""
         return alpha[:, :, None] * value_j
 
-    def __repr__(self) -> str:
+    def options(self) -> dict[str, Any]:
+        """Options by name, as in the call that makes the layer."""
         names = ("heads", "concat", "dropout", "softmax", "self_loop", "combine")
-        options = show_options({name: getattr(self, name) for name in names})
+        return {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
         sizes = f"({self.source}, {self.target}), {self.out_channels}"
-        return f"{type(self).__name__}({sizes}, {options})"
+        return f"{type(self).__name__}({sizes}, {show_options(self.options())})"
 
 
 def check_pyg(conv: Any, kind: Any, **wanted: Any) -> None:

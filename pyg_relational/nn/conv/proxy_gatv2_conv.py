@@ -1,5 +1,7 @@
 """GATv2 attention of samples to sets of proxies."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -92,6 +94,11 @@ class ProxyGATv2Conv(ProxyConv):
         if self_loop == "residual":
             self.res = Linear(self.target, self.width, bias=False, weight_initializer="glorot")
         self.reset_parameters()
+
+    def options(self) -> dict[str, Any]:
+        """Options by name, as in the call that makes the layer."""
+        own = {"negative_slope": self.negative_slope, "bias": self.bias is not None}
+        return super().options() | own
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as PyG's layer does."""

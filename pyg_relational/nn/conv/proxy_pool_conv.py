@@ -163,6 +163,7 @@ class ProxyPoolConv(MessagePassing):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         residual = "none" if self.lin_r is None else "residual"
-        options = {"aggr": self.pool, "self_loop": residual, "combine": self.combine}
+        choices = {"aggr": self.pool, "self_loop": residual, "combine": self.combine}
+        options = choices | {"bias": self.lin_l.bias is not None}
         sizes = f"({self.source}, {self.target}), {self.out_channels}"
         return f"{type(self).__name__}({sizes}, {show_options(options)})"

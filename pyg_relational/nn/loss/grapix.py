@@ -12,6 +12,7 @@ from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_lo
 from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import check_count, check_features, check_share
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
+from pyg_relational.ops.options import show_options
 
 __all__ = ["GraPixLoss", "grapix_loss"]
 
@@ -257,6 +258,6 @@ class GraPixLoss(nn.Module):
     def extra_repr(self) -> str:
         """Options shown by ``print``."""
         clusters, channels = self.centroids.shape
-        return (
-            f"{channels}, {clusters}, alpha={self.alpha}, resolution={self.resolution}, k={self.k}"
-        )
+        names = ("alpha", "resolution", "k", "entropy_weight", "threshold", "balance")
+        options = show_options({name: getattr(self, name) for name in names})
+        return f"{channels}, {clusters}, {options}"

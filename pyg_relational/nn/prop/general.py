@@ -47,23 +47,26 @@ def propagation(
 
     Solved in float64 by Newton's method with sparse LU factors on the CPU, from the Laplace solution. Differentiable
     any number of times in ``edge_weight``, ``y``, ``f`` and ``parameters`` by the adjoint equation of the theorem.
-    Where :math:`\phi` and :math:`\sigma` rise in their first argument the solution is the only one; where they do
-    not, it is one of those near the start, or none is found and that is an error.
+    Where :math:`\phi` and :math:`\sigma` rise in their first argument, there is one solution. Where they do not, one
+    near the start is found, or an error is raised.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class).
+        y: Classes (int64) or values (floating point, one column a class). Off the mask only the default of
+            ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         phi: ``phi(q, w, i, j, *parameters)``: flux of each edge, entry by entry of ``q``, differentiable twice.
         sigma: ``sigma(u, i, *parameters)``: reaction of each node, entry by entry of ``u``; ``None`` for 0.
-        f: Source, a number, one a node, or one a node and class; not looked at on labels.
+        f: Right side :math:`f` of the equation, a number or one a node. It may be one a node and class, and does not
+            count on labels.
         parameters: Tensors that ``phi`` and ``sigma`` depend on; others that they hold get no gradient.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
-        initial: Where Newton's method starts.
-        tol: Largest last Newton step, and residual over the diagonal of the Jacobian, relative to the largest value.
-        max_iter: Most Newton steps.
+        initial: Where the iteration starts, such as the last solution. ``None`` for the Laplace solution.
+        tol: Relative tolerance. The last Newton step, and the residual over the diagonal of the Jacobian, are at most
+            this times the largest value.
+        max_iter: Most iterations. They are Newton steps.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`, ``mask``:

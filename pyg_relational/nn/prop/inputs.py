@@ -1,7 +1,7 @@
 """The one door of label propagation: checks of graph, labels and mask."""
 
 from numbers import Real
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ from torch.nn.functional import one_hot
 from pyg_relational.interop import as_edges
 from pyg_relational.ops.checks import check_labels
 from pyg_relational.ops.graph.undirected import check_batch, check_undirected
+from pyg_relational.ops.linear import solvers
 from pyg_relational.ops.linear.prepared import Prepared
-from pyg_relational.ops.linear.solvers import SolveInfo, Solver
+from pyg_relational.ops.linear.solvers import SolveInfo
 
 __all__ = [
     "NO_WORK",
@@ -194,9 +195,7 @@ def check_solver(solver: Any, prepared: Any = None) -> None:
         solver: The argument to check.
         prepared: The argument to check.
     """
-    if not isinstance(solver, Solver | None):
-        solvers = ", ".join(f"{kind.__name__}(...)" for kind in get_args(Solver))
-        raise TypeError(f"solver must be {solvers} or None, got {solver!r}")
+    solvers.check_solver(solver)
     if not isinstance(prepared, Prepared | None):
         raise TypeError(f"prepared must be Prepared() or None, got {prepared!r}")
 

@@ -1,4 +1,4 @@
-"""Laplace learning: labels spread so that every other node holds the mean of its neighbours."""
+"""Laplace learning: every node without a label holds the mean of its neighbours."""
 
 from typing import Any, Literal, overload
 
@@ -112,20 +112,21 @@ def laplace_propagation(
         (L + \tau I)^m u = f \text{ off the labels}, \qquad u = y \text{ on them}
 
     :math:`L` is :math:`D - W`, :math:`I - D^{-1} W` or :math:`I - D^{-1/2} W D^{-1/2}`. Differentiable any number of
-    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve. Nothing of the iteration
-    is kept.
+    times in ``edge_weight``, ``y``, ``tau``, ``f`` and ``x``, at the cost of one more solve, and without keeping
+    anything of the iteration.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+        y: Classes (int64) or values (floating point, one column a class). Off the mask only the default of
             ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
-        tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node. Rows of :math:`u` sum to 1 at
+        tau: Decay :math:`\tau \ge 0`. A number, a scalar Tensor or one value a node. Rows of :math:`u` sum to 1 at
             :math:`\tau = 0` and to less where :math:`\tau > 0`.
-        f: Source :math:`f`, a number, one a node, or one a node and class; not looked at on labels.
+        f: Right side :math:`f` of the equation, a number or one a node. It may be one a node and class, and does not
+            count on labels.
         normalization: ``"combinatorial"``, ``"randomwalk"`` or ``"normalized"``.
         reweighting: ``"none"``, or heavier weights near labels, for few labels: ``"poisson"``, ``"wnll"``,
             ``"properly"`` (needs ``x``); see :func:`~pyg_relational.nn.prop.reweight.reweight`.
@@ -134,13 +135,14 @@ def laplace_propagation(
         order: :math:`m`.
         normalize: Divide rows by their sum.
         batch: Graph of every node where several are joined.
-        solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
-            :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
-        initial: Where the iteration starts, e.g. the last solution.
-        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix: for calls with
-            other labels of the same ``mask``, or another ``f``.
-        on_unreachable: For nodes that no label reaches (at :math:`\tau = 0`): ``"error"``, ``"nan"``, or ``"prior"``,
-            the mean of the graph's labels.
+        solver: Solver of the linear systems. ``None`` is :class:`~pyg_relational.ops.Auto`, which chooses
+            :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
+            :class:`~pyg_relational.ops.Multigrid`.
+        initial: Where the iteration starts, such as the last solution.
+        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix. For calls with other
+            labels of the same ``mask``, or another ``f``.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
+            labels. There are none where :math:`\tau > 0`.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
 
     Shapes:
@@ -200,7 +202,7 @@ def check_laplace(
     on_unreachable: Any,
     **_: Any,
 ) -> None:
-    """Raise unless the options of :func:`laplace_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`laplace_propagation` are in range, as far as can be told without a graph.
 
     Args:
         tau: As there.

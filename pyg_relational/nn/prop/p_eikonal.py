@@ -38,23 +38,23 @@ def p_eikonal(
     .. math::
         \sum_j w_{ij} (d_i - d_j)_+^p = f_i
 
-    on all others. Of the equation's solutions with values in :math:`[0, \infty]` it is the only one: it is reached
-    from above by Newton steps, at the nodes whose neighbours have changed. Not differentiable.
+    on all others. There is one solution with values in :math:`[0, \infty]`. Newton steps reach it from above, each at
+    the nodes whose neighbours have changed. Not differentiable.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes; off the mask only the default of ``num_classes`` looks at them.
+        y: Classes (int64). Off the mask only the default of ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
-        p: :math:`p \ge 1`.
-        f: Cost :math:`f > 0` of passing a node, a number or one a node; smaller in dense regions makes
-            distances follow the clusters.
-        tol: Relative change of the distances at which they are done.
-        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
-        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the
-            graph's labels.
+        p: Exponent :math:`p`. :math:`p \ge 1`.
+        f: Right side :math:`f` of the equation, a number or one a node. It is > 0 and says what it costs to pass the
+            node. Distances follow the clusters where it is smaller in dense regions.
+        tol: Relative tolerance. A distance is done when it changes by no more.
+        batch: Graph of every node where several are joined. Only ``on_unreachable="prior"`` asks for it.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
+            labels.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``, ``mask``, ``batch``: :math:`[n]`,

@@ -107,23 +107,24 @@ def p_laplace_propagation(
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+        y: Classes (int64) or values (floating point, one column a class). Off the mask only the default of
             ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
-        p: In :math:`[2, 10]`; in the game, any :math:`p \ge 2`.
+        p: Exponent :math:`p`. In :math:`[2, 10]`; in the game, any :math:`p \ge 2`.
         equation: ``"variational"`` or ``"game"``.
-        tau: Decay :math:`\tau \ge 0`, a number, a scalar or one value a node; in the variational equation only.
-        f: Source, a number, one a node, or one a node and class; in the variational equation only. Not looked at on
-            labels.
-        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
-        solver: :class:`~pyg_relational.ops.CG` (default) or :class:`~pyg_relational.ops.Direct` for the linear solves
-            of the variational equation. The game's are by :func:`~pyg_relational.ops.bicgstab.bicgstab` and take only
-            the numbers of :class:`~pyg_relational.ops.CG`.
-        on_unreachable: For nodes that no label reaches (at :math:`\tau = 0`): ``"error"``, ``"nan"``, or ``"prior"``,
-            the mean of the graph's labels.
-        return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well: Newton steps, and the largest error of a
-            row over the largest value of each column.
+        tau: Decay :math:`\tau \ge 0`. A number, a scalar Tensor or one value a node. In the variational equation
+            only.
+        f: Right side :math:`f` of the equation, a number or one a node. It may be one a node and class, and does not
+            count on labels. In the variational equation only.
+        batch: Graph of every node where several are joined. Only ``on_unreachable="prior"`` asks for it.
+        solver: Solver of the linear systems. In the variational equation :class:`~pyg_relational.ops.CG` (``None``) or
+            :class:`~pyg_relational.ops.Direct`. In the game :class:`~pyg_relational.ops.CG`, of which
+            :func:`~pyg_relational.ops.linear.bicgstab.bicgstab` takes the numbers.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
+            labels. There are none where :math:`\tau > 0`.
+        return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well. Its iterations are Newton steps, its
+            residual the largest error of a row over the largest value of each column.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``: :math:`[n]` or :math:`[n, c]`,
@@ -166,7 +167,7 @@ def p_laplace_propagation(
             u, info = _game(inner, p, solver, tol)
         else:
             u, info = _variational(inner, shift, p, solver, tol)
-        report(info, solver if isinstance(solver, CG) else CG(), "the p-Laplace equation")
+        report(info, solver, "the p-Laplace equation")
         u = graph.values.where(graph.mask[:, None], u.to(graph.values.dtype))
         u = fill_unreachable(u, unreachable, graph, on_unreachable)
     return (u, info) if return_info else u
@@ -175,7 +176,7 @@ def p_laplace_propagation(
 def check_p_laplace(
     *, p: Any, equation: Any, tau: Any, f: Any, solver: Any, on_unreachable: Any, **_: Any
 ) -> None:
-    """Raise unless the options of :func:`p_laplace_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`p_laplace_propagation` are in range, as far as can be told without a graph.
 
     Args:
         p: As there.
@@ -224,14 +225,14 @@ def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
     return unheld[component]
 
 
-def _game(graph: Labelled, p: float, solver: Solver, tol: float) -> tuple[Tensor, SolveInfo]:
+def _game(graph: Labelled, p: float, solver: CG | Direct, tol: float) -> tuple[Tensor, SolveInfo]:
     assert isinstance(solver, CG)
     game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver)
     return implicit_solve(game, graph.values, graph.edge_weight), game.info
 
 
 def _variational(
-    graph: Labelled, shift: Tensor, p: float, solver: Solver, tol: float
+    graph: Labelled, shift: Tensor, p: float, solver: CG | Direct, tol: float
 ) -> tuple[Tensor, SolveInfo]:
     columns, infos = [], []
     for value in graph.values.split(1, dim=1):

@@ -76,28 +76,29 @@ def poisson_propagation(
     .. math::
         L u = \sum_{j \text{ labelled}} \delta_j (y_j - \bar{y})^T, \qquad \sum_i d_i u_i = 0
 
-    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. Where a graph has several components, what
-    the component's mean exceeds the graph's by is added, so that a component with labels of one class takes it; where
-    the graph's labels are all of one class, what it exceeds the mean over classes by.
-    :math:`u` are scores: their rows sum to 0 where those of :math:`y` sum to 1, and labelled rows do not hold their
-    labels. Differentiable any number of times in ``edge_weight`` and ``y``.
+    :math:`L = D - W`, :math:`\bar{y}` is the mean of the component's labels. Where a graph has several components, the
+    component's mean less the graph's is added to :math:`u`, so that a component with labels of one class takes that
+    class. Where all labels of the graph are of one class, the mean over the classes is subtracted instead of the
+    graph's. :math:`u` are scores: their rows sum to 0 where those of :math:`y` sum to 1, and labelled rows do not hold
+    their labels. Differentiable any number of times in ``edge_weight`` and ``y``.
 
     Args:
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+        y: Classes (int64) or values (floating point, one column a class). Off the mask only the default of
             ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         batch: Graph of every node where several are joined.
-        solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
-            :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
-        initial: Where the iteration starts, e.g. the last solution.
-        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix: for calls with
-            other labels.
-        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the
-            graph's labels.
+        solver: Solver of the linear systems. ``None`` is :class:`~pyg_relational.ops.Auto`, which chooses
+            :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
+            :class:`~pyg_relational.ops.Multigrid`.
+        initial: Where the iteration starts, such as the last solution.
+        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix. For calls with other
+            labels.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
+            labels.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
 
     Shapes:
@@ -142,7 +143,7 @@ def poisson_propagation(
 
 
 def check_poisson(*, solver: Any, prepared: Any, on_unreachable: Any, **_: Any) -> None:
-    """Raise unless the options of :func:`poisson_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`poisson_propagation` are in range, as far as can be told without a graph.
 
     Args:
         solver: As there.

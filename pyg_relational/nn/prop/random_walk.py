@@ -79,7 +79,7 @@ def random_walk_propagation(
     .. math::
         (I - \alpha S) u = y, \qquad S = D^{-1/2} W D^{-1/2}
 
-    :math:`y` is 0 off the labels. :math:`u` are scores, which labelled rows do not hold to their labels either. With
+    :math:`y` is 0 off the labels. :math:`u` are scores: labelled rows need not hold their labels. With
     :math:`v = D^{-1/2} u` it is solved as :math:`((1 - \alpha) D + \alpha L) v = D^{1/2} y`. Differentiable any number
     of times in ``edge_weight``, ``y`` and ``alpha``.
 
@@ -87,19 +87,20 @@ def random_walk_propagation(
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes (int64) or values (floating point, one column a class); off the mask only the default of
+        y: Classes (int64) or values (floating point, one column a class). Off the mask only the default of
             ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         alpha: Share :math:`\alpha` of a node's score that comes from its neighbours, in :math:`[0, 1)`.
-        batch: Graph of every node where several are joined; only ``on_unreachable="prior"`` asks for it.
-        solver: :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
-            :class:`~pyg_relational.ops.Multigrid`; ``None`` chooses by :func:`~pyg_relational.ops.linear.auto.choose`.
-        initial: Where the iteration starts, e.g. the last solution.
-        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix: for calls with
-            other labels.
-        on_unreachable: For nodes that no label reaches, where the equation has 0: ``"error"``, ``"nan"``, or
-            ``"prior"``, the mean of the graph's labels.
+        batch: Graph of every node where several are joined. Only ``on_unreachable="prior"`` asks for it.
+        solver: Solver of the linear systems. ``None`` is :class:`~pyg_relational.ops.Auto`, which chooses
+            :class:`~pyg_relational.ops.CG`, :class:`~pyg_relational.ops.Direct` or
+            :class:`~pyg_relational.ops.Multigrid`.
+        initial: Where the iteration starts, such as the last solution.
+        prepared: A :class:`~pyg_relational.ops.Prepared`, which keeps what is made for the matrix. For calls with other
+            labels.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
+            labels. The equation has 0 there.
         return_info: Return :class:`~pyg_relational.ops.SolveInfo` as well.
 
     Shapes:
@@ -148,7 +149,7 @@ def random_walk_propagation(
 def check_random_walk(
     *, alpha: Any, solver: Any, prepared: Any, on_unreachable: Any, **_: Any
 ) -> None:
-    """Raise unless the options of :func:`random_walk_propagation` are in range, as far as no graph is asked for.
+    """Raise unless the options of :func:`random_walk_propagation` are in range, as far as can be told without a graph.
 
     Args:
         alpha: As there.

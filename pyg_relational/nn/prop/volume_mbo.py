@@ -55,17 +55,17 @@ def volume_mbo(
         edge_index: Edges, in both directions, or a graph that :func:`~pyg_relational.interop.as_edges` reads.
         edge_weight: Weights ``>= 0``, equal in both directions; ``None`` for ones or those of the graph. Self-loops
             have no effect.
-        y: Classes; off the mask only the default of ``num_classes`` looks at them.
+        y: Classes (int64). Off the mask only the default of ``num_classes`` looks at them.
         mask: Labelled nodes; ``None`` takes those with ``y >= 0``.
         num_classes: Number of classes; ``None`` for the largest label of any row + 1.
         class_priors: Share of each class among the nodes; ``None`` for that among the labels of each graph.
         slack: Share :math:`t` by which sizes may be smaller or greater than :math:`n` times the priors.
         temperature: Standard deviation of the noise; at 0 the iteration ends where nothing changes.
         max_iter: Most iterations.
-        batch: Graph of every node where several are joined; sizes are those of each graph.
+        batch: Graph of every node where several are joined. Sizes are those of each graph.
         generator: Of the noise.
-        on_unreachable: For nodes that no label reaches, which class sizes do not count: ``"error"``, ``"nan"``, or
-            ``"prior"``, the mean of the graph's labels.
+        on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
+            labels. Class sizes do not count them.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``y``, ``mask``, ``batch``: :math:`[n]`,

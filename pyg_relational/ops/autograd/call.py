@@ -11,7 +11,8 @@ def call(function: type[torch.autograd.Function], *args: Any) -> Any:
     """``function.apply(*args)`` of all arguments of a function with ``setup_context``.
 
     PyTorch binds the arguments to the signature of ``forward`` at every call, which takes 50 us, as long as ten small
-    operations. Only transforms of ``torch.func`` and the compiler need that.
+    operations. Only transforms of ``torch.func`` and the compiler need that. Only a private function of PyTorch tells
+    whether such a transform is at work; PyTorch's ``apply`` asks the same one.
 
     Args:
         function: The function.

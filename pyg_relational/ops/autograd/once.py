@@ -11,7 +11,7 @@ __all__ = ["scaled"]
 
 
 def scaled(gradient: Tensor, grad: Tensor, *inputs: Tensor) -> Tensor:
-    """``gradient * grad``, of which a derivative raises: it depends on ``inputs`` in a way that was not kept.
+    """``gradient * grad``, whose derivative raises: how ``gradient`` depends on ``inputs`` was not kept.
 
     PyTorch's ``once_differentiable`` lets a second derivative through as 0 where ``grad`` needs none.
 

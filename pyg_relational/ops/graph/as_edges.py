@@ -138,7 +138,7 @@ def _read(graph: Any) -> _Edges:
 
 
 def _packages(graph: Any) -> set[str]:
-    """Packages that its classes are of: known by name, none is imported for a user who does not hold one."""
+    """Names of the packages that its classes come from, so that none is imported for a user who does not hold one."""
     return {base.__module__.partition(".")[0] for base in type(graph).__mro__}
 
 
@@ -214,7 +214,7 @@ def _known_size(data: "Data") -> int | None:
 
 
 def _is_square(graph: Tensor) -> bool:
-    """A dense matrix, which an index that is floating point by mistake is not."""
+    """Whether it is a square matrix, and not an index that is floating point by mistake."""
     dense = graph.layout == torch.strided and graph.is_floating_point() and graph.dim() == 2
     return dense and graph.size(0) == graph.size(1)
 

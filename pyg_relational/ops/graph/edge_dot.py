@@ -161,7 +161,7 @@ class _EdgeDiffDot(torch.autograd.Function):
 
 
 class _EdgeSquare(torch.autograd.Function):
-    """Both arguments of :class:`_EdgeDiffDot` one: half the work, forward and backward."""
+    """:class:`_EdgeDiffDot` of two equal arguments: half the work, forward and backward."""
 
     @staticmethod
     def forward(u: Tensor, row: Tensor, col: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.scaled import LOOK
-from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, Solver
+from pyg_relational.ops.linear.solvers import CG, Auto, Chosen, Direct, Multigrid
 
 if TYPE_CHECKING:
     from pyg_relational.ops.linear.set_up import SetUp
@@ -32,41 +32,50 @@ _DENSITY = 1.35
 _WIDTH = 2.0
 
 
-def choose(set_up: "SetUp") -> Solver:
+def choose(set_up: "SetUp", auto: Auto) -> Chosen:
     r"""The solver that was fastest on graphs like this one, by a rule that is the same every time.
 
     1. ``CG()`` on CUDA and for ``order > 1``.
     2. ``Direct()`` for more than 2,000 nodes that are a forest but for 5,000 edges: there is hardly any fill-in.
     3. ``CG()`` where a crude solve on one column takes fewer than 30 iterations: values do not travel far.
     4. ``Direct()`` for up to 2,000 nodes, or 200,000 of a road-like graph: at most 1.35 edges a node, and at most
-       :math:`2 \sqrt{n}` nodes as many steps from the first of a component.
+       :math:`2 \sqrt{n}` nodes at any one distance from the first nodes of the components.
     5. ``Multigrid()``, or ``CG()`` where pyamg is not installed.
 
     Args:
         set_up: What is to be solved.
+        auto: Tolerance and strictness of the one that is taken.
 
     Example:
         >>> import torch
         >>> from pyg_relational.ops.linear.auto import choose
         >>> from pyg_relational.ops.linear.operator import ShiftedLaplacian
         >>> from pyg_relational.ops.linear.set_up import SetUp
+        >>> from pyg_relational.ops.linear.solvers import Auto
         >>> path = torch.stack([torch.arange(2999), torch.arange(1, 3000)])
         >>> edges = torch.cat([path, path.flip(0)], dim=1)
         >>> one, zero = torch.ones(5998).double(), torch.zeros(3000).double()
-        >>> choose(SetUp(ShiftedLaplacian(edges, one, zero, torch.arange(3000) == 0), None))
+        >>> choose(SetUp(ShiftedLaplacian(edges, one, zero, torch.arange(3000) == 0), Auto()), Auto())
         Direct(strict=False)
     """
+    kind = _fastest(set_up)
+    if issubclass(kind, Direct):
+        return kind(strict=auto.strict)
+    return kind(tol=auto.tol, strict=auto.strict)
+
+
+def _fastest(set_up: "SetUp") -> type[Chosen]:
     operator = set_up.operator
     n = len(operator.fixed)
     if operator.fixed.is_cuda or operator.order > 1:
-        return CG()
+        return CG
     if n > _SMALL and _nearly_forest(operator):
-        return Direct()
+        return Direct
     if set_up.scaled.look() < LOOK:
-        return CG()
+        return CG
     if n <= _SMALL or _road_like(operator):
-        return Direct()
-    return Multigrid() if find_spec("pyamg") else CG()
+        return Direct
+    return Multigrid if find_spec("pyamg") else CG
 
 
 def _nearly_forest(operator: ShiftedLaplacian) -> bool:

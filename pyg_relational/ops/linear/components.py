@@ -95,7 +95,7 @@ def _held_firmly(operator: ShiftedLaplacian) -> bool:
 
 
 def _loose(operator: ShiftedLaplacian, share: float) -> Tensor:
-    """Nodes with an edge on every way to a fixed one that is lighter than about a share of their own heaviest."""
+    """Nodes whose every path to a fixed one has an edge lighter than about a share of their own heaviest."""
     edge_index, weight, fixed = operator.edge_index, operator.weight, operator.fixed
     top = torch.zeros_like(operator.shift).scatter_reduce_(0, edge_index[0], weight, "amax")
     loose = ~fixed & (top == 0) & (operator.shift == 0)

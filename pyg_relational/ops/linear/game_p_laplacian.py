@@ -18,7 +18,7 @@ _FORCING = 1e-3  # what a linear solve leaves. At 1e-1, 1e-3, 1e-6 on these: 17,
 
 
 class Policy(NamedTuple):
-    """The neighbour that every node holds for the least, and for the largest.
+    """The neighbours that are taken as those of least and of largest value.
 
     Args:
         low: Neighbour of least value, the first of several, ``[n, c]``.

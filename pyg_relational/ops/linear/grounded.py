@@ -10,7 +10,7 @@ from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.set_up import SetUp
-from pyg_relational.ops.linear.solvers import CG, Direct, Multigrid, SolveInfo, Solver
+from pyg_relational.ops.linear.solvers import Auto, SolveInfo, Solver, check_solver
 
 __all__ = ["GroundedLaplacian"]
 
@@ -29,7 +29,7 @@ class GroundedLaplacian:
         fixed: Nodes whose values are given.
         mass: :math:`M`, a diagonal; ``None`` for the identity.
         order: :math:`m`.
-        solver: How to solve; ``None`` for :func:`~pyg_relational.ops.linear.auto.choose`.
+        solver: How to solve; ``None`` for :class:`~pyg_relational.ops.Auto`.
         initial: Where iterations of the forward solve start.
         prepared: Where what is made for the matrix is kept for other instances.
 
@@ -50,10 +50,8 @@ class GroundedLaplacian:
         initial: Tensor | None = None,
         prepared: Prepared | None = None,
     ) -> None:
-        if not isinstance(solver, CG | Direct | Multigrid | None):
-            raise TypeError(
-                f"solver must be CG(...), Direct(...), Multigrid(...) or None, got {solver!r}"
-            )
+        check_solver(solver)
+        how = solver or Auto()
         self.edge_index = edge_index
         self.fixed = fixed
         self.order = order
@@ -65,7 +63,7 @@ class GroundedLaplacian:
             rest = (mass[0].double() if mass else None, order)
             operator = ShiftedLaplacian(edge_index, weight, shift.double(), fixed, *rest)
             self.set_up = (
-                SetUp(operator, solver) if prepared is None else prepared.set_up(operator, solver)
+                SetUp(operator, how) if prepared is None else prepared.set_up(operator, how)
             )
 
         plainly(prepare, weight, shift, *([] if mass is None else [mass]))

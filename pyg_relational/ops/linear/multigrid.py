@@ -64,7 +64,7 @@ class VCycle:
 
     Args:
         matrix: Symmetric matrix with a positive diagonal, positive semidefinite.
-        near_null: What it hardly sees, as the constants for a Laplacian; 0 at rows that take no part.
+        near_null: Vector that it takes nearly to 0, such as ones for a Laplacian; 0 at rows that take no part.
 
     Shapes:
         ``matrix``: :math:`[n, n]`, ``near_null``: :math:`[n]`.

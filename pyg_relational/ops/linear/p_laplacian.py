@@ -11,7 +11,7 @@ from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.scaled import ScaledLaplacian
 from pyg_relational.ops.linear.set_up import SetUp
-from pyg_relational.ops.linear.solvers import Direct, SolveInfo, Solver, report
+from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, report
 
 __all__ = ["EPSILON", "PLaplacian"]
 
@@ -35,8 +35,8 @@ class PLaplacian:
         \sum_j w_{ij} \phi(u_i - u_j) + \delta_i u_i = f_i
 
     :math:`\phi(t) = (t^2 + \epsilon^2)^{(p - 2) / 2}\, t` with :math:`\epsilon = 10^{-6}`, so that no derivative is
-    lost where neighbours agree. Solved for one column by Newton's method from :math:`p = 2` on, :math:`p` growing by
-    half at a time; the linear systems by conjugate gradients, so far as they pay.
+    lost where neighbours agree. One column is solved by Newton's method, with :math:`p` growing by half at a time from
+    2 on. Conjugate gradients solve the linear systems, as exactly as it pays.
 
     Args:
         edge_index: Edges, in both directions, no self-loops.
@@ -50,7 +50,7 @@ class PLaplacian:
     """
 
     def __init__(
-        self, edge_index: Tensor, fixed: Tensor, p: float, solver: Solver, tol: float
+        self, edge_index: Tensor, fixed: Tensor, p: float, solver: CG | Direct, tol: float
     ) -> None:
         self.edge_index = edge_index
         self.fixed = fixed
@@ -151,10 +151,10 @@ def _system(edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor) ->
 
 
 class _Stiffness(GroundedLaplacian):
-    """Its solutions span many orders where the weights do: accepted by the norm of the scaled residual."""
+    """Linear equation that accepts by the norm of the scaled residual: solutions span as many orders as the weights."""
 
     def __init__(
-        self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: Solver
+        self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: CG | Direct
     ) -> None:
         super().__init__(edge_index, weight, shift, fixed, solver=solver)
         if not isinstance(solver, Direct):

@@ -25,10 +25,10 @@ _SET_BY = {
 class Prepared:
     r"""What a linear system needs before it can be solved, made at its first use and kept for the next ones.
 
-    For solves with one matrix: one graph with other values, sources, and for Poisson learning and random walks, whose
-    matrix does not know of labels, other labels. Components, scaling, hierarchy or factors are made once, for forward
-    and backward, of every call that is given this object. Derivatives are as without it; solutions agree within the
-    tolerance. A copy is empty.
+    For many solves with one matrix, as of one graph with other values or sources. In Poisson learning and random walks
+    the matrix does not depend on the labels, so these may change as well. Components, scaling, and hierarchy or factors
+    are made once and serve every call that is given this object, forward and backward. Derivatives are as without it;
+    solutions agree within the tolerance. A copy is empty.
 
     Raises:
         ValueError: When it is used for another matrix, told by its values, or with another solver.
@@ -50,12 +50,12 @@ class Prepared:
         self._set_up: SetUp | None = None
         self._solver: Solver | None = None
 
-    def set_up(self, operator: ShiftedLaplacian, solver: Solver | None) -> SetUp:
+    def set_up(self, operator: ShiftedLaplacian, solver: Solver) -> SetUp:
         """The set-up, at the first call made for this matrix and solver.
 
         Args:
             operator: The matrix.
-            solver: Its solver, ``None`` for the one that is chosen.
+            solver: Its solver.
 
         Raises:
             ValueError: If it was made for another.

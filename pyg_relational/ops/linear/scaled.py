@@ -161,7 +161,7 @@ class ScaledLaplacian:
         return conjugate_round(self, self._steady(), torch.float32, _CRUDE, LOOK)[1]
 
     def _steady(self) -> Tensor:
-        """Scaled :math:`D 1`, and of both signs where components float: its solution is the slowest to come."""
+        """Scaled :math:`D 1`, with both signs where components float: the right-hand side of most iterations."""
         halves = torch.arange(len(self.scale), device=self.scale.device) < len(self.scale) // 2
         sign = torch.where(self.grounding.floating & halves, -1.0, 1.0)[:, None]
         return self.project((sign / self.scale[:, None]).where(self.free, 0.0))

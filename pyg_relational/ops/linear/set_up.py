@@ -11,7 +11,7 @@ from pyg_relational.ops.linear.components import Grounding, ground
 from pyg_relational.ops.linear.factors import Factors
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.scaled import ScaledLaplacian
-from pyg_relational.ops.linear.solvers import CG, Direct, SolveInfo, Solver, report
+from pyg_relational.ops.linear.solvers import CG, Auto, Chosen, Direct, SolveInfo, Solver, report
 
 __all__ = ["SetUp"]
 
@@ -21,10 +21,10 @@ class SetUp:
 
     Args:
         operator: The matrix, and where values are given.
-        solver: How to solve; ``None`` for :func:`~pyg_relational.ops.linear.auto.choose`.
+        solver: How to solve.
     """
 
-    def __init__(self, operator: ShiftedLaplacian, solver: Solver | None) -> None:
+    def __init__(self, operator: ShiftedLaplacian, solver: Solver) -> None:
         self.operator = operator
         self._solver = solver
 
@@ -34,9 +34,9 @@ class SetUp:
         return ground(self.operator)
 
     @cached_property
-    def solver(self) -> Solver:
+    def solver(self) -> Chosen:
         """What solves."""
-        return self._solver or choose(self)
+        return choose(self, self._solver) if isinstance(self._solver, Auto) else self._solver
 
     @cached_property
     def scaled(self) -> ScaledLaplacian:
@@ -67,7 +67,8 @@ class SetUp:
             u, off = self.factors.solve(source)
             size = torch.maximum(size, largest(u))
             off = off / size.clamp(min=torch.finfo(size.dtype).tiny)
-            converged = bool((off <= CG().tolerances(dtype)[1]).all())
+            asked = CG() if isinstance(self._solver, Direct) else self._solver
+            converged = bool((off <= asked.tolerances(dtype)[1]).all())
             info = SolveInfo(0, off, converged, "Direct")
         else:
             scaled = self.scaled

@@ -3,12 +3,23 @@
 import math
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-__all__ = ["CG", "ConvergenceError", "Direct", "Multigrid", "SolveInfo", "Solver", "report"]
+__all__ = [
+    "CG",
+    "Auto",
+    "Chosen",
+    "ConvergenceError",
+    "Direct",
+    "Multigrid",
+    "SolveInfo",
+    "Solver",
+    "check_solver",
+    "report",
+]
 
 
 class ConvergenceError(RuntimeError):
@@ -20,9 +31,9 @@ class SolveInfo(NamedTuple):
 
     Args:
         iterations: Iterations over all rounds, 0 for a direct solver.
-        residual: What the error of each column is estimated at, relative to its largest value, ``[c]``: the
-            preconditioned residual times :math:`\kappa` and what rounding may hide, for factors one more step of
-            refinement. Rounding of the solution to its own number type is not counted.
+        residual: Estimate of the error of each column, relative to its largest value, ``[c]``: the preconditioned
+            residual times :math:`\kappa`, and what rounding may hide; for factors, one more step of refinement.
+            Rounding of the solution to its own number type is not counted.
         converged: Whether every column is within the tolerance.
         solver: Name of the solver that ran, empty where nothing was solved.
     """
@@ -107,7 +118,7 @@ class Multigrid:
         return _tolerances(self.tol, dtype)
 
 
-def _check(tol: float | None, max_iter: int) -> None:
+def _check(tol: float | None, max_iter: int = 1) -> None:
     if tol is not None and not 0 < tol < 1:
         raise ValueError(f"tol must be in (0, 1) or None, got {tol}")
     if max_iter < 1:
@@ -139,7 +150,54 @@ class Direct:
     strict: bool = False
 
 
-Solver = CG | Direct | Multigrid
+@dataclass(frozen=True)
+class Auto:
+    """The solver that was fastest on graphs like the given one: :class:`CG`, :class:`Direct` or :class:`Multigrid`.
+
+    By the rule of :func:`~pyg_relational.ops.linear.auto.choose`; ``solver=None`` is ``Auto()``.
+    :attr:`SolveInfo.solver` says which one ran.
+
+    Args:
+        tol: Relative tolerance, as of :class:`CG`. :class:`Direct` refines to 1e-12 in any case, and is held to this.
+        strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
+
+    Raises:
+        ValueError: If ``tol`` is out of range.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.nn import laplace_propagation
+        >>> from pyg_relational.ops import Auto
+        >>> path, y = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.tensor([0, -1, 1])
+        >>> u, info = laplace_propagation(path, None, y, solver=Auto(tol=1e-4), return_info=True)
+        >>> info.solver
+        'CG'
+    """
+
+    tol: float | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.tol)
+
+    def tolerances(self, dtype: torch.dtype) -> tuple[float, float]:
+        """What is aimed at, and what is accepted where rounding does not let it get there."""
+        return _tolerances(self.tol, dtype)
+
+
+Chosen = CG | Direct | Multigrid
+Solver = Chosen | Auto
+
+
+def check_solver(solver: Any) -> None:
+    """Raise ``TypeError`` unless ``solver`` is a solver or ``None``.
+
+    Args:
+        solver: The argument to check.
+    """
+    if not isinstance(solver, Solver | None):
+        solvers = ", ".join(f"{kind.__name__}(...)" for kind in get_args(Solver))
+        raise TypeError(f"solver must be {solvers} or None, got {solver!r}")
 
 
 def report(info: SolveInfo, solver: Solver, what: str) -> None:

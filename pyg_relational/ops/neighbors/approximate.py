@@ -42,11 +42,11 @@ def approximate_knn(
     r""":math:`k` nearest neighbours of most rows, in about :math:`O(n^{1.14})` distances.
 
     Nearest-neighbour descent (`Dong et al., 2011 <https://doi.org/10.1145/1963405.1963487>`_) of pynndescent: a
-    neighbour of a neighbour is likely to be a neighbour. As many neighbours are kept on the way as it takes to reach
-    the ``recall`` on 500 rows, for which the exact neighbours are found. Distances are exact. On the CPU.
+    neighbour of a neighbour is likely to be a neighbour. The exact neighbours of 500 rows are found as well, and the
+    descent keeps as many neighbours as it takes to reach the ``recall`` on these rows. Distances are exact. On the CPU.
 
-    Worth it from about 50,000 rows on, in more dimensions than 8; below, :func:`~pyg_relational.ops.knn` is as fast.
-    The first call of a new installation compiles for a minute.
+    It pays from about 50,000 rows on, in more than 8 dimensions; below, :func:`~pyg_relational.ops.knn` is as fast. The
+    first call of a new installation compiles for a minute.
 
     Args:
         x: Features.

@@ -200,7 +200,7 @@ def candidates(points: Points, k: int, first: int = 0) -> Iterator[tuple[Tensor,
 
 
 def merged(found: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same pairs, many at once but for the first two blocks, the sample that a tree is held against."""
+    """The same pairs in larger blocks, but for the first two: they are the sample that a tree is compared with."""
     yield from islice(found, 2)
     parts: list[tuple[Tensor, Tensor]] = []
     for part in found:

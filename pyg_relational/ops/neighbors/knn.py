@@ -40,14 +40,13 @@ def knn(
         d_{ij} = \lVert x_i - x_j \rVert_2 \quad\text{or}\quad
         d_{ij} = 1 - \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \lVert x_j \rVert}
 
-    What nominates candidates depends on the data, the result does not: they are ranked by their direct
-    differences, in float64 where float32 cannot tell the :math:`k`-th from the next. On a CPU that is a k-d tree
-    (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries
-    faster than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding
-    error is bounded. From 128 dimensions on, each product serves both its ends, and where few principal
-    directions leave few candidates, it is taken in these only: it bounds the distance from below.
-    Ties go to the lower index. A row is not its own neighbour, but a
-    duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
+    How candidates are found depends on the data, the result does not: they are ranked by their direct differences, in
+    float64 where float32 cannot tell the :math:`k`-th from the next. On a CPU they are found by a k-d tree
+    (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
+    than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
+    bounded. From 128 dimensions on, each product serves both its ends, and where few principal directions leave few
+    candidates, it is taken in these only: it bounds the distance from below. Ties go to the lower index. A row is not
+    its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
 
     Args:
         x: Features.

@@ -15,10 +15,10 @@ _CHUNK = 2**22  # numbers in neighbours that are looked at together
 def tangent_basis(x: Tensor, k: int, dim: int, rows: Tensor | None = None) -> Tensor:
     r"""Principal directions of each point's ``k`` nearest neighbours: a basis of the tangent space there.
 
-    With the centred neighbours :math:`X_i = (x_j - \bar x)_{j \in N_k(i)}` of point :math:`i`, the right singular
-    vectors of :math:`X_i` to its ``dim`` largest singular values; a constant. Section V.C of `Ho Thanh, "Improving
-    Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_. Columns beyond the rank of
-    :math:`X_i` are 0. Columns have no certain sign.
+    The basis at point :math:`i` is made of the right singular vectors of its centred neighbours
+    :math:`X_i = (x_j - \bar x)_{j \in N_k(i)}` for the ``dim`` largest singular values. It has no gradient. Section V.C
+    of `Ho Thanh, "Improving Fine-Tuning with Latent Cluster Correction" <https://arxiv.org/abs/2501.11919>`_. Columns
+    beyond the rank of :math:`X_i` are 0. Columns have no certain sign.
 
     Takes :math:`O(m k d \min(k, d))` time for :math:`m` rows.
 

@@ -48,7 +48,7 @@ def finds(points: Points) -> bool:
 def faster(points: Points, k: int, products: Found) -> Found:
     """Neighbours by the tree or by ``products``, whichever takes less time for some of the queries.
 
-    The first of the products are not timed: they set up. Nor do other processes count.
+    The first block of the products is not timed, as it sets up, and the time of other processes does not count.
     """
     tree, q = plant(points)
     if q.shape[1] <= _FLAT:
@@ -81,8 +81,8 @@ def plant(points: Points) -> "tuple[cKDTree, Tensor]":
 def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor) -> Found:
     """The ``k`` nearest of each query and their distances, block by block.
 
-    One more neighbour than needed is asked for: where all distances differ, and so the next from the ``k``-th, these
-    are the answer. Else candidates are ranked.
+    It asks for one more neighbour than needed. Where all distances differ, the first ``k`` are the answer. Else
+    candidates are ranked.
     """
     own = points.own
     step = max(1, _CHUNK // (k + 2))
@@ -116,7 +116,7 @@ def _ask(tree: "cKDTree", q: Tensor, row: Tensor, count: int) -> tuple[Tensor, T
 def _tied(
     points: Points, k: int, tree: "cKDTree", q: Tensor, row: Tensor, distance: Tensor, col: Tensor
 ) -> Tensor | None:
-    """Candidates of rows with ties, as one number a pair; None where most have more than a wider question finds.
+    """Candidates of rows with ties, as one number a pair; None where most have more ties than a wider search finds.
 
     Where the farthest found is no farther than the ``k``-th, more are asked for, and where these do not suffice
     either, the matrix product decides.

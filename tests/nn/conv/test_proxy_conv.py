@@ -413,8 +413,8 @@ def test_cuda_equals_cpu(device, layer):
 def test_repr_says_sizes_and_options():
     assert repr(ProxyGATv2Conv((4, 3), 2, heads=5)) == (
         "ProxyGATv2Conv((4, 3), 2, heads=5, concat=True, dropout=0.0, softmax='per_set', "
-        "self_loop='none', combine='sum')"
+        "self_loop='none', combine='sum', negative_slope=0.2, bias=True)"
     )
     assert repr(ProxyPoolConv(4, 2, "max")) == (
-        "ProxyPoolConv((4, 4), 2, aggr='max', self_loop='residual', combine='sum')"
+        "ProxyPoolConv((4, 4), 2, aggr='max', self_loop='residual', combine='sum', bias=True)"
     )

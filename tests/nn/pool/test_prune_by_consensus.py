@@ -14,11 +14,13 @@ def blobs(n, distance):
     return torch.randn(n, 2) + distance * torch.tensor([[0.0, 0], [1, 0], [0, 1]])[y], y
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "binary"])
 @pytest.mark.parametrize("power", [1.0, 3.0])
-def test_weights_are_the_share_of_partitions_to_the_power(power):
+def test_weights_are_the_share_of_partitions_to_the_power(power, kernel):
     x, _ = blobs(80, 2.0)
-    edges, weight = knn_graph(x, 6)
-    partitions = leiden_partitions(edges, weight, 80, min_size=8, seed=5)
+    edges, weight = knn_graph(x, 6, kernel=kernel)
+    given = None if kernel == "binary" else weight
+    partitions = leiden_partitions(edges, given, 80, min_size=8, seed=5)
     shares = torch.stack([(c[edges[0]] == c[edges[1]]).double() for c in partitions]).mean(0)
     held = oracles.spanning_forest(edges, shares.tolist(), 80)
     expected = {}
@@ -30,6 +32,17 @@ def test_weights_are_the_share_of_partitions_to_the_power(power):
     assert list(map(tuple, left.T.tolist())) == list(expected)
     torch.testing.assert_close(weaker, torch.tensor(list(expected.values())))
     assert 0 < len(expected) <= edges.shape[1]
+
+
+def test_gradients_reach_the_weights_that_are_left():
+    x, _ = blobs(80, 2.0)
+    edges, weight = knn_graph(x, 6)
+    weight.requires_grad_()
+    left, weaker = prune_by_consensus(edges, weight, 3, power=2.0)
+    (grad,) = torch.autograd.grad(weaker.sum(), weight)
+    place = _places(edges, left, 80)
+    torch.testing.assert_close(grad[place], weaker.detach() / weight.detach()[place])
+    assert grad.count_nonzero() == len(weaker)
 
 
 def test_edges_between_classes_lose_weight():

@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.nn import PLaplacePropagation, laplace_propagation, p_laplace_propagation
 from pyg_relational.ops import CG, ConvergenceError, Direct, Multigrid
+from pyg_relational.ops.linear import p_laplacian
 from tests.graphs import Graph, graphs, random_graph, union
 from tests.oracles import dense_weights, game_p_laplace, p_laplace_energy, p_laplace_residual
 
@@ -247,6 +248,15 @@ def test_not_converged_is_said(equation):
     solver = CG(max_iter=1, strict=True)
     with pytest.raises(ConvergenceError, match="did not converge"):
         run(graph, p=10.0, solver=solver, equation=equation)
+
+
+def test_not_converged_is_said_with_factors(monkeypatch):
+    graph = random_graph(60, 0.02, seed=1, labelled=0.05)
+    monkeypatch.setattr(p_laplacian, "_STEPS", 1)
+    with pytest.raises(ConvergenceError, match=r"did not converge: .* with Direct"):
+        run(graph, p=10.0, solver=Direct(strict=True))
+    with pytest.warns(RuntimeWarning, match="did not converge"):
+        run(graph, p=10.0, solver=Direct())
 
 
 def test_module_learns_tau():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pyg_relational.nn import laplace_propagation, poisson_propagation
-from pyg_relational.ops import CG, Direct, Multigrid
+from pyg_relational.ops import CG, Auto, ConvergenceError, Direct, Multigrid, Prepared
 from pyg_relational.ops.graph.edges import both_directions
 from pyg_relational.ops.linear import auto
 from pyg_relational.ops.linear.auto import choose
@@ -65,15 +65,15 @@ def equation(edge_index, labels=20, order=1):
     ],
 )
 def test_the_rule(graph, solver, labels):
-    assert choose(equation(graph, labels)) == solver
+    assert choose(equation(graph, labels), Auto()) == solver
 
 
 def test_many_labels_are_near_every_node():
-    assert choose(equation(grid(120, 120), 120 * 119)) == CG()
+    assert choose(equation(grid(120, 120), 120 * 119), Auto()) == CG()
 
 
 def test_powers_are_iterated():
-    assert choose(equation(grid(60, 60), order=2)) == CG()
+    assert choose(equation(grid(60, 60), order=2), Auto()) == CG()
 
 
 def test_trees_beside_a_dense_part_are_no_forest():
@@ -85,7 +85,7 @@ def test_trees_beside_a_dense_part_are_no_forest():
 
 def test_without_pyamg_it_is_conjugate_gradients(monkeypatch):
     monkeypatch.setattr(auto, "find_spec", lambda name: None)
-    assert choose(equation(grid(120, 120))) == CG()
+    assert choose(equation(grid(120, 120)), Auto()) == CG()
 
 
 @pytest.mark.parametrize("graph", [grid(3000), grid(60, 60), grid(15, 15, 15)])
@@ -96,7 +96,7 @@ def test_what_ran_is_said_and_agrees_with_conjugate_gradients(graph):
     y[:20] = torch.arange(20) % 3
     u, info = laplace_propagation(graph, weight, y, return_info=True)
     v, other = laplace_propagation(graph, weight, y, solver=CG(), return_info=True)
-    assert (info.solver, other.solver) == (type(choose(equation(graph))).__name__, "CG")
+    assert (info.solver, other.solver) == (type(choose(equation(graph), Auto())).__name__, "CG")
     torch.testing.assert_close(u, v, rtol=0, atol=1e-7)
     grads = [torch.autograd.grad(t.square().sum(), weight)[0] for t in (u, v)]
     torch.testing.assert_close(*grads, rtol=0, atol=1e-6)
@@ -122,7 +122,7 @@ def test_the_choice_is_the_same_every_time():
         ).set_up
         for _ in range(2)
     ]
-    assert choose(made[0]) == choose(made[1])
+    assert choose(made[0], Auto()) == choose(made[1], Auto())
 
 
 def test_a_start_is_checked_by_every_solver():
@@ -132,3 +132,63 @@ def test_a_start_is_checked_by_every_solver():
     for solver in (None, CG(), Direct(), Multigrid()):
         with pytest.raises(ValueError, match=r"initial must have shape \[900, 2\], got \[900, 3\]"):
             laplace_propagation(graph, None, y, initial=torch.zeros(900, 3), solver=solver)
+
+
+@pytest.mark.parametrize(
+    ("graph", "kind"), [(expander(1000), CG), (grid(3000), Direct), (grid(80, 80), Multigrid)]
+)
+def test_auto_hands_its_options_to_what_it_chooses(graph, kind):
+    options = {"strict": True} if kind is Direct else {"tol": 1e-3, "strict": True}
+    assert choose(equation(graph), Auto(tol=1e-3, strict=True)) == kind(**options)
+
+
+def some_labels(graph):
+    y = torch.full((int(graph.max()) + 1,), -1)
+    y[:20] = torch.arange(20) % 3
+    return graph, torch.ones(graph.shape[1], dtype=torch.float64), y
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-9])
+@pytest.mark.parametrize("graph", [expander(1000), grid(40, 40), grid(80, 80)])
+def test_auto_agrees_with_conjugate_gradients_to_its_tolerance(graph, tol):
+    args = some_labels(graph)
+    u, info = laplace_propagation(*args, solver=Auto(tol=tol), return_info=True)
+    v = laplace_propagation(*args, solver=CG(tol=1e-12))
+    assert info.converged
+    assert (u - v).abs().max() <= tol
+    if info.solver != "Direct":  # no more work than was asked for
+        assert info.iterations < laplace_propagation(*args, return_info=True)[1].iterations
+
+
+@pytest.mark.parametrize(
+    ("graph", "kind"),
+    [(expander(1000), "CG"), (grid(40, 40), "Direct"), (grid(80, 80), "Multigrid")],
+)
+def test_auto_says_where_its_tolerance_is_not_reached(graph, kind):
+    args = some_labels(graph)
+    with pytest.warns(RuntimeWarning, match=f"did not converge: residual .* with {kind}"):
+        info = laplace_propagation(*args, solver=Auto(tol=1e-200), return_info=True)[1]
+    assert (info.solver, info.converged) == (kind, False)
+    with pytest.raises(ConvergenceError, match="did not converge"):
+        laplace_propagation(*args, solver=Auto(tol=1e-200, strict=True))
+
+
+def test_auto_is_what_none_means():
+    args, prepared = some_labels(grid(80, 80)), Prepared()
+    u = laplace_propagation(*args, prepared=prepared)
+    assert torch.equal(laplace_propagation(*args, solver=Auto(), prepared=prepared), u)
+    with pytest.raises(ValueError, match="got another solver"):
+        laplace_propagation(*args, solver=Auto(tol=1e-3), prepared=prepared)
+
+
+@pytest.mark.parametrize("tol", [0.0, 1.0, -1e-3, float("nan")])
+def test_auto_checks_its_tolerance(tol):
+    with pytest.raises(ValueError, match=r"tol must be in \(0, 1\) or None"):
+        Auto(tol=tol)
+
+
+def test_a_solver_that_is_none_is_refused():
+    with pytest.raises(
+        TypeError, match=r"solver must be CG\(...\), .*Auto\(...\) or None, got 'cg'"
+    ):
+        laplace_propagation(*some_labels(grid(5, 5)), solver="cg")

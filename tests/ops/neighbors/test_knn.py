@@ -381,3 +381,27 @@ def test_order_of_candidates_is_by_row_then_distance_then_place():
         index, value = nearest(prepare(x, None, False), 3, row, col, dtype)
         assert index.tolist() == [[4, 1, 2], [0, 1, 2]]
         assert value[:, :3].tolist() == [[0.5, 2, 2], [0.5, 1.5, 2.5]]
+
+
+@pytest.mark.parametrize("angle", [1e-1, 1e-2, 1e-3, 1e-5, 0.0])
+def test_cosine_tells_angles_apart_that_unit_rows_in_float32_swap(angle):
+    """Angles differ by 2e-5 of themselves, more than what is always looked at again, or by rounding of ``x``."""
+    g = torch.Generator().manual_seed(0)
+    theta = angle * (1 + 2e-5 * torch.randperm(300, generator=g).double())
+    length = 1 + torch.rand(300, 1, generator=g, dtype=torch.float64)
+    turn, _ = torch.linalg.qr(torch.randn(5, 5, generator=g, dtype=torch.float64))
+    x = (length * torch.stack([theta.cos(), theta.sin()], 1) @ turn[:2]).float()
+    x[0] = turn[0]
+    assert_the_nearest(x, "cosine")
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-19, 1e-21])
+def test_euclidean_tells_distances_apart_whose_squares_vanish(scale):
+    g = torch.Generator().manual_seed(0)
+    assert_the_nearest(scale * (1 + torch.rand(60, 4, generator=g)), "euclidean")
+
+
+def assert_the_nearest(x, metric):
+    order = exact_distances(x, x, metric).fill_diagonal_(math.inf).argsort(1)
+    for k in (1, 7, 30):
+        assert knn(x, k, metric).index.sort(1).values.equal(order[:, :k].sort(1).values)
