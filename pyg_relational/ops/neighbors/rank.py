@@ -20,9 +20,8 @@ def rank(points: Points, k: int, row: Tensor, col: Tensor) -> tuple[Tensor, Tens
     Candidates come sorted by row, at least ``k`` for each row there is.
     """
     index, value = nearest(points, k, row, col)
-    last, following = value[:, k - 1], value[:, k]
-    unsure = (value[:, 1:] == value[:, :-1]).any(1)
-    unsure |= following - last <= _CLOSE * last + _blur(points, last)
+    here, following = value[:, :k], value[:, 1:]
+    unsure = (following - here <= _CLOSE * here + _blur(points, here)).any(1)
     if unsure.any():  # float32 may have swapped two
         some = unsure.repeat_interleave(_counts(row)).nonzero()[:, 0]
         n = len(points.x)
