@@ -1,5 +1,6 @@
 """The one door of label propagation: checks of graph, labels and mask."""
 
+import math
 from numbers import Real
 from typing import Any, NamedTuple, get_args
 
@@ -166,10 +167,9 @@ def check_tau(tau: Any) -> None:
         ValueError: If a value is negative or not finite.
     """
     check_number(tau, "tau")
-    value = torch.as_tensor(tau).detach()
-    low = value.min()
-    if not bool((low >= 0) & torch.isfinite(value).all()):
-        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
+    low, high = _bounds(tau)
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"tau must be >= 0 and finite, got {low}")
 
 
 def check_source(f: Any) -> None:
@@ -183,8 +183,16 @@ def check_source(f: Any) -> None:
         ValueError: If a value is not finite.
     """
     check_number(f, "f")
-    if not bool(torch.isfinite(torch.as_tensor(f).detach()).all()):
+    if not all(map(math.isfinite, _bounds(f))):
         raise ValueError("f must be finite, got NaN or infinity")
+
+
+def _bounds(value: Any) -> tuple[float, float]:
+    """Least and largest of a number or a Tensor, NaN where one is."""
+    if not isinstance(value, Tensor):
+        return float(value), float(value)
+    low, high = torch.stack(value.detach().aminmax()).tolist()
+    return low, high
 
 
 def check_solver(solver: Any, prepared: Any = None) -> None:

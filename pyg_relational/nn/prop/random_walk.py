@@ -161,7 +161,7 @@ def check_random_walk(
         ValueError: If one is out of range.
     """
     check_number(alpha, "alpha")
-    value = torch.as_tensor(alpha)
+    value = alpha if isinstance(alpha, Tensor) else torch.tensor(alpha, device="cpu")
     if value.dim() or not bool((value >= 0) & (value < 1)):
         got = list(value.shape) if value.dim() else value.item()
         raise ValueError(f"alpha must be a number in [0, 1), got {got}")

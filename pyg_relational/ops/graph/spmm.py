@@ -39,7 +39,9 @@ def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int])
     ptr = torch._convert_indices_from_coo_to_csr(row, shape[0], out_int32=small)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            ptr, col, weight, shape, device=weight.device, check_invariants=False
+        )
 
 
 def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> Tensor:
