@@ -237,6 +237,23 @@ def test_a_device_is_asked_for_no_more_than_the_table_says_and_gives_the_same(na
     torch.testing.assert_close([t.value for t in found], wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("kind", ["points", "grid", "duplicates", "other queries", "few"])
+def test_neighbours_on_a_device_are_those_on_the_cpu(kind, metric):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(12 if kind == "few" else 150, 3, generator=g)
+    if kind == "grid":
+        x = x.mul(2).round()
+    if kind == "duplicates":
+        x = x[torch.arange(150) % 4] + 1e3
+    y = torch.randn(7, 3, generator=g) if kind == "other queries" else None
+    wanted = knn(x, 10, metric, y)
+    with Counts():
+        found = knn(pretend(x), 10, metric, None if y is None else pretend(y))
+        assert torch.equal(found.index.cpu(), wanted.index)
+        torch.testing.assert_close(found.distance.cpu(), wanted.distance)
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore")
 def test_no_tensor_is_made_without_a_device(name):

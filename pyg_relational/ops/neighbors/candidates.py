@@ -1,6 +1,7 @@
 """Candidates for the nearest neighbours, by tiled matrix products and a bound on their rounding error."""
 
 import math
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.checks import Check
 from pyg_relational.ops.graph.kernels import unit_rows
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "candidates",
     "candidates_both_ways",
     "merged",
+    "norm_check",
     "prepare",
     "slack",
 ]
@@ -59,9 +62,24 @@ def prepare(x: Tensor, y: Tensor | None, cosine: bool) -> Points:
         x = raw_x - centre
         q = x if y is None else raw_q - centre
         bias = torch.linalg.vecdot(x, x)
-        if not torch.isfinite(2 * (bias.sum() + torch.linalg.vecdot(q, q).sum())):
-            raise ValueError(f"x must have finite squared norms in {x.dtype}: rescale the features")
     return Points(x, q, bias, raw_x, raw_q, cosine, y is None)
+
+
+def norm_check(points: Points) -> Check:
+    """That no squared norm overflows.
+
+    Args:
+        points: Points and queries.
+    """
+    rule = f"x must have finite squared norms in {points.x.dtype}: rescale the features"
+
+    def total() -> Tensor:
+        return 2 * (points.bias.sum() + torch.linalg.vecdot(points.q, points.q).sum())
+
+    def refuse() -> None:
+        raise ValueError(rule)
+
+    return Check(rule, total, 0, sys.float_info.max, refuse)
 
 
 def _middle(x: Tensor) -> Tensor:
