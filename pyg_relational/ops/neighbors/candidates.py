@@ -74,7 +74,8 @@ def norm_check(points: Points) -> Check:
     rule = f"x must have finite squared norms in {points.x.dtype}: rescale the features"
 
     def total() -> Tensor:
-        return 2 * (points.bias.sum() + torch.linalg.vecdot(points.q, points.q).sum())
+        of_queries: Tensor = torch.linalg.vecdot(points.q, points.q)
+        return 2 * (points.bias.sum() + of_queries.sum())
 
     def refuse() -> None:
         raise ValueError(rule)
