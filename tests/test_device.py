@@ -125,8 +125,8 @@ CALLS: dict[str, Call] = {
     "random_walk_propagation": (
         lambda d, _: nn.random_walk_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)
     ),
-    "p_laplace_propagation": (
-        lambda d, _: nn.p_laplace_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)
+    "p_laplace_propagation of two classes": (
+        lambda d, _: nn.p_laplace_propagation(d.edges, d.weight, d.y % 2, d.mask, num_classes=2)
     ),
     "GraphLearningLayer": (lambda d, place: place(nn.GraphLearningLayer())(d.x, d.y, d.mask, C)),
     # pooling
