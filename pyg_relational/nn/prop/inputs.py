@@ -17,6 +17,7 @@ from pyg_relational.ops.linear.solvers import SolveInfo, Solver
 __all__ = [
     "NO_WORK",
     "Labelled",
+    "check_again",
     "check_inputs",
     "check_number",
     "check_solver",
@@ -25,6 +26,7 @@ __all__ = [
     "mean_by",
     "node_shift",
     "node_source",
+    "value_in",
 ]
 
 NO_WORK = SolveInfo(0, torch.zeros(0), True)
@@ -254,20 +256,31 @@ def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
     """
     n = values.shape[0]
     check_number(tau, "tau")
-    shift = _in(tau, values)
+    shift = value_in(tau, values)
     if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
         raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")
-    _check_again(check_tau, tau, shift)
+    check_again(check_tau, tau, shift)
     return shift.expand(n)
 
 
-def _in(value: Any, like: Tensor) -> Tensor:
-    """A number or a Tensor in the dtype of another and where that is; a number by a fill, not a copy."""
+def value_in(value: Any, like: Tensor) -> Tensor:
+    """A number or a Tensor in the dtype of another and where that is; a number by a fill, not a copy.
+
+    Args:
+        value: The number or Tensor.
+        like: The other.
+    """
     return value.to(like) if isinstance(value, Tensor) else like.new_full((), value)
 
 
-def _check_again(check: Callable[[Any], None], value: Any, given: Tensor) -> None:
-    """Check in a dtype that may not hold the number."""
+def check_again(check: Callable[[Any], None], value: Any, given: Tensor) -> None:
+    """Check again in a dtype that may not hold the number.
+
+    Args:
+        check: The check.
+        value: What it has passed.
+        given: The same by :func:`value_in`.
+    """
     if not isinstance(value, Tensor):
         check(torch.tensor(value, dtype=given.dtype, device="cpu"))
     elif value.dtype != given.dtype:
@@ -289,11 +302,11 @@ def node_source(f: float | Tensor, values: Tensor) -> Tensor:
         ValueError: If the shape does not fit or a value is not finite.
     """
     check_number(f, "f")
-    source = _in(f, values)
+    source = value_in(f, values)
     if source.shape not in ((), values.shape[:1], values.shape):
         n, c = values.shape
         raise ValueError(
             f"f must be a number or have shape [{n}] or [{n}, {c}], got {list(source.shape)}"
         )
-    _check_again(check_source, f, source)
+    check_again(check_source, f, source)
     return (source[:, None] if source.dim() == 1 else source).expand_as(values)
