@@ -28,7 +28,6 @@ __all__ = [
 _ROWS = 256  # of a product
 _COLUMNS = 2560  # of a product: few MiB, which stay in the cache until their minima are taken
 _KEPT = 2**14  # columns up to which the products of all of them are kept until candidates are found
-_CUDA = 8192  # rows and columns of a product on a GPU
 _SIZE = 1.4  # columns in a group over sqrt(n / (k d)): fewer cost minima, more cost candidates; .4 to 2.4 tried
 _SIZE_KEPT = 0.5  # the same over sqrt(n / k) where a candidate is a product kept; .35 to 1.4 tried
 _GATHER = 2**18  # numbers of candidates' features at once, within the cache
@@ -132,8 +131,8 @@ class Tiles:
     def __init__(self, points: Points, k: int) -> None:
         self.points, self.k = points, k
         n, d = points.x.shape
-        self.rows, columns = (_CUDA, _CUDA) if points.x.is_cuda else (_ROWS, _COLUMNS)
-        self.keep = n <= (columns if points.x.is_cuda else _KEPT)
+        self.rows, columns = _ROWS, _COLUMNS
+        self.keep = n <= _KEPT
         size = _SIZE_KEPT * math.sqrt(n / k) if self.keep else _SIZE * math.sqrt(n / (k * d + 1))
         size = min(max(1, int(size)), columns)
         self.groups = Groups(size, max(1, columns // size // 16 * 16), n)  # whole cache lines

@@ -9,6 +9,7 @@ from pyg_relational.ops.neighbors.candidates import Points, slack
 __all__ = ["search_on_device"]
 
 _MORE = 16  # candidates beyond k; not measured
+_WIDER = 8  # times as many where these do not suffice; not measured
 _PRODUCT = 2**27  # numbers of a product, or of candidates' features, at once; not measured
 
 Groups = tuple[Tensor, Tensor]
@@ -18,7 +19,8 @@ def search_on_device(points: Points, k: int, groups: Groups | None = None) -> tu
     """The ``k`` nearest of each query and their distances, with one wait for the device.
 
     The ``k + 16`` lowest products of a row are candidates, ranked in float64, ties to the lower index. Where the last
-    of them is not above what rounding may hide of the ``k``-th, as among many duplicates, all points are.
+    of them is not above what rounding may hide of the ``k``-th, as among many duplicates, more are, and the device is
+    waited for once more.
 
     Args:
         points: Points and queries.
@@ -29,13 +31,13 @@ def search_on_device(points: Points, k: int, groups: Groups | None = None) -> tu
     Shapes:
         output: two of :math:`[m, k]`.
     """
-    n = len(points.x)
+    most = len(points.x) - points.own
+    count = min(k + _MORE, most)
     row = torch.arange(len(points.q), device=points.x.device)
-    index, distance, open_ = _search(points, k, min(k + _MORE, n - points.own), row, groups)
-    again = open_.nonzero()[:, 0]
-    if len(again):
-        found = _search(points, k, n - points.own, again, groups)
-        index[again], distance[again] = found[:2]
+    index, distance, open_ = _search(points, k, count, row, groups)
+    while len(row := row[open_]):
+        count = min(_WIDER * count, most)
+        index[row], distance[row], open_ = _search(points, k, count, row, groups)
     return index, distance
 
 
