@@ -181,7 +181,12 @@ def outcome(call: Call, data: Inputs, place: Place) -> list[Tensor]:
 
 
 def differentiate(parts: list[Tensor]) -> None:
-    torch.autograd.backward(parts, [torch.ones_like(part) for part in parts])
+    """Of a sum whose terms weigh 1 to 2."""
+    slopes = [
+        torch.linspace(1, 2, part.numel(), device=part.device).view_as(part).to(part.dtype)
+        for part in parts
+    ]
+    torch.autograd.backward(parts, slopes)
 
 
 class Count(NamedTuple):
@@ -227,7 +232,7 @@ def test_a_device_is_asked_for_no_more_than_the_table_says_and_gives_the_same(na
     differentiate(parts)
     wanted = [*parts, *(t.grad for t in data if t.grad is not None)]
     found = [*got.parts, *(t.grad for t in got.data if t.grad is not None)]
-    torch.testing.assert_close([t.value for t in found], wanted, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close([t.value for t in found], wanted, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize(
