@@ -91,17 +91,24 @@ class PLaplacian:
         for count in range(most + 1):
             if error <= tol or count == most:
                 break
-            step = self._direction(at.f, at.stiffness, shift)
-            slope = (at.f * step).sum().abs()
-            for halvings in range(_HALVINGS + 1):  # while the energy still rises steeply at its end
-                at = self._look(u + step, value, weight, shift, p)
-                flat = (at.f * step).sum() <= slope / 2
-                ends, error = torch.stack([flat.double(), at.error.double()]).tolist()
-                if ends or halvings == _HALVINGS:
-                    break
-                step = step / 2
-            u = u + step
+            u, at, error = self._step(u, at, value, weight, shift, p)
         return u, at.error, count
+
+    def _step(
+        self, u: Tensor, at: "_Newton", value: Tensor, weight: Tensor, shift: Tensor, p: float
+    ) -> tuple[Tensor, "_Newton", float]:
+        """Newton's step, halved while the energy still rises steeply at its end, and what it leads to."""
+        step = self._direction(at.f, at.stiffness, shift)
+        slope = (at.f * step).sum().abs()
+        halvings = 0
+        while True:
+            new = u + step
+            at = self._look(new, value, weight, shift, p)
+            flat = (at.f * step).sum() <= slope / 2
+            ends, error = torch.stack([flat.double(), at.error.double()]).tolist()
+            if ends or halvings == _HALVINGS:
+                return new, at, error
+            step, halvings = step / 2, halvings + 1
 
     def _look(self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor, p: float) -> "_Newton":
         f = (self._flux(u, weight, shift, p) - value).where(~self.fixed[:, None], 0.0)
