@@ -46,16 +46,31 @@ def match_labels(y: Tensor, clusters: Tensor, num_clusters: int | None = None) -
     n = len(clusters) if isinstance(clusters, Tensor) and clusters.dim() else 0
     check_labels(clusters, n, "clusters")
     check_labels(y, n)
-    low, high = (int(clusters.min()), int(clusters.max())) if n else (-1, -1)
+    low, high = (int(end) for end in _ends(clusters)) if n else (-1, -1)
     k = high + 1 if num_clusters is None else num_clusters
     if low < -1 or high >= k:
         raise ValueError(f"clusters must be in -1..{k - 1}, got {low if low < -1 else high}")
-    counted = (clusters >= 0) & (y >= 0)
-    labels, number = y[counted].unique(return_inverse=True)
-    width = max(1, len(labels))
-    pair, count = (clusters[counted] * width + number).unique(return_counts=True)
-    cluster, number = pair // width, pair % width
-    score = count * width + (width - 1 - number)  # more samples first, then the lower label
-    best = score.new_full((k,), -1).scatter_reduce(0, cluster, score, "amax")
-    label = torch.cat([labels, labels.new_tensor([-1])])
-    return label[(width - 1 - best % width).where(best >= 0, -1)]
+    label, number = _numbered(y)
+    pair = (clusters * n + number).where((clusters >= 0) & (y >= 0), k * n)
+    pair, number = _numbered(pair)
+    count = torch.zeros_like(y).index_add_(0, number, torch.ones_like(y))
+    score = count * n + (n - 1 - pair % max(n, 1))  # more samples first, then the lower label
+    best = score.new_full((k + 1,), -1)
+    best.scatter_reduce_(0, pair // max(n, 1), score.where(count > 0, -1), "amax")
+    best = best[:k]
+    return label[n - 1 - best % max(n, 1)].where(best >= 0, -1) if n else best
+
+
+def _ends(x: Tensor) -> list[float]:
+    """Least and largest, in one wait for the device."""
+    ends: list[float] = torch.stack(x.aminmax()).tolist()
+    return ends
+
+
+def _numbered(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Different values in ascending order, the last again where places are left, and the place of each."""
+    value, order = x.sort()
+    number = torch.cat([value[:1] * 0, value.diff().sign().cumsum(0)])
+    place = torch.empty_like(x).scatter_(0, order, number)
+    values = value[-1:].expand_as(x).clone().scatter_(0, number, value)
+    return values, place

@@ -72,14 +72,14 @@ def class_attention(weights: Tensor, y: Tensor, proxy_y: Tensor, num_classes: in
     check_labels(y, weights.shape[0], "y")
     check_labels(proxy_y, weights.shape[1], "proxy_y")
     for name, classes in (("y", y), ("proxy_y", proxy_y)):
-        if len(classes) and not -1 <= int(classes.min()) <= int(classes.max()) < num_classes:
-            raise ValueError(
-                f"{name} must be in [-1, {num_classes}), got {int(classes.min())} to {int(classes.max())}"
-            )
+        low, high = torch.stack(classes.aminmax()).tolist() if len(classes) else (-1, -1)
+        if not -1 <= low <= high < num_classes:
+            raise ValueError(f"{name} must be in [-1, {num_classes}), got {low} to {high}")
     mean = (weights.mean(2) if weights.dim() == 3 else weights).double()
     total = mean.new_zeros(num_classes + 1, num_classes + 1)  # the last row and column are class -1
     total.index_put_((y[:, None], proxy_y), mean, accumulate=True)
-    count = y[y >= 0].bincount(minlength=num_classes)
+    count = total.new_zeros(num_classes + 1)
+    count = count.index_add(0, y % (num_classes + 1), torch.ones_like(mean[:, 0]))[:-1]
     return (total[:-1, :-1] / count[:, None]).to(weights.dtype)
 
 
@@ -89,8 +89,9 @@ def _check_attention(weights: Any) -> None:
         raise TypeError(f"weights must be a floating-point Tensor, got {got}")
     if weights.dim() not in (2, 3) or not weights.numel():
         raise ValueError(f"weights must have shape [n, P] or [n, P, H], got {list(weights.shape)}")
-    off = (weights.sum(1) - 1).abs().max().item()
-    if weights.min() < 0 or not off < 0.02:
+    ends = weights.detach().min(), (weights.detach().sum(1) - 1).abs().max()
+    low, off = torch.stack(ends).tolist()
+    if low < 0 or not off < 0.02:
         raise ValueError(
-            f"weights must be >= 0 and sum to 1, got min {weights.min().item():.3g} and sums off by {off:.3g}"
+            f"weights must be >= 0 and sum to 1, got min {low:.3g} and sums off by {off:.3g}"
         )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import at_least, check_labels
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 __all__ = ["conductance"]
@@ -44,9 +44,8 @@ def conductance(
         ([0.3333333432674408, 0.3333333432674408], 0.3333)
     """
     check_labels(clusters, len(clusters) if isinstance(clusters, Tensor) else 0, "clusters")
-    if len(clusters) and int(clusters.min()) < 0:
-        raise ValueError(f"clusters must be >= 0, got {int(clusters.min())}")
-    edge_index, weight, _ = undirected_edges(edge_index, edge_weight, len(clusters))
+    rule = at_least(clusters, 0, "clusters")
+    edge_index, weight, _ = undirected_edges(edge_index, edge_weight, len(clusters), rule)
     (row, col), w = edge_index, weight.double()
     a, b = clusters[row], clusters[col]
     zero = w.new_zeros(int(clusters.max()) + 1 if len(clusters) else 0)
@@ -55,5 +54,5 @@ def conductance(
     total = volume.sum()
     smaller = torch.minimum(volume, total - volume)
     phi = torch.where(smaller > 0, cut / smaller, 1).clamp(max=1)
-    mean = (volume * phi).sum() / total if total > 0 else torch.ones_like(total)
+    mean = ((volume * phi).sum() / total.where(total > 0, 1.0)).where(total > 0, 1.0)
     return phi.to(weight.dtype), mean.to(weight.dtype)

@@ -1,5 +1,6 @@
 """How many edges stay inside a class."""
 
+import torch
 from torch import Tensor
 
 from pyg_relational.interop import as_edges
@@ -38,11 +39,13 @@ def homophily(edge_index: Tensor, edge_weight: Tensor | None, y: Tensor) -> Tens
     """
     check_labels(y, len(y) if isinstance(y, Tensor) else 0)
     (row, col), weight, _ = as_edges((edge_index, edge_weight), len(y))
-    if weight.numel() and weight.min() < 0:
-        raise ValueError(f"edge_weight must be >= 0, got min {weight.min().item():.3g}")
     w = weight.double().where((y[row] >= 0) & (y[col] >= 0), 0)
     total = w.sum()
-    if total == 0:
+    ends = [weight.detach().min().double()] if len(weight) else []
+    *low, whole = torch.stack([*ends, total.detach()]).tolist()
+    if low and low[0] < 0:
+        raise ValueError(f"edge_weight must be >= 0, got min {low[0]:.3g}")
+    if whole == 0:
         raise ValueError("edge_index must hold an edge of positive weight between labelled nodes")
     share: Tensor = w.where(y[row] == y[col], 0).sum() / total
     return share.to(weight.dtype)

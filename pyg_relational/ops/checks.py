@@ -2,21 +2,152 @@
 
 import math
 import operator
-from collections.abc import Mapping
-from typing import Any, get_args
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "Check",
+    "asked",
+    "at_least",
+    "batch_checks",
     "check_batch",
     "check_choice",
     "check_classes",
     "check_count",
     "check_features",
     "check_labels",
+    "check_matrix",
     "check_share",
+    "finite",
+    "judge",
+    "read",
+    "settle",
 ]
+
+_LARGEST = sys.float_info.max
+
+
+class Check(NamedTuple):
+    """A number of a device and the range it must be in.
+
+    Args:
+        rule: What must be, for an error while compiling.
+        number: The number, made when it is asked for.
+        low: Its least value.
+        high: Its largest value.
+        refuse: Raise, saying what came. It may return where all is well: a sum can overflow.
+    """
+
+    rule: str
+    number: Callable[[], Tensor]
+    low: float
+    high: float
+    refuse: Callable[[], object]
+
+
+def settle(*checks: Check) -> list[float]:
+    """Raise at the first check that fails, with one wait for the device for all of them.
+
+    Args:
+        *checks: The checks.
+
+    Returns:
+        Their numbers; nothing of them while compiling, where each is asserted on the device.
+
+    Raises:
+        ValueError: From the check.
+        RuntimeError: In place of that, compiled.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.checks import at_least, finite, settle
+        >>> settle(finite(torch.ones(2, 2), "x"), at_least(torch.tensor([4, 2]), 0, "y"))
+        [4.0, 2.0]
+    """
+    if torch.compiler.is_compiling():
+        for rule, number, low, high, _ in checks:
+            value = number()
+            torch._assert_async((value >= low) & (value <= high), rule)
+        return []
+    numbers = read(*checks)
+    judge(checks, numbers)
+    return numbers
+
+
+def read(*checks: Check) -> list[float]:
+    """Numbers of checks, from a device all at once; from the CPU one by one, which costs less there.
+
+    Args:
+        *checks: The checks.
+    """
+    numbers = [check.number() for check in checks]
+    if all(number.is_cpu for number in numbers):
+        return [float(number.item()) for number in numbers]
+    values: list[float] = torch.stack([number.double() for number in numbers]).tolist()
+    return values
+
+
+def judge(checks: Iterable[Check], numbers: Iterable[float]) -> None:
+    """Raise at the first check whose number is out of range.
+
+    Args:
+        checks: The checks.
+        numbers: Their numbers; there may be more.
+
+    Raises:
+        ValueError: From the check.
+    """
+    for check, number in zip(checks, numbers, strict=False):
+        if not check.low <= number <= check.high:
+            check.refuse()
+
+
+def finite(x: Tensor, name: str) -> Check:
+    """That all values of a matrix are finite.
+
+    Args:
+        x: The matrix.
+        name: How the caller's signature names it.
+    """
+    rule = f"{name} must be finite"
+    if torch.compiler.is_compiling():
+        return Check(rule, lambda: torch.isfinite(x.detach()).all(), 1, 1, lambda: None)
+
+    def total() -> Tensor:  # one pass; a finite sum has finite terms
+        return x.detach().sum()
+
+    return Check(rule, total, -_LARGEST, _LARGEST, lambda: _refuse_infinite(x, name))
+
+
+def at_least(y: Tensor, least: int, name: str) -> Check:
+    """That no integer is below ``least``; the number is the lowest, 0 of none.
+
+    Args:
+        y: The integers.
+        least: The smallest that is allowed.
+        name: How the caller's signature names them.
+    """
+
+    def lowest() -> Tensor:
+        return y.min() if y.numel() else y.new_zeros(())
+
+    def refuse() -> None:
+        raise ValueError(f"{name} must be >= {least}, got {int(y.min())}")
+
+    return Check(f"{name} must be >= {least}", lowest, least, math.inf, refuse)
+
+
+def asked(number: Callable[[], Tensor]) -> Check:
+    """A number that is right whatever it is.
+
+    Args:
+        number: What makes it.
+    """
+    return Check("", number, -math.inf, math.inf, lambda: None)
 
 
 def check_features(x: Any, name: str = "x") -> None:
@@ -31,25 +162,19 @@ def check_features(x: Any, name: str = "x") -> None:
         ValueError: If ``x`` is not 2-dimensional or holds NaN or infinity.
         RuntimeError: In place of that, compiled, if it holds NaN or infinity.
     """
-    _check_matrix(x, name)
-    if torch.compiler.is_compiling():
-        _assert_finite(x, name)
-    elif not math.isfinite(x.detach().sum().item()):  # one pass; a finite sum has finite terms
-        _refuse_infinite(x, name)
+    check_matrix(x, name)
+    settle(finite(x, name))
 
 
-def check_batch(
-    features: Mapping[str, Any], classes: Mapping[str, Any], *also: Tensor
-) -> list[float]:
+def check_batch(features: Mapping[str, Any], classes: Mapping[str, Any]) -> list[float]:
     """:func:`check_features` and :func:`check_classes` of a whole batch, with one wait for its device.
 
     Args:
         features: Matrices by the names that the caller's signature has for them.
         classes: Classes of the rows of each of them; of fewer than there are matrices, of the first ones.
-        *also: Numbers that the caller wants to know, too.
 
     Returns:
-        The lowest of each of ``classes``, -1 or more, and ``also``; nothing of them while compiling.
+        The lowest of each of ``classes``, -1 or more; nothing of them while compiling.
 
     Raises:
         TypeError: If a dtype is wrong.
@@ -59,50 +184,50 @@ def check_batch(
     Example:
         >>> import torch
         >>> from pyg_relational.ops.checks import check_batch
-        >>> check_batch({"x": torch.ones(2, 3)}, {"y": torch.tensor([4, -1])}, torch.tensor(7))
-        [-1.0, 7.0]
+        >>> check_batch({"x": torch.ones(2, 3)}, {"y": torch.tensor([4, -1])})
+        [-1.0]
+    """
+    return settle(*batch_checks(features, classes))[len(features) :]
+
+
+def batch_checks(features: Mapping[str, Any], classes: Mapping[str, Any]) -> list[Check]:
+    """What :func:`check_batch` asks of values; dtypes and shapes are checked at once.
+
+    Args:
+        features: As there.
+        classes: As there.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If a shape is wrong.
     """
     for name, x in features.items():
-        _check_matrix(x, name)
+        check_matrix(x, name)
     for x, (name, y) in zip(features.values(), classes.items(), strict=False):
         check_labels(y, x.shape[0], name)
-    if torch.compiler.is_compiling():
-        for name, x in features.items():
-            _assert_finite(x, name)
-        for name, y in classes.items():
-            torch._assert_async((y >= -1).all(), f"{name} must be >= -1")
-        return []
-    sums = [x.detach().sum() for x in features.values()]
-    lowest = [y.min() if len(y) else y.new_zeros(()) for y in classes.values()]
-    values = _read(*sums, *lowest, *also)
-    for (name, x), total in zip(features.items(), values, strict=False):
-        if not math.isfinite(total):
-            _refuse_infinite(x, name)
-    for (name, y), low in zip(classes.items(), values[len(sums) :], strict=False):
-        if low < -1:
-            raise ValueError(f"{name} must be >= -1, got {int(y.min())}")
-    return values[len(sums) :]
+    return [
+        *(finite(x, name) for name, x in features.items()),
+        *(at_least(y, -1, name) for name, y in classes.items()),
+    ]
 
 
-def _read(*numbers: Tensor) -> list[float]:
-    """From the CPU one by one, which costs less there than to stack them."""
-    if all(number.is_cpu for number in numbers):
-        return [float(number.item()) for number in numbers]
-    values: list[float] = torch.stack([number.double() for number in numbers]).tolist()
-    return values
+def check_matrix(x: Any, name: str = "x") -> None:
+    """Raise unless ``x`` is a floating-point matrix ``[n, d]``.
 
+    Args:
+        x: The argument to check.
+        name: How the caller's signature names it.
 
-def _check_matrix(x: Any, name: str) -> None:
+    Raises:
+        TypeError: If ``x`` is not a floating-point Tensor.
+        ValueError: If it is not 2-dimensional.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a Tensor, got {type(x).__name__}")
     if not x.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {x.dtype}")
     if x.dim() != 2:
         raise ValueError(f"{name} must have shape [n, d], got {list(x.shape)}")
-
-
-def _assert_finite(x: Tensor, name: str) -> None:
-    torch._assert_async(torch.isfinite(x.detach()).all(), f"{name} must be finite")
 
 
 def _refuse_infinite(x: Tensor, name: str) -> None:
@@ -147,10 +272,7 @@ def check_classes(y: Any, n: int, name: str = "y") -> None:
         RuntimeError: In place of that, compiled, if a class is below -1.
     """
     check_labels(y, n, name)
-    if torch.compiler.is_compiling():
-        torch._assert_async((y >= -1).all(), f"{name} must be >= -1")
-    elif n and (lowest := int(y.min())) < -1:
-        raise ValueError(f"{name} must be >= -1, got {lowest}")
+    settle(at_least(y, -1, name))
 
 
 def check_choice(value: Any, choices: Any, name: str) -> None:

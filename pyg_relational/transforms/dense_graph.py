@@ -69,9 +69,10 @@ def dense_graph(
     with torch.autocast(x.device.type, enabled=False):
         pairs = _pairs(x.detach(), f, threshold, top_k, batch)
         weight = _weights(x, pairs, similarity)
-    above = weight.detach() > threshold  # the matrix product may have rounded up to it
-    edge_index, pair = both_directions(pairs[:, above], x.shape[0])
-    return edge_index, weight[above][pair].to(dtype)
+    # The matrix product may have rounded up to the threshold.
+    above = (weight.detach() > threshold).nonzero()[:, 0]
+    edge_index, pair = both_directions(pairs.index_select(1, above), x.shape[0])
+    return edge_index, weight.index_select(0, above.index_select(0, pair)).to(dtype)
 
 
 def check_dense_graph(similarity: Any, threshold: Any, top_k: Any) -> None:

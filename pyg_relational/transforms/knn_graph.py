@@ -16,7 +16,7 @@ from pyg_relational.ops import (
     safe_sqrt,
     unit_rows,
 )
-from pyg_relational.ops.checks import check_choice, check_count, check_features
+from pyg_relational.ops.checks import check_choice, check_count, check_matrix
 from pyg_relational.ops.neighbors.approximate import check_recall
 
 __all__ = [
@@ -98,7 +98,7 @@ def knn_graph(
         symmetrize=symmetrize,
         recall=recall,
     )
-    check_features(x)
+    check_matrix(x)  # values are looked at by the search
     dtype = x.dtype
     x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
     if recall is None:

@@ -9,7 +9,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.typing import SparseTensor
 from torch_geometric.utils import to_edge_index
 
-from pyg_relational.ops.checks import check_choice, check_count, check_features
+from pyg_relational.ops.checks import check_choice, check_count, check_matrix, finite, settle
 
 __all__ = [
     "Combine",
@@ -94,9 +94,10 @@ def read_sets(x: Tensor, sets: Sets, source: int, target: int) -> tuple[Tensor, 
     names = ["sets"] if isinstance(sets, Tensor) else [f"sets[{i}]" for i in range(len(groups))]
     wanted = [("x", x, target)] + [(n, g, source) for n, g in zip(names, groups, strict=True)]
     for name, features, size in wanted:
-        check_features(features, name)
+        check_matrix(features, name)
         if features.shape[1] != size:
             raise ValueError(f"{name} must have {size} channels, got {features.shape[1]}")
+    settle(*(finite(features, name) for name, features, _ in wanted))
     return groups
 
 

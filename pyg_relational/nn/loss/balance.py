@@ -1,14 +1,21 @@
 """Terms that keep soft clusters from falling into one."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import check_features, check_matrix
 from pyg_relational.ops.graph.per_graph import graph_products, graph_sizes, mean_of_present
 
-__all__ = ["collapse_loss", "orthogonality_loss"]
+__all__ = [
+    "check_columns",
+    "collapse_loss",
+    "collapse_of",
+    "orthogonality_loss",
+    "orthogonality_of",
+]
 
 
 def collapse_loss(assignment: Tensor, batch: Tensor | None = None) -> Tensor:
@@ -36,7 +43,19 @@ def collapse_loss(assignment: Tensor, batch: Tensor | None = None) -> Tensor:
         >>> collapse_loss(torch.eye(4)), collapse_loss(torch.eye(4)[[0, 0]])
         (tensor(0.), tensor(1.))
     """
-    c = _checked(assignment)
+    return collapse_of(_checked(assignment), batch)
+
+
+def collapse_of(c: Tensor, batch: Tensor | None = None) -> Tensor:
+    """:func:`collapse_loss` of an assignment that is checked.
+
+    Args:
+        c: Soft assignment, float32 at least.
+        batch: Graph of every node.
+
+    Shapes:
+        As there.
+    """
     if batch is None:
         total, size = c.sum(0, keepdim=True), torch.full((1,), len(c), device=c.device)
     else:
@@ -72,7 +91,19 @@ def orthogonality_loss(assignment: Tensor, batch: Tensor | None = None) -> Tenso
         >>> orthogonality_loss(torch.eye(4))
         tensor(0.)
     """
-    c = _checked(assignment)
+    return orthogonality_of(_checked(assignment), batch)
+
+
+def orthogonality_of(c: Tensor, batch: Tensor | None = None) -> Tensor:
+    """:func:`orthogonality_loss` of an assignment that is checked.
+
+    Args:
+        c: Soft assignment, float32 at least.
+        batch: Graph of every node.
+
+    Shapes:
+        As there.
+    """
     with torch.autocast(c.device.type, enabled=False):
         product = graph_products(batch, c, c)
         norm = torch.linalg.matrix_norm(product, keepdim=True)
@@ -82,9 +113,23 @@ def orthogonality_loss(assignment: Tensor, batch: Tensor | None = None) -> Tenso
 
 
 def _checked(assignment: Tensor) -> Tensor:
+    check_columns(assignment)
     check_features(assignment, "assignment")
+    return assignment.to(torch.promote_types(assignment.dtype, torch.float32))
+
+
+def check_columns(assignment: Any) -> None:
+    """Raise unless a soft assignment has the dtype and shape of one.
+
+    Args:
+        assignment: The argument to check.
+
+    Raises:
+        TypeError: If the dtype is wrong.
+        ValueError: If the shape is wrong, or there is no cluster.
+    """
+    check_matrix(assignment, "assignment")
     if assignment.shape[1] == 0:
         raise ValueError(
             f"assignment must have at least one column, got shape {list(assignment.shape)}"
         )
-    return assignment.to(torch.promote_types(assignment.dtype, torch.float32))

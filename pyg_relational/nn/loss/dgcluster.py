@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.loss.modularity import modularity_loss
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_features, check_labels
-from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
+from pyg_relational.ops.checks import batch_checks, check_features
+from pyg_relational.ops.graph.modularity import modularity_of
+from pyg_relational.ops.graph.per_graph import check_weights, graph_mean, mean_of_present
+from pyg_relational.ops.graph.undirected import undirected_edges
 
 __all__ = ["DGClusterLoss", "dgcluster_loss", "soft_membership"]
 
@@ -64,15 +65,12 @@ def dgcluster_loss(
         tensor(-0.5000)
     """
     check_weights(auxiliary=auxiliary)
-    u = soft_membership(x)
-    loss = modularity_loss(edge_index, edge_weight, u, collapse=0, batch=batch)
-    if y is None:
-        return loss
-    check_labels(y, len(x))
-    if len(y) and int(y.min()) < -1:
-        raise ValueError(f"y must be >= -1, got {int(y.min())}")
+    checks = batch_checks({"x": x}, {} if y is None else {"y": y})
+    edge_index, edge_weight, _ = undirected_edges(edge_index, edge_weight, len(x), *checks)
     with torch.autocast(x.device.type, enabled=False):
-        return loss + auxiliary * graph_mean(_auxiliary, batch, u, y)
+        u = _membership(x)
+        loss = -mean_of_present(modularity_of(edge_index, edge_weight, u, 1.0, batch), batch)
+        return loss if y is None else loss + auxiliary * graph_mean(_auxiliary, batch, u, y)
 
 
 def soft_membership(x: Tensor) -> Tensor:
@@ -92,22 +90,28 @@ def soft_membership(x: Tensor) -> Tensor:
                 [0., 0.]])
     """
     check_features(x)
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
     with torch.autocast(x.device.type, enabled=False):
-        return unit_rows(x.tanh().square())
+        return _membership(x)
+
+
+def _membership(x: Tensor) -> Tensor:
+    return unit_rows(x.to(torch.promote_types(x.dtype, torch.float32)).tanh().square())
 
 
 def _auxiliary(u: Tensor, y: Tensor) -> Tensor:
+    """Rows without a class are 0; classes are numbered in order, in as many places as there are rows."""
     known = y >= 0
-    u, y = u[known], y[known].unique(return_inverse=True)[1]
-    count = y.bincount()
-    class_sum = u.new_zeros(len(count), u.shape[1]).index_add(0, y, u)
+    y, order = y.sort()
+    number = torch.cat([y[:1] * 0, y.diff().sign().cumsum(0)])
+    u = (u * known[:, None]).index_select(0, order)
+    count = torch.zeros_like(y).index_add(0, number, (y >= 0).long())
+    class_sum = torch.zeros_like(u).index_add(0, number, u)
     total = (
         count.square().sum()
         + (u.T @ u).square().sum(dtype=torch.float64)
         - 2 * class_sum.square().sum(dtype=torch.float64)
     )
-    return (total / max(len(y), 1) ** 2).to(u.dtype)
+    return (total / known.sum().clamp(min=1) ** 2).to(u.dtype)
 
 
 class DGClusterLoss(nn.Module):

@@ -5,7 +5,7 @@ from torch_geometric.nn import MessagePassing
 
 from pyg_relational.nn.loss.edge_consistency import pair_losses
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_classes, check_features
+from pyg_relational.ops.checks import batch_checks, settle
 from pyg_relational.ops.options import show_options
 
 __all__ = ["EdgeConsistency"]
@@ -44,11 +44,10 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
 
     def forward(self, x: Tensor, logits: Tensor, y: Tensor, edge_index: Tensor) -> Tensor:
         """Return the loss at every node."""
-        check_features(x)
-        check_features(logits, "logits")
+        checks = batch_checks({"x": x, "logits": logits}, {"y": y})
         if len(logits) != len(x):
             raise ValueError(f"logits must have the {len(x)} rows of x, got {len(logits)}")
-        check_classes(y, len(x))
+        settle(*checks)
         u, q = unit_rows(x), unit_rows(logits.softmax(1))
         known = (y >= 0)[edge_index].all(0)
         loss = pair_losses(u, q, y, edge_index, self.relu) * known

@@ -15,7 +15,8 @@ from pyg_relational.nn.loss.sparse_consistency import (
     undirected_pairs,
 )
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_batch
+from pyg_relational.ops.checks import Check, batch_checks, settle
+from pyg_relational.ops.graph.as_edges import edge_checks, read_graph
 from pyg_relational.ops.options import show_options, with_options
 from pyg_relational.ops.pairs.consistency import pair_consistency
 
@@ -103,12 +104,16 @@ def _consistency(
 ) -> Tensor:
     layers = [features] if isinstance(features, Tensor) else list(features)
     options.check_graph(edge_index)
-    whole = _check_inputs(layers, logits, y)
+    checks = _checks(layers, logits, y)
+    edges = None if edge_index is None else read_graph(edge_index, y.shape[0])[:2]
+    asked = [] if edges is None else edge_checks(*edges, y.shape[0])
+    numbers = settle(*checks, *asked)
+    whole = bool(numbers) and numbers[len(checks) - 1] >= 0
     chosen = layers_of(options.stage, len(layers))
     factors = layer_weights(options.weights, len(layers), chosen)
     layers = [layers[i] for i in chosen]
     dense = edge_index is None and options.is_dense(y.shape[0])
-    pairs = None if edge_index is None else undirected_pairs(edge_index, y.shape[0])
+    pairs = None if edges is None else undirected_pairs(edges[0], y.shape[0])
     if not (dense or whole):
         known = y >= 0
         if pairs is not None:
@@ -124,18 +129,18 @@ def _consistency(
         return _weighted(losses, factors, options)
 
 
-def _check_inputs(layers: list[Tensor], logits: Tensor, y: Tensor) -> bool:
-    """Raise at bad input; whether every row is known to have a class."""
+def _checks(layers: list[Tensor], logits: Tensor, y: Tensor) -> list[Check]:
+    """What is asked of values, the lowest class last; dtypes and shapes are checked at once."""
     if not layers:
         raise ValueError("features must hold at least one layer, got none")
     rows = {f"features[{i}]": x.flatten(1) if _has_rows(x) else x for i, x in enumerate(layers)}
-    lowest = check_batch({"logits": logits, **rows}, {"y": y})
+    checks = batch_checks({"logits": logits, **rows}, {"y": y})
     for name, x in rows.items():
         if x.shape[0] != logits.shape[0]:
             raise ValueError(
                 f"{name} must have the {logits.shape[0]} rows of logits, got {x.shape[0]}"
             )
-    return bool(lowest) and lowest[0] >= 0
+    return checks
 
 
 def _has_rows(x: Any) -> bool:

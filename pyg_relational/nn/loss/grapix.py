@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pyg_relational.nn.loss.balance import orthogonality_loss
-from pyg_relational.nn.loss.modularity import modularity_loss
+from pyg_relational.nn.loss.balance import orthogonality_of
 from pyg_relational.nn.loss.scan import neighbor_consistency_loss, self_label_loss
 from pyg_relational.ops import knn, unit_rows
-from pyg_relational.ops.checks import check_count, check_features, check_share
-from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
+from pyg_relational.ops.checks import Check, batch_checks, check_count, check_share, settle
+from pyg_relational.ops.graph.modularity import modularity_of
+from pyg_relational.ops.graph.per_graph import check_weights, graph_mean, mean_of_present
+from pyg_relational.ops.graph.undirected import undirected_edges
 from pyg_relational.ops.options import show_options
 
 __all__ = ["GraPixLoss", "grapix_loss"]
@@ -75,35 +76,42 @@ def grapix_loss(
     check_weights(alpha=alpha, resolution=resolution)
     if edge_index is None and edge_weight is not None:
         raise ValueError("edge_index must be given with edge_weight, got None")
+    checks = _checks(x, centroids)
+    edges = None
+    if edge_index is None:
+        settle(*checks)
+    else:
+        edges = undirected_edges(edge_index, edge_weight, len(x), *checks)[:2]
     with torch.autocast(centroids.device.type, enabled=False):
         u, s, cosine = _assign(x, centroids, alpha)
         best = graph_mean(_mean, batch, cosine.max(1).values)
-        orthogonality = orthogonality_loss(s, batch)
-        if edge_index is None:
+        orthogonality = orthogonality_of(s, batch)
+        if edges is None:
             q = graph_mean(partial(_affinity_modularity, resolution=resolution), batch, u, s)
         else:
-            q = -modularity_loss(
-                edge_index, edge_weight, s, resolution=resolution, collapse=0, batch=batch
-            )
+            q = mean_of_present(modularity_of(*edges, s, resolution, batch), batch)
         return orthogonality - best - q
 
 
 def _assign(x: Tensor, centroids: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """Unit rows, soft assignment, and cosines with the centroids."""
-    x, centroids = _checked(x, centroids)
+    x, centroids = _one_dtype(x, centroids)
     u = unit_rows(x)
     cosine = u @ unit_rows(centroids).T
     return u, (alpha * cosine).softmax(1), cosine
 
 
-def _checked(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in one dtype, float32 at least."""
-    check_features(x)
-    check_features(centroids, "centroids")
+def _checks(x: Tensor, centroids: Tensor) -> list[Check]:
+    checks = batch_checks({"x": x, "centroids": centroids}, {})
     if centroids.shape[1] != x.shape[1] or not len(centroids):
         raise ValueError(
             f"centroids must have shape [k, {x.shape[1]}], k >= 1, got {list(centroids.shape)}"
         )
+    return checks
+
+
+def _one_dtype(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Float32 at least."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, centroids.dtype), torch.float32)
     return x.to(dtype), centroids.to(dtype)
 
@@ -204,6 +212,7 @@ class GraPixLoss(nn.Module):
 
     def assign(self, x: Tensor) -> Tensor:
         r"""Soft assignment :math:`\mathrm{softmax}(\alpha \cos(x_i, \mu_a))`; its largest entry is the cluster."""
+        settle(*_checks(x, self.centroids))
         with torch.autocast(self.centroids.device.type, enabled=False):
             return _assign(x, self.centroids, self.alpha)[1]
 
@@ -251,7 +260,8 @@ class GraPixLoss(nn.Module):
         )
 
     def _scores(self, x: Tensor) -> Tensor:
-        x, centroids = _checked(x, self.centroids)
+        settle(*_checks(x, self.centroids))
+        x, centroids = _one_dtype(x, self.centroids)
         with torch.autocast(x.device.type, enabled=False):
             return x @ unit_rows(centroids).T
 

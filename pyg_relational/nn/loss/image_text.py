@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.ops.checks import check_features
-from pyg_relational.ops.graph.per_graph import check_weights
+from pyg_relational.nn.loss.balance import check_columns, collapse_of
+from pyg_relational.ops.checks import Check, batch_checks, check_matrix, finite, settle
+from pyg_relational.ops.graph.modularity import check_resolution, modularity_of
+from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 from pyg_relational.transforms import knn_graph
 
 __all__ = ["image_text_graph", "image_text_modularity_loss"]
@@ -45,12 +46,22 @@ def image_text_graph(
         >>> image_text_graph(torch.eye(2) + 1, torch.ones(2, 3), k=1)[0].tolist()
         [[0, 1, 2, 3, 0, 1, 2, 3], [1, 0, 3, 2, 2, 3, 0, 1]]
     """
-    check_features(image, "image")
-    check_features(text, "text")
+    settle(*_checks(image, text, pair_weight))
+    return _graph(image, text, k, pair_weight, batch)
+
+
+def _checks(image: Tensor, text: Tensor, pair_weight: float) -> list[Check]:
+    checks = batch_checks({"image": image, "text": text}, {})
     check_weights(pair_weight=pair_weight)
+    if len(text) != len(image):
+        raise ValueError(f"text must have the {len(image)} rows of image, got {len(text)}")
+    return checks
+
+
+def _graph(
+    image: Tensor, text: Tensor, k: int, pair_weight: float, batch: Tensor | None
+) -> tuple[Tensor, Tensor]:
     n = len(image)
-    if len(text) != n:
-        raise ValueError(f"text must have the {n} rows of image, got {len(text)}")
     inside = [knn_graph(x, k, metric="cosine", kernel="cosine", batch=batch) for x in (image, text)]
     pair = torch.arange(n, device=image.device)
     pairs = torch.stack([pair, pair + n])
@@ -121,21 +132,27 @@ def image_text_modularity_loss(
         >>> image_text_modularity_loss(image, text, clusters, clusters.flip(1), k=1, resolution=0.0)
         tensor(-0.5000)
     """
-    edge_index, edge_weight = image_text_graph(image, text, k, pair_weight=pair_weight, batch=batch)
+    checks = _checks(image, text, pair_weight)
+    check_resolution(resolution)
+    check_weights(collapse=collapse)
     for name, c, x in (
         ("assignment_image", assignment_image, image),
         ("assignment_text", assignment_text, text),
     ):
-        check_features(c, name)
+        check_matrix(c, name)
         if c.shape != (len(x), assignment_image.shape[1]):
             raise ValueError(
                 f"{name} must have shape [{len(x)}, {assignment_image.shape[1]}], got {list(c.shape)}"
             )
-    return modularity_loss(
-        edge_index,
-        edge_weight,
-        torch.cat([assignment_image, assignment_text]),
-        resolution=resolution,
-        collapse=collapse,
-        batch=None if batch is None else batch.repeat(2),
-    )
+        checks.append(finite(c, name))
+    c = torch.cat([assignment_image, assignment_text])
+    if collapse:
+        check_columns(c)
+    settle(*checks)
+    edges = _graph(image, text, k, pair_weight, batch)
+    batch = None if batch is None else batch.repeat(2)
+    loss = -mean_of_present(modularity_of(*edges, c, resolution, batch), batch)
+    if collapse:
+        c = c.to(torch.promote_types(c.dtype, torch.float32))
+        loss = loss + collapse * collapse_of(c, batch)
+    return loss

@@ -9,7 +9,17 @@ from torch.nn.functional import embedding_bag
 
 from pyg_relational.cluster.match_labels import match_labels
 from pyg_relational.ops import knn, unit_rows
-from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
+from pyg_relational.ops.checks import (
+    check_choice,
+    check_count,
+    check_features,
+    check_labels,
+    check_matrix,
+    finite,
+    settle,
+)
+from pyg_relational.ops.neighbors.candidates import norm_check, prepare
+from pyg_relational.ops.neighbors.top import search_on_device
 
 __all__ = [
     "LatentClusterTargets",
@@ -98,7 +108,7 @@ def latent_cluster_targets(
         >>> found.index.tolist(), found.target.tolist()
         ([5], [[3.0]])
     """
-    check_features(z, "z")
+    check_matrix(z, "z")
     check_labels(y, len(z))
     check_labels(clusters, len(z), "clusters")
     k = check_count(k, "k")
@@ -106,8 +116,9 @@ def latent_cluster_targets(
     check_choice(targets, Targets, "targets")
     check_choice(method, Method, "method")
     z = full(z)
+    settle(finite(z, "z"), *([] if z.is_cpu else [norm_check(prepare(z, None, False))]))
     label = match_labels(y, clusters)
-    of_cluster = torch.cat([label, label.new_tensor([-1])])[clusters]
+    of_cluster = torch.cat([label, label.new_full((1,), -1)])[clusters]
     takes_part = (y >= 0) & (clusters >= 0)
     misclustered = takes_part & (of_cluster != y)
     wrong = _only(
@@ -118,8 +129,14 @@ def latent_cluster_targets(
         right, k = _draw(right, clusters, samples_per_cluster, seed), 1
     group = clusters if method == "exact" and targets == "cluster" else y
     index = wrong.nonzero()[:, 0]
-    found, target = _nearest_means(z, y, index, right, group, k)
-    return LatentClusterTargets(index[found], target[found], label, misclustered)
+    by_class = group is y and not z.is_cpu
+    found, target = (
+        _nearest_of_class(z, y, index, right, k)
+        if by_class
+        else _nearest_means(z, y, index, right, group, k)
+    )
+    place = found.nonzero()[:, 0]
+    return LatentClusterTargets(index[place], target[place], label, misclustered)
 
 
 def latent_cluster_loss(
@@ -291,6 +308,17 @@ def _draw(rows: Tensor, clusters: Tensor, count: int, seed: int) -> Tensor:
     cluster = clusters[rows[order]]
     place = torch.arange(len(order), device=rows.device) - torch.searchsorted(cluster, cluster)
     return rows[order[place < count]]
+
+
+def _nearest_of_class(
+    z: Tensor, y: Tensor, index: Tensor, right: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """:func:`_nearest_means` of the classes, all at once."""
+    if len(right) < k or not len(index):
+        return torch.zeros_like(index, dtype=torch.bool), z.new_zeros(len(index), z.shape[1])
+    points = prepare(z[right], z[index], False)
+    near, distance = search_on_device(points, k, (y[index], y[right]))
+    return distance[:, -1] < torch.inf, embedding_bag(near, points.raw_x, mode="mean")
 
 
 def _nearest_means(

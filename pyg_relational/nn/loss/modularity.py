@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
+from pyg_relational.nn.loss.balance import check_columns, collapse_of, orthogonality_of
 from pyg_relational.ops import modularity
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import check_matrix
 from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 from pyg_relational.ops.options import show_options
 
@@ -62,14 +63,18 @@ def modularity_loss(
         >>> modularity_loss(edge_index, None, torch.eye(2)[[0, 0, 1, 1]])
         tensor(-0.5000)
     """
-    check_features(assignment, "assignment")
     check_weights(collapse=collapse, orthogonality=orthogonality)
+    if collapse or orthogonality:
+        check_columns(assignment)
+    else:
+        check_matrix(assignment, "assignment")
     q = modularity(edge_index, edge_weight, assignment, resolution, batch=batch)
     loss = -mean_of_present(q, batch)
+    c = assignment.to(torch.promote_types(assignment.dtype, torch.float32))
     if collapse:
-        loss = loss + collapse * collapse_loss(assignment, batch)
+        loss = loss + collapse * collapse_of(c, batch)
     if orthogonality:
-        loss = loss + orthogonality * orthogonality_loss(assignment, batch)
+        loss = loss + orthogonality * orthogonality_of(c, batch)
     return loss
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import pdist
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
-from pyg_relational.ops.checks import check_batch, check_choice
+from pyg_relational.ops.checks import asked, batch_checks, check_choice, settle
 from pyg_relational.ops.options import show_options
 
 __all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
@@ -108,8 +108,12 @@ def proxy_contrastive_loss(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
         )
     sets = {"embedding": embedding, "anchors": anchors, "proxies": proxies}
-    check_batch(sets, {"y": y, "anchor_y": anchor_y, "proxy_y": proxy_y})
+    classes = {"y": y, "anchor_y": anchor_y, "proxy_y": proxy_y}
+    checks = batch_checks(sets, classes)
     _check_columns(sets)
+    terms = [_groups(*pair) for pair in ((anchor_y, y), (proxy_y, y), (anchor_y, proxy_y))]
+    largest = [asked(partial(_largest, groups.positives)) for groups in terms]
+    known = settle(*checks, *([] if torch.compiler.is_compiling() else largest))[len(checks) :]
     with torch.autocast(embedding.device.type, enabled=False):
         dtype = reduce(
             torch.promote_types, (embedding.dtype, anchors.dtype, proxies.dtype), torch.float32
@@ -118,14 +122,19 @@ def proxy_contrastive_loss(
         anchor = _Rows(unit_rows(anchors.to(dtype)), anchor_y)
         proxy = _Rows(unit_rows(proxies.to(dtype)), proxy_y)
         pairs = call(_PairContrast, proxy.u, proxy.y, float(pair_margin))[0]
+        most = [int(m) for m in known] or [len(y), len(y), len(proxy_y)]  # compiled, not known yet
         triplets = [
-            _random_triplets(query, bank, margin, reduction, generator)
+            _random_triplets(query, bank, groups, margin, reduction, generator)
             if mining == "random"
-            else _counted_triplets(query, bank, margin, mining == "semihard", reduction)
-            for query, bank in ((anchor, image), (proxy, image), (anchor, proxy))
+            else _counted_triplets(
+                query, bank, groups, count, margin, mining == "semihard", reduction
+            )
+            for query, bank, groups, count in zip(
+                (anchor, proxy, anchor), (image, image, proxy), terms, most, strict=True
+            )
         ]
-        terms = zip((*triplets, pairs), term_weights, strict=True)
-        loss: Tensor = sum(term * weight for term, weight in terms)
+        weighted = zip((*triplets, pairs), term_weights, strict=True)
+        loss: Tensor = sum(term * weight for term, weight in weighted)
         return loss.to(dtype)
 
 
@@ -188,23 +197,32 @@ def _groups(y: Tensor, bank_y: Tensor) -> _Groups:
     return _Groups(order, start, count * labelled, ((bank_y >= 0).sum() - count) * labelled)
 
 
+def _largest(counts: Tensor) -> Tensor:
+    return counts.max() if counts.numel() else counts.new_zeros(())
+
+
 def _zero(*sets: _Rows) -> Tensor:
     """A 0 that backward can start from."""
     return torch.stack([0 * rows.u.sum(dtype=torch.float64) for rows in sets]).sum()
 
 
 def _counted_triplets(
-    query: _Rows, bank: _Rows, margin: float, semihard: bool, reduction: Reduction
+    query: _Rows,
+    bank: _Rows,
+    groups: _Groups,
+    most: int,
+    margin: float,
+    semihard: bool,
+    reduction: Reduction,
 ) -> Tensor:
     """Mean over all triplets: their sum is linear in the distances, and each distance is counted."""
     if not query.y.numel() * bank.y.numel():
         return _zero(query, bank)
-    groups = _groups(query.y, bank.y)
     distance = _square_distances(query.u, bank.u)
     with torch.no_grad():
-        counts = _counts(distance, query.y, bank.y, groups, margin, closed=False)
+        counts = _counts(distance, query.y, bank.y, groups, most, margin, closed=False)
         if semihard:
-            counts -= _counts(distance, query.y, bank.y, groups, 0.0, closed=True)
+            counts -= _counts(distance, query.y, bank.y, groups, most, 0.0, closed=True)
         number = counts.clamp(min=0).sum(dtype=torch.float64)
         mined = number
         if reduction == "mean" and not semihard:
@@ -220,7 +238,13 @@ def _square_distances(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _counts(
-    distance: Tensor, y: Tensor, bank_y: Tensor, groups: _Groups, margin: float, closed: bool
+    distance: Tensor,
+    y: Tensor,
+    bank_y: Tensor,
+    groups: _Groups,
+    most: int,
+    margin: float,
+    closed: bool,
 ) -> Tensor:
     r"""For each positive, the negatives below it plus ``margin``; for each negative, minus the positives it is below.
 
@@ -231,15 +255,13 @@ def _counts(
         y: Classes of the queries.
         bank_y: Classes of the bank.
         groups: Result of ``_groups``.
+        most: Positives of a query at most.
         margin: Added to the positives.
         closed: Count equality too.
 
     Shapes:
         ``distance``: :math:`[B, P]`, output: the same.
     """
-    most = bank_y.shape[0]
-    if not torch.compiler.is_compiling():  # compiled, it is not known yet
-        most = int(groups.positives.max())
     place = torch.arange(most, device=y.device)
     exists = place < groups.positives[:, None]
     column = groups.order[(groups.start[:, None] + place).clamp(max=bank_y.shape[0] - 1)]
@@ -255,6 +277,7 @@ def _counts(
 def _random_triplets(
     query: _Rows,
     bank: _Rows,
+    groups: _Groups,
     margin: float,
     reduction: Reduction,
     generator: torch.Generator | None,
@@ -262,7 +285,7 @@ def _random_triplets(
     """Mean over one drawn triplet a query."""
     if not query.y.numel() * bank.y.numel():
         return _zero(query, bank)
-    order, start, positives, negatives = _groups(query.y, bank.y)
+    order, start, positives, negatives = groups
     mined = (positives > 0) & (negatives > 0)
     draw = torch.rand(
         (2, *start.shape), generator=generator, dtype=torch.float64, device=start.device
@@ -270,9 +293,9 @@ def _random_triplets(
     positive = start + (draw[0] * positives).long()
     negative = (bank.y < 0).sum() + (draw[1] * negatives).long()
     negative = negative + positives * (negative >= start)
-    last = start.new_tensor(bank.y.shape[0] - 1)
+    last = bank.y.shape[0] - 1
     near, far = (
-        (query.u - bank.u[order[place.minimum(last)]]).square().sum(1)
+        (query.u - bank.u[order[place.clamp(max=last)]]).square().sum(1)
         for place in (positive, negative)
     )
     value = (near - far + margin).relu() * mined

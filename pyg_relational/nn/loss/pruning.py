@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.loss.balance import collapse_loss
+from pyg_relational.nn.loss.balance import collapse_of
 from pyg_relational.ops import edge_dot, modularity
 from pyg_relational.ops.checks import check_count, check_features, check_share
 from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.graph.modularity import modularity_of
 from pyg_relational.ops.graph.per_graph import check_weights, mean_of_present
 
-__all__ = ["agreement_factor", "check_objective", "gated_modularity", "pruning_loss"]
+__all__ = ["agreement_factor", "check_objective", "gated_modularity", "pruning_loss", "pruning_of"]
 
 
 def gated_modularity(
@@ -61,6 +62,18 @@ def gated_modularity(
     c = _checked_factor(assignment)
     q = modularity(edge_index, edge_weight, c, resolution, batch=batch)
     _check_gate(gate, edge_index.shape[1])
+    return _less_closed(q, edge_index, edge_weight, gate, c, batch)
+
+
+def _less_closed(
+    q: Tensor,
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    gate: Tensor,
+    c: Tensor,
+    batch: Tensor | None,
+) -> Tensor:
+    """Modularity less what closed gates carry."""
     row, col = edge_index
     weight = torch.ones_like(gate) if edge_weight is None else edge_weight.reshape(gate.shape)
     weight = weight * (1 + (row == col).to(weight.dtype))
@@ -126,8 +139,66 @@ def pruning_loss(
     """
     check_objective(keep, min_degree, budget=budget, hinge=hinge, collapse=collapse)
     q = gated_modularity(edge_index, edge_weight, gate, assignment, resolution, batch=batch)
-    partitions = assignment[:, None] if assignment.dim() == 2 else assignment
-    sizes = torch.stack([collapse_loss(c, batch) for c in partitions.unbind(1)]).mean()
+    return _objective(
+        q, edge_index, gate, assignment, keep, min_degree, budget, hinge, collapse, batch
+    )
+
+
+def pruning_of(
+    edge_index: Tensor,
+    edge_weight: Tensor,
+    gate: Tensor,
+    assignment: Tensor,
+    *,
+    keep: float,
+    min_degree: int,
+    resolution: float,
+    budget: float,
+    hinge: float,
+    collapse: float,
+    batch: Tensor | None,
+) -> Tensor:
+    """:func:`pruning_loss` of edges, gates and an assignment that are checked.
+
+    Args:
+        edge_index: Edges, in both directions, sorted.
+        edge_weight: Their weights.
+        gate: As there.
+        assignment: As there, float32 at least.
+        keep: As there.
+        min_degree: As there.
+        resolution: As there.
+        budget: As there.
+        hinge: As there.
+        collapse: As there.
+        batch: As there.
+
+    Shapes:
+        As there.
+    """
+    c = agreement_factor(assignment)
+    q = modularity_of(edge_index, edge_weight, c, resolution, batch)
+    q = _less_closed(q, edge_index, edge_weight, gate, c, batch)
+    return _objective(
+        q, edge_index, gate, assignment, keep, min_degree, budget, hinge, collapse, batch
+    )
+
+
+def _objective(
+    q: Tensor,
+    edge_index: Tensor,
+    gate: Tensor,
+    assignment: Tensor,
+    keep: float,
+    min_degree: int,
+    budget: float,
+    hinge: float,
+    collapse: float,
+    batch: Tensor | None,
+) -> Tensor:
+    c = assignment.to(torch.promote_types(assignment.dtype, torch.float32))
+    partitions = c[:, None] if c.dim() == 2 else c
+    sizes = torch.stack([collapse_of(part, batch) for part in partitions.unbind(1)]).mean()
     n = len(assignment)
     graph = torch.zeros(n, dtype=torch.int64, device=gate.device) if batch is None else batch
     between = (edge_index[0] != edge_index[1]).to(gate.dtype)
@@ -183,9 +254,8 @@ def _check_gate(gate: Any, num_edges: int) -> None:
         raise TypeError(f"gate must be floating point, got {gate.dtype}")
     if gate.shape != (num_edges,):
         raise ValueError(f"gate must have shape [{num_edges}], got {list(gate.shape)}")
-    bad = (~gate.detach().isfinite()).nonzero()
-    if len(bad):
-        edge = int(bad[0])
+    if not bool(gate.detach().isfinite().all()):
+        edge = int((~gate.detach().isfinite()).nonzero()[0])
         raise ValueError(f"gate must be finite, got {gate[edge].item()} at edge {edge}")
 
 

@@ -1,11 +1,13 @@
 """Neighbours that agree, and confident samples that teach: the two later steps of GraPix, after SCAN."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pyg_relational.ops import edge_dot
-from pyg_relational.ops.checks import check_features, check_share
+from pyg_relational.ops.checks import Check, check_matrix, check_share, finite, settle
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean
 
 __all__ = ["neighbor_consistency_loss", "self_label_loss"]
@@ -52,12 +54,10 @@ def neighbor_consistency_loss(
         >>> neighbor_consistency_loss(sure, neighbors, entropy_weight=1.0)
         tensor(-0.6931)
     """
-    check_features(assignment, "assignment")
+    check_matrix(assignment, "assignment")
     check_weights(entropy_weight=entropy_weight)
     n = len(assignment)
-    _check_index(index, n)
-    if n and assignment.detach().min() < 0:
-        raise ValueError(f"assignment must be >= 0, got min {assignment.min().item():.3g}")
+    settle(finite(assignment, "assignment"), *_index_checks(index, n), *_shares(assignment))
     c = assignment.to(torch.promote_types(assignment.dtype, torch.float32))
     row = torch.arange(n, device=index.device).repeat_interleave(index.shape[1])
     agreement = edge_dot(c, c, torch.stack([row, index.flatten()])).view(index.shape)
@@ -72,13 +72,28 @@ def neighbor_consistency_loss(
     return graph_mean(loss, batch, surprise, c)
 
 
-def _check_index(index: Tensor, n: int) -> None:
+def _shares(assignment: Tensor) -> list[Check]:
+    def refuse() -> None:
+        raise ValueError(f"assignment must be >= 0, got min {assignment.min().item():.3g}")
+
+    if not assignment.numel():
+        return []
+    return [Check("assignment must be >= 0", assignment.detach().min, 0, math.inf, refuse)]
+
+
+def _index_checks(index: Tensor, n: int) -> list[Check]:
     if index.dtype != torch.int64:
         raise TypeError(f"index must be int64, got {index.dtype}")
     if index.dim() != 2 or len(index) != n or index.shape[1] == 0:
         raise ValueError(f"index must have shape [{n}, k], k >= 1, got {list(index.shape)}")
-    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < n:
+    if not index.numel():
+        return []
+
+    def refuse() -> None:
         raise ValueError(f"index must be in 0..{n - 1}, got {int(index.min())}..{int(index.max())}")
+
+    rule = f"index must be in 0..{n - 1}"
+    return [Check(rule, end, 0, n - 1, refuse) for end in (index.min, index.max)]
 
 
 def self_label_loss(
@@ -116,13 +131,14 @@ def self_label_loss(
         >>> self_label_loss(weak, torch.tensor([[0.0, 0.0], [0.0, 9.0]]))
         tensor(0.6931)
     """
-    check_features(weak, "weak")
-    check_features(strong, "strong")
+    check_matrix(weak, "weak")
+    check_matrix(strong, "strong")
     if weak.shape != strong.shape:
         raise ValueError(
             f"strong must have the shape of weak, {list(weak.shape)}, got {list(strong.shape)}"
         )
     check_share(threshold, "threshold")
+    settle(finite(weak, "weak"), finite(strong, "strong"))
     strong = strong.to(torch.promote_types(strong.dtype, torch.float32))
     if not strong.numel():
         return strong.sum()
@@ -130,7 +146,8 @@ def self_label_loss(
     sure = confidence > threshold
     weight = sure.to(strong.dtype)
     if balance:
-        weight = weight / target[sure].bincount(minlength=strong.shape[1]).clamp(min=1)[target]
+        count = weight.new_zeros(strong.shape[1]).index_add(0, target, weight)
+        weight = weight / count.clamp(min=1)[target]
     loss = (weight * cross_entropy(strong, target, reduction="none")).sum()
     total = weight.sum()
     return loss / total.where(total > 0, 1)

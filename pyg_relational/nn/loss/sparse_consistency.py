@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from pyg_relational.interop import as_edges
 from pyg_relational.nn.loss.edge_consistency import complement_pairs, edge_consistency
 from pyg_relational.nn.loss.graph_consistency_options import GraphConsistencyOptions
 from pyg_relational.ops.pairs.consistency import PairWeights
@@ -11,15 +10,15 @@ from pyg_relational.ops.pairs.consistency import PairWeights
 __all__ = ["all_pairs_weights", "sparse_consistency", "undirected_pairs"]
 
 
-def undirected_pairs(edge_index: object, n: int) -> Tensor:
+def undirected_pairs(edge_index: Tensor, n: int) -> Tensor:
     """Each undirected edge once, without loops, sorted.
 
     Args:
-        edge_index: Anything that :func:`~pyg_relational.interop.as_edges` takes.
+        edge_index: Edges.
         n: Number of nodes.
 
     Shapes:
-        output: :math:`[2, P]`.
+        ``edge_index``: :math:`[2, E]`, output: :math:`[2, P]`.
 
     Example:
         >>> import torch
@@ -27,8 +26,10 @@ def undirected_pairs(edge_index: object, n: int) -> Tensor:
         >>> undirected_pairs(torch.tensor([[2, 0, 1], [0, 2, 1]]), 3).tolist()
         [[0], [2]]
     """
-    row, col = as_edges(edge_index, num_nodes=n)[0]
-    key = (torch.minimum(row, col) * n + torch.maximum(row, col))[row != col].unique()
+    row, col = edge_index
+    key = (torch.minimum(row, col) * n + torch.maximum(row, col)).where(row != col, n * n)
+    key = key.sort().values
+    key = key[(key < n * n) & (key.diff(prepend=key.new_full((1,), -1)) > 0)]
     return torch.stack([key // max(n, 1), key % max(n, 1)])
 
 

@@ -8,7 +8,7 @@ from pyg_relational.ops import edge_diff_dot, edge_dot, safe_sqrt
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.per_graph import split_graphs
 
-__all__ = ["farthest_gate"]
+__all__ = ["farthest_gate", "gates_of"]
 
 
 def farthest_gate(
@@ -60,6 +60,24 @@ def farthest_gate(
     if assignment.dtype != x.dtype:
         raise TypeError(f"assignment must be {x.dtype}, as x, got {assignment.dtype}")
     check_positive(temperature=temperature)
+    return gates_of(edge_index, x, assignment, temperature, batch)
+
+
+def gates_of(
+    edge_index: Tensor, x: Tensor, assignment: Tensor, temperature: float, batch: Tensor | None
+) -> Tensor:
+    """:func:`farthest_gate` of what is checked.
+
+    Args:
+        edge_index: As there.
+        x: As there.
+        assignment: As there.
+        temperature: As there.
+        batch: As there.
+
+    Shapes:
+        As there.
+    """
     partitions = assignment[:, None] if assignment.dim() == 2 else assignment
     with torch.autocast(x.device.type, enabled=False):
         gates = [
@@ -83,7 +101,8 @@ def _apart(x: Tensor, c: Tensor, temperature: float) -> Tensor:
     k, mass = c.shape[1], c.sum(0)
     there = mass > 0
     centroids = (c.mT @ x) / mass.where(there, 1)[:, None]
-    grid = torch.ones(k, k, device=x.device).nonzero().mT
+    place = torch.arange(k * k, device=x.device)
+    grid = torch.stack([place // max(k, 1), place % max(k, 1)])
     distance = safe_sqrt(edge_diff_dot(centroids, centroids, grid)).view(k, k)
     other = there & ~torch.eye(k, dtype=torch.bool, device=x.device)
     lowest = torch.finfo(x.dtype).min

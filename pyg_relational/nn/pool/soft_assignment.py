@@ -5,9 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_features
+from pyg_relational.ops.checks import Check, check_features, check_matrix, finite, settle
 
-__all__ = ["check_assignment", "check_positive", "soft_assignment"]
+__all__ = [
+    "assigned",
+    "assignment_checks",
+    "check_assignment",
+    "check_positive",
+    "soft_assignment",
+]
 
 
 def soft_assignment(x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
@@ -33,7 +39,23 @@ def soft_assignment(x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
         tensor([[0.9820, 0.0180],
                 [0.5000, 0.5000]])
     """
-    check_features(x)
+    settle(*assignment_checks(x, centroids))
+    check_positive(temperature=temperature)
+    return assigned(x, centroids, temperature)
+
+
+def assignment_checks(x: Tensor, centroids: Tensor) -> list[Check]:
+    """What :func:`soft_assignment` asks of values; dtypes and shapes are checked at once.
+
+    Args:
+        x: As there.
+        centroids: As there.
+
+    Raises:
+        TypeError: If a dtype is wrong.
+        ValueError: If shapes disagree.
+    """
+    check_matrix(x)
     if not isinstance(centroids, Tensor):
         raise TypeError(f"centroids must be a Tensor, got {type(centroids).__name__}")
     if centroids.dim() not in (2, 3):
@@ -41,10 +63,24 @@ def soft_assignment(x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
             f"centroids must have shape [k, d] or [P, k, d], got {list(centroids.shape)}"
         )
     all_centroids = centroids.flatten(0, -2)
-    check_features(all_centroids, "centroids")
-    check_positive(temperature=temperature)
+    check_matrix(all_centroids, "centroids")
     if centroids.shape[-1] != x.shape[1]:
         raise ValueError(f"x must have {centroids.shape[-1]} columns, got {x.shape[1]}")
+    return [finite(x, "x"), finite(all_centroids, "centroids")]
+
+
+def assigned(x: Tensor, centroids: Tensor, temperature: float) -> Tensor:
+    """:func:`soft_assignment` of what is checked.
+
+    Args:
+        x: As there.
+        centroids: As there.
+        temperature: As there.
+
+    Shapes:
+        As there.
+    """
+    all_centroids = centroids.flatten(0, -2)
     dtype = torch.promote_types(torch.promote_types(x.dtype, centroids.dtype), torch.float32)
     origin = all_centroids.detach().to(dtype).mean(0)  # near the data: an offset costs digits
     x, mu = x.to(dtype) - origin, all_centroids.to(dtype) - origin

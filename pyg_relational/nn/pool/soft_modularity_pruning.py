@@ -7,17 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.loss.pruning import agreement_factor, check_objective, pruning_loss
-from pyg_relational.nn.pool.farthest_gate import farthest_gate
+from pyg_relational.nn.loss.pruning import agreement_factor, check_objective, pruning_of
+from pyg_relational.nn.pool.farthest_gate import gates_of
 from pyg_relational.nn.pool.hard_concrete import hard_concrete
 from pyg_relational.nn.pool.soft_assignment import (
+    assigned,
+    assignment_checks,
     check_assignment,
     check_positive,
-    soft_assignment,
 )
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
 from pyg_relational.ops import edge_diff_dot, edge_dot
-from pyg_relational.ops.checks import check_choice, check_count, check_features
+from pyg_relational.ops.checks import (
+    check_choice,
+    check_count,
+    check_features,
+    check_matrix,
+    finite,
+)
 from pyg_relational.ops.graph.undirected import undirected_edges
 from pyg_relational.ops.options import show_options
 
@@ -180,12 +187,16 @@ class SoftModularityPruning(nn.Module):
         batch: Tensor | None = None,
     ) -> SoftPrunedGraph:
         """Return the gated graph, in training, or the pruned graph; the noise is drawn from ``generator``."""
-        check_features(x)
-        edge_index, weight, n = undirected_edges(edge_index, edge_weight, len(x))
+        check_matrix(x)
+        checks = [finite(x, "x")]
+        if assignment is None:
+            checks = assignment_checks(x, self.centroids)
+        edge_index, weight, n = undirected_edges(edge_index, edge_weight, len(x), *checks)
         with torch.autocast(x.device.type, enabled=False):
             if assignment is None:
-                assignment = soft_assignment(x, self.centroids, self.temperature)
-            check_assignment(assignment, n)
+                assignment = assigned(x, self.centroids, self.temperature)
+            else:
+                check_assignment(assignment, n)
             dtype = torch.promote_types(x.dtype, assignment.dtype)
             c = assignment.to(torch.promote_types(dtype, torch.float32))
             pairs, pair = undirected_pairs(edge_index, n)
@@ -196,7 +207,7 @@ class SoftModularityPruning(nn.Module):
                 least = self.options["min_degree"]
                 keep = keep_strongest(edge_index, weight, gate >= 0.5, pair, least, n)
                 gate, left = keep.to(gate), keep.nonzero()[:, 0]
-            loss = pruning_loss(edge_index, weight, gate, c, batch=batch, **self.options)
+            loss = pruning_of(edge_index, weight, gate, c, batch=batch, **self.options)
             return SoftPrunedGraph(edge_index[:, left], weight[left] * gate[left], gate, c, loss)
 
     def _gates(
@@ -208,7 +219,7 @@ class SoftModularityPruning(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         if self.gate == "farthest":
-            return farthest_gate(pairs, x, c, temperature=self.farthest_temperature, batch=batch)
+            return gates_of(pairs, x, c, self.farthest_temperature, batch)
         bias, far, same = self.affine.to(c.dtype)
         c = agreement_factor(c)
         logits = bias + far * edge_diff_dot(x, x, pairs) + same * edge_dot(c, c, pairs)

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, selu
 from torch_geometric.nn import MLP
 
-from pyg_relational.nn.loss.balance import collapse_loss, orthogonality_loss
-from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.ops.checks import check_count, check_features
+from pyg_relational.nn.loss.balance import collapse_of, orthogonality_of
+from pyg_relational.ops.checks import check_count, check_matrix, finite
 from pyg_relational.ops.graph.edge_dot import _Adjacency
-from pyg_relational.ops.graph.per_graph import graph_products
+from pyg_relational.ops.graph.modularity import modularity_of
+from pyg_relational.ops.graph.per_graph import graph_products, mean_of_present
 from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
 from pyg_relational.ops.options import show_options
 
@@ -110,14 +110,15 @@ class SparseDMoN(nn.Module):
         batch: Tensor | None = None,
     ) -> SparseDMoNOutput:
         """Return assignment, coarse graph and losses."""
-        check_features(x)
+        check_matrix(x)
         if x.shape[1] != self.mlp.in_channels:
             raise ValueError(f"x must have {self.mlp.in_channels} columns, got {x.shape[1]}")
-        edge_index, edge_weight, _ = undirected_edges(edge_index, edge_weight, len(x))
-        if batch is not None:
-            check_batch(batch, edge_index, len(x))
         scores = dropout(self.mlp(x), self.dropout, training=self.training)
         c = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
+        checks = finite(x, "x"), finite(c, "assignment")
+        edge_index, edge_weight, _ = undirected_edges(edge_index, edge_weight, len(x), *checks)
+        if batch is not None:
+            check_batch(batch, edge_index, len(x))
         with torch.autocast(x.device.type, enabled=False):
             weight = edge_weight.to(c.dtype)
             ac = _Adjacency.apply(weight, c, edge_index[0], edge_index[1], len(c))
@@ -125,9 +126,9 @@ class SparseDMoN(nn.Module):
             coarse_a, coarse_x = product.split([c.shape[1], x.shape[1]], dim=2)
             coarse_index, coarse_weight = _normalized_edges(coarse_a)
             losses = DMoNLosses(
-                modularity_loss(edge_index, edge_weight, c, collapse=0, batch=batch),
-                orthogonality_loss(c, batch),
-                collapse_loss(c, batch),
+                -mean_of_present(modularity_of(edge_index, edge_weight, c, 1.0, batch), batch),
+                orthogonality_of(c, batch),
+                collapse_of(c, batch),
             )
         number = torch.arange(len(coarse_x), device=x.device).repeat_interleave(c.shape[1])
         return SparseDMoNOutput(

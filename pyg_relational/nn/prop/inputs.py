@@ -1,15 +1,16 @@
 """The one door of label propagation: checks of graph, labels and mask."""
 
+import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from pyg_relational.interop import as_edges
-from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.graph.undirected import check_batch, check_undirected
+from pyg_relational.ops.checks import Check, check_labels
+from pyg_relational.ops.graph.as_edges import read_graph
+from pyg_relational.ops.graph.undirected import check_batch, checked_edges
 from pyg_relational.ops.linear import solvers
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo
@@ -17,6 +18,7 @@ from pyg_relational.ops.linear.solvers import SolveInfo
 __all__ = [
     "NO_WORK",
     "Labelled",
+    "check_again",
     "check_inputs",
     "check_number",
     "check_solver",
@@ -25,7 +27,7 @@ __all__ = [
     "mean_by",
     "node_shift",
     "node_source",
-    "read_edges",
+    "value_in",
 ]
 
 NO_WORK = SolveInfo(0, torch.zeros(0), True)
@@ -47,19 +49,6 @@ class Labelled(NamedTuple):
     values: Tensor
     mask: Tensor
     batch: Tensor
-
-
-def read_edges(graph: Any, edge_weight: Tensor | None, num_nodes: int) -> tuple[Tensor, Tensor]:
-    """Edges and weights of a graph, or of an ``edge_index`` and its weights.
-
-    Args:
-        graph: ``edge_index``, or what else :func:`~pyg_relational.interop.as_edges` reads.
-        edge_weight: Weights of ``edge_index``; ``None`` for ones or those of the graph.
-        num_nodes: Number of nodes.
-    """
-    source = graph if edge_weight is None else (graph, edge_weight)
-    edge_index, weight, _ = as_edges(source, num_nodes)
-    return edge_index, weight
 
 
 def check_inputs(
@@ -93,17 +82,17 @@ def check_inputs(
         raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
     n = y.shape[0] if y.dim() else 0
     mask = _mask(y, mask, n)
-    edge_index, edge_weight = read_edges(edge_index, edge_weight, n)
-    if edge_weight.dtype in (torch.float16, torch.bfloat16):
-        edge_weight = edge_weight.float()
-    check_undirected(edge_index, edge_weight, n)
+    source = edge_index if edge_weight is None else (edge_index, edge_weight)
+    index, weight, _ = read_graph(source, n)
+    if weight.dtype in (torch.float16, torch.bfloat16):
+        weight = weight.float()
+    checks, classes = _label_checks(y, mask, num_classes)
+    index, weight, _ = checked_edges(index, weight, n, *checks)
     if batch is None:
         batch = torch.zeros(n, dtype=torch.int64, device=y.device)
     else:
-        check_batch(batch, edge_index, n)
-    return Labelled(
-        edge_index, edge_weight, _values(y, mask, num_classes, edge_weight), mask, batch
-    )
+        check_batch(batch, index, n)
+    return Labelled(index, weight, _values(y, mask, classes, weight.dtype), mask, batch)
 
 
 def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
@@ -116,28 +105,58 @@ def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
         raise TypeError(f"mask must be a bool Tensor, got {got}")
     if mask.shape != (n,):
         raise ValueError(f"mask must have shape [{n}], got {list(mask.shape)}")
-    if not bool(mask.any()):
-        raise ValueError(f"mask must mark at least one labelled node, got none of {n}")
     return mask
 
 
-def _values(y: Tensor, mask: Tensor, num_classes: int | None, weight: Tensor) -> Tensor:
+def _label_checks(
+    y: Tensor, mask: Tensor, num_classes: int | None
+) -> tuple[list[Check], int | None]:
+    """What is asked of the labels, and the number of classes where they are classes."""
+    n = len(mask)
+
+    def refuse_mask() -> None:
+        raise ValueError(f"mask must mark at least one labelled node, got none of {n}")
+
+    labelled = Check("mask must mark a labelled node", mask.any, 1, 1, refuse_mask)
     if y.is_floating_point():
         if y.dim() != 2 or (num_classes is not None and y.shape[1] != num_classes):
             c = "c" if num_classes is None else num_classes
             raise ValueError(
                 f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}"
             )
-        values = y.to(weight.dtype).where(mask[:, None], 0.0)
-        if not bool(torch.isfinite(values.detach()).all()):
+
+        def all_finite() -> Tensor:
+            return torch.isfinite(y.detach()).where(mask[:, None], True).all()
+
+        def refuse_values() -> None:
             raise ValueError("y must be finite on labelled nodes")
-        return values
-    check_labels(y, len(mask))
-    low, high, top = torch.stack([y[mask].min(), y[mask].max(), y.max()]).tolist()
-    c = top + 1 if num_classes is None else num_classes
-    if low < 0 or high >= c:
+
+        return [labelled, Check("y must be finite", all_finite, 1, 1, refuse_values)], None
+    check_labels(y, n)
+    if num_classes is None:
+        num_classes = int(y.max()) + 1 if n else 0
+    c = num_classes
+
+    def ends() -> tuple[Tensor, Tensor]:
+        limits = torch.iinfo(torch.int64)
+        return y.where(mask, limits.max).min(), y.where(mask, limits.min).max()
+
+    def refuse_classes() -> None:
+        low, high = (int(end) for end in ends())
         raise ValueError(f"y must be in [0, {c}) on labelled nodes, got {low if low < 0 else high}")
-    return one_hot(y.where(mask, 0), c).to(weight.dtype) * mask[:, None]
+
+    rule = f"y must be in [0, {c}) on labelled nodes"
+    lowest = Check(rule, lambda: ends()[0], 0, math.inf, refuse_classes)
+    highest = Check(rule, lambda: ends()[1], -math.inf, c - 1, refuse_classes)
+    return [labelled, lowest, highest], c
+
+
+def _values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:
+    """Values of labelled nodes, 0 of the others."""
+    if num_classes is None:
+        return y.to(dtype).where(mask[:, None], 0.0)
+    number = torch.arange(num_classes, device=y.device)
+    return ((y[:, None] == number) & mask[:, None]).to(dtype)
 
 
 def mean_by(x: Tensor, group: Tensor) -> Tensor:
@@ -167,10 +186,9 @@ def check_tau(tau: Any) -> None:
         ValueError: If a value is negative or not finite.
     """
     check_number(tau, "tau")
-    value = torch.as_tensor(tau).detach()
-    low = value.min()
-    if not bool((low >= 0) & torch.isfinite(value).all()):
-        raise ValueError(f"tau must be >= 0 and finite, got {low.item()}")
+    low, high = _bounds(tau)
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"tau must be >= 0 and finite, got {low}")
 
 
 def check_source(f: Any) -> None:
@@ -184,8 +202,18 @@ def check_source(f: Any) -> None:
         ValueError: If a value is not finite.
     """
     check_number(f, "f")
-    if not bool(torch.isfinite(torch.as_tensor(f).detach()).all()):
+    if not all(map(math.isfinite, _bounds(f))):
         raise ValueError("f must be finite, got NaN or infinity")
+
+
+def _bounds(value: Any) -> tuple[float, float]:
+    """Least and largest of a number or a Tensor, NaN where one is."""
+    if not isinstance(value, Tensor):
+        return float(value), float(value)
+    if not value.numel():
+        return 0.0, 0.0
+    low, high = torch.stack(value.detach().aminmax()).tolist()
+    return low, high
 
 
 def check_solver(solver: Any, prepared: Any = None) -> None:
@@ -227,11 +255,35 @@ def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:
     """
     n = values.shape[0]
     check_number(tau, "tau")
-    shift = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
+    shift = value_in(tau, values)
     if shift.dim() > 1 or (shift.dim() == 1 and shift.shape[0] != n):
         raise ValueError(f"tau must be a scalar or have shape [{n}], got {list(shift.shape)}")
-    check_tau(shift)  # in this dtype, which may not hold the number
+    check_again(check_tau, tau, shift)
     return shift.expand(n)
+
+
+def value_in(value: Any, like: Tensor) -> Tensor:
+    """A number or a Tensor in the dtype of another and where that is; a number by a fill, not a copy.
+
+    Args:
+        value: The number or Tensor.
+        like: The other.
+    """
+    return value.to(like) if isinstance(value, Tensor) else like.new_full((), value)
+
+
+def check_again(check: Callable[[Any], None], value: Any, given: Tensor) -> None:
+    """Check again in a dtype that may not hold the number.
+
+    Args:
+        check: The check.
+        value: What it has passed.
+        given: The same by :func:`value_in`.
+    """
+    if not isinstance(value, Tensor):
+        check(torch.tensor(value, dtype=given.dtype, device="cpu"))
+    elif value.dtype != given.dtype:
+        check(given)
 
 
 def node_source(f: float | Tensor, values: Tensor) -> Tensor:
@@ -249,11 +301,11 @@ def node_source(f: float | Tensor, values: Tensor) -> Tensor:
         ValueError: If the shape does not fit or a value is not finite.
     """
     check_number(f, "f")
-    source = torch.as_tensor(f, dtype=values.dtype, device=values.device)
+    source = value_in(f, values)
     if source.shape not in ((), values.shape[:1], values.shape):
         n, c = values.shape
         raise ValueError(
             f"f must be a number or have shape [{n}] or [{n}, {c}], got {list(source.shape)}"
         )
-    check_source(source)
+    check_again(check_source, f, source)
     return (source[:, None] if source.dim() == 1 else source).expand_as(values)

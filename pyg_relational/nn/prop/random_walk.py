@@ -5,7 +5,14 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import NO_WORK, check_inputs, check_number, check_solver
+from pyg_relational.nn.prop.inputs import (
+    NO_WORK,
+    check_again,
+    check_inputs,
+    check_number,
+    check_solver,
+    value_in,
+)
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -122,11 +129,11 @@ def random_walk_propagation(
                 [0.1257, 0.4400],
                 [0.0444, 1.1556]])
     """
-    check_number(alpha, "alpha")
+    check_random_walk(alpha=alpha, solver=solver, prepared=prepared, on_unreachable=on_unreachable)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     edge_index, weight, values, mask, _ = graph
-    alpha = torch.as_tensor(alpha, dtype=values.dtype, device=values.device)
-    check_random_walk(alpha=alpha, solver=solver, prepared=prepared, on_unreachable=on_unreachable)
+    number, alpha = alpha, value_in(alpha, values)
+    check_again(_check_alpha, number, alpha)
     with torch.autocast(values.device.type, enabled=False):
         d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))
         root = d.where(d > 0, 1.0).sqrt()[:, None]
@@ -161,13 +168,17 @@ def check_random_walk(
         TypeError: If one is of a wrong type.
         ValueError: If one is out of range.
     """
+    _check_alpha(alpha)
+    check_solver(solver, prepared)
+    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+
+
+def _check_alpha(alpha: Any) -> None:
     check_number(alpha, "alpha")
-    value = torch.as_tensor(alpha)
+    value = alpha if isinstance(alpha, Tensor) else torch.tensor(alpha, device="cpu")
     if value.dim() or not bool((value >= 0) & (value < 1)):
         got = list(value.shape) if value.dim() else value.item()
         raise ValueError(f"alpha must be a number in [0, 1), got {got}")
-    check_solver(solver, prepared)
-    check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 
 class RandomWalkPropagation(Propagation):

@@ -13,13 +13,13 @@ OnUnreachable = Literal["error", "nan", "prior"]
 
 
 def fill_unreachable(
-    u: Tensor, unreachable: Tensor, graph: Labelled, rule: OnUnreachable
+    u: Tensor, unreachable: Tensor | None, graph: Labelled, rule: OnUnreachable
 ) -> Tensor:
     """``u`` with rows that no label reaches filled by a rule.
 
     Args:
         u: Propagated labels.
-        unreachable: Nodes that no label reaches.
+        unreachable: Nodes that no label reaches, ``None`` of none.
         graph: Checked graph and labels.
         rule: ``"error"``, ``"nan"``, or ``"prior"``: the mean of the graph's labels.
 
@@ -29,7 +29,7 @@ def fill_unreachable(
     Raises:
         ValueError: If the rule is ``"error"`` and there are such nodes.
     """
-    if not bool(unreachable.any()):
+    if unreachable is None or not bool(unreachable.any()):
         return u
     if rule == "error":
         count, first = int(unreachable.sum()), int(unreachable.nonzero()[0])

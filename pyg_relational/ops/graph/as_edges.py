@@ -1,6 +1,8 @@
 """Reading of graphs: whatever a user holds becomes ``(edge_index, edge_weight, num_nodes)``."""
 
+import math
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -8,13 +10,13 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import Check, asked, check_count, judge, read
 from pyg_relational.ops.graph.coalesce import coalesce
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-__all__ = ["as_edges"]
+__all__ = ["as_edges", "edge_checks", "read_graph", "sorted_edges"]
 
 _SOURCES = (
     "an (edge_index, edge_weight) tuple, an edge_index tensor, a torch_geometric Data or "
@@ -80,31 +82,79 @@ def as_edges(graph: Any, num_nodes: int | None = None) -> tuple[Tensor, Tensor, 
         (tensor([[0, 1],
                 [2, 0]]), tensor([2., 4.]), 4)
     """
+    index, weight, n = read_graph(graph, num_nodes)
+    checks = edge_checks(index, weight, n)
+    numbers = read(*checks)
+    judge(checks, numbers)
+    return sorted_edges(index, weight, n, numbers)
+
+
+def read_graph(graph: Any, num_nodes: int | None) -> tuple[Tensor, Tensor, int | None]:
+    """Edges and weights as they are given, and the number of nodes where that is known; no value is looked at.
+
+    Args:
+        graph: As of :func:`as_edges`.
+        num_nodes: As there.
+
+    Raises:
+        TypeError: As there.
+        ValueError: As there, if a shape or size is wrong.
+    """
     index, weight, shape = _read(graph)
     num_nodes = _num_nodes(num_nodes, shape)
     index = _checked_index(index)
-    weight = _checked_weight(weight, index)
-    if index.size(1) == 0:
-        return index, weight, num_nodes or 0
+    return index, _checked_weight(weight, index), num_nodes
 
-    # The one device synchronisation of the checks.
-    low, high, finite, is_sorted = torch.stack(
-        [
-            index.amin(),
-            index.amax(),
-            weight.detach().isfinite().all().long(),
-            _is_strictly_sorted(index).long(),
-        ]
-    ).tolist()
-    num_nodes = high + 1 if num_nodes is None else num_nodes
-    if low < 0 or high >= num_nodes:
-        _raise_out_of_range(index, num_nodes)
-    if not finite:
+
+def edge_checks(index: Tensor, weight: Tensor, num_nodes: int | None) -> list[Check]:
+    """What :func:`as_edges` asks of values, and whether edges are sorted without duplicates; nothing without edges.
+
+    Args:
+        index: Edges.
+        weight: Their weights.
+        num_nodes: Number of nodes, ``None`` where it is not known.
+
+    Shapes:
+        ``index``: :math:`[2, E]`, ``weight``: :math:`[E]`.
+    """
+    if index.size(1) == 0:
+        return []
+    most = math.inf if num_nodes is None else num_nodes - 1
+
+    def refuse_index() -> None:
+        _raise_out_of_range(index, int(index.max()) + 1 if num_nodes is None else num_nodes)
+
+    def refuse_weight() -> None:
         edge = int(weight.detach().isfinite().logical_not().nonzero()[0])
         raise ValueError(f"edge_weight must be finite, got {weight[edge].item()} at edge {edge}")
-    if not is_sorted:
-        index, weight = coalesce(index, weight, num_nodes)
-    return index, weight, num_nodes
+
+    return [
+        Check("edge_index must be >= 0", index.amin, 0, math.inf, refuse_index),
+        Check("edge_index must be < num_nodes", index.amax, -math.inf, most, refuse_index),
+        Check("edge_weight must be finite", weight.detach().isfinite().all, 1, 1, refuse_weight),
+        asked(partial(_is_strictly_sorted, index)),
+    ]
+
+
+def sorted_edges(
+    index: Tensor, weight: Tensor, num_nodes: int | None, numbers: list[float]
+) -> tuple[Tensor, Tensor, int]:
+    """The same edges sorted, each once, and the number of nodes.
+
+    Args:
+        index: Edges.
+        weight: Their weights.
+        num_nodes: Number of nodes, ``None`` where it is not known.
+        numbers: Of :func:`edge_checks`.
+
+    Shapes:
+        ``index``: :math:`[2, E]`, ``weight``: :math:`[E]`.
+    """
+    if not numbers:
+        return index, weight, num_nodes or 0
+    _, high, _, is_sorted = numbers
+    n = int(high) + 1 if num_nodes is None else num_nodes
+    return (index, weight, n) if is_sorted else (*coalesce(index, weight, n), n)
 
 
 def _read(graph: Any) -> _Edges:

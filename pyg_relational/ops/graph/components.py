@@ -11,6 +11,8 @@ from pyg_relational.ops.autograd.functorch import plainly
 
 __all__ = ["connected_components", "smallest_member", "smallest_reachable"]
 
+_ROUNDS = 4  # of hooking between looks at whether it is done, for which a device is waited for; not measured
+
 
 def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
     """Number of the connected component of every node, counted from 0 in the order of their first nodes.
@@ -75,14 +77,14 @@ def smallest_reachable(edge_index: Tensor, num_nodes: int) -> Tensor:
         ``edge_index``: :math:`[2, E]`, output: :math:`[n]`.
     """
     row, col = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-    root = torch.arange(num_nodes, device=edge_index.device)
+    new = torch.arange(num_nodes, device=edge_index.device)
     while True:
-        below = torch.minimum(root[row], root[col])
-        new = root.scatter_reduce(0, root[row], below, "amin")
-        new = _jump(new)
+        for _ in range(_ROUNDS):
+            root = new
+            below = torch.minimum(root[row], root[col])
+            new = _jump(root.scatter_reduce(0, root[row], below, "amin"))
         if torch.equal(new, root):
             return root
-        root = new
 
 
 def _jump(parent: Tensor) -> Tensor:
@@ -94,8 +96,6 @@ def _jump(parent: Tensor) -> Tensor:
     Shapes:
         ``parent``: :math:`[n]`, output: :math:`[n]`.
     """
-    while True:
-        grand = parent[parent]
-        if torch.equal(grand, parent):
-            return parent
-        parent = grand
+    for _ in range(len(parent).bit_length()):  # each halves the way
+        parent = parent[parent]
+    return parent

@@ -30,7 +30,8 @@ def gaussian_kernel(square: Tensor, scale: Tensor | float) -> Tensor:
         >>> gaussian_kernel(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0])).tolist()
         [1.0, 0.0]
     """
-    scale = torch.as_tensor(scale, dtype=square.dtype, device=square.device).expand_as(square)
+    scale = scale.to(square) if isinstance(scale, Tensor) else square.new_full((), scale)
+    scale = scale.expand_as(square)
     smooth = (square < 200 * scale) & (scale > 1e8 * torch.finfo(square.dtype).tiny)
     limit = torch.exp(-4 * square.detach() / scale.detach()).nan_to_num(1.0)
     return torch.exp(-4 * square / scale.where(smooth, 1.0)).where(smooth, limit)

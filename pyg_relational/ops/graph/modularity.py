@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_features, check_labels
+from pyg_relational.ops.checks import Check, at_least, check_labels, check_matrix, finite
 from pyg_relational.ops.graph.quadratic_form import quadratic_form
 from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
 
-__all__ = ["modularity"]
+__all__ = ["check_resolution", "modularity", "modularity_of"]
 
 _ROWS = 4096  # terms summed in the assignment's own precision; the rest in float64
 
@@ -64,11 +64,43 @@ def modularity(
         >>> modularity(edge_index, None, torch.full((4, 2), 0.5))
         tensor(0.)
     """
-    _check_assignment(assignment)
+    rule = _assignment_check(assignment)
+    check_resolution(resolution)
+    n = assignment.shape[0]
+    edge_index, weight, _ = undirected_edges(edge_index, edge_weight, n, rule)
+    return modularity_of(edge_index, weight, assignment, resolution, batch)
+
+
+def check_resolution(resolution: float) -> None:
+    """Raise ``ValueError`` unless ``resolution`` is finite and not negative.
+
+    Args:
+        resolution: The argument to check.
+    """
     if not math.isfinite(resolution) or resolution < 0:
         raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
-    n = assignment.shape[0]
-    edge_index, weight, _ = undirected_edges(edge_index, edge_weight, n)
+
+
+def modularity_of(
+    edge_index: Tensor,
+    weight: Tensor,
+    assignment: Tensor,
+    resolution: float,
+    batch: Tensor | None,
+) -> Tensor:
+    """:func:`modularity` of edges and an assignment that are checked.
+
+    Args:
+        edge_index: Edges, in both directions, sorted.
+        weight: Their weights.
+        assignment: Labels, or soft assignment.
+        resolution: As there.
+        batch: As there.
+
+    Shapes:
+        As there.
+    """
+    n = len(assignment)
     if batch is not None:
         check_batch(batch, edge_index, n)
     dtype = torch.promote_types(weight.dtype, torch.float32)
@@ -87,7 +119,7 @@ def _modularity(
 ) -> Tensor:
     row, col = edge_index
     loop = row == col
-    if bool(loop.any()):
+    if not weight.is_cpu or bool(loop.any()):  # elsewhere, looking would wait
         weight = weight * (1 + loop.to(weight.dtype))
     half = weight.double() / 2
     degree = half.new_zeros(len(graph)).index_add(0, row, half).index_add(0, col, half)
@@ -125,16 +157,16 @@ def _sum(x: Tensor, index: Tensor, count: int) -> Tensor:
     return x.new_zeros(count).index_add(0, index, x)
 
 
-def _check_assignment(assignment: Any) -> None:
+def _assignment_check(assignment: Any) -> Check:
+    """What is asked of its values; dtype and shape are checked at once."""
     if not isinstance(assignment, Tensor):
         raise TypeError(f"assignment must be a Tensor, got {type(assignment).__name__}")
     if assignment.is_floating_point():
-        check_features(assignment, "assignment")
-        return
+        check_matrix(assignment, "assignment")
+        return finite(assignment, "assignment")
     if assignment.dim() != 1:
         raise ValueError(
             f"assignment must have shape [n] with labels, got {list(assignment.shape)}"
         )
     check_labels(assignment, len(assignment), "assignment")
-    if len(assignment) and int(assignment.min()) < 0:
-        raise ValueError(f"assignment must be >= 0, got {int(assignment.min())}")
+    return at_least(assignment, 0, "assignment")

@@ -31,7 +31,7 @@ def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int])
     small = max(row.numel(), *shape) < 2**31
     if small:  # what MKL wants, and quicker to sort
         row, col = row.int(), col.int()
-    if row.numel() > 1 and bool((row[1:] < row[:-1]).any()):
+    if row.numel() > 1 and not (row.is_cpu and _is_sorted(row)):  # elsewhere, looking would wait
         row, order = row.sort()
         col, weight = col.index_select(0, order), weight.index_select(0, order)
     # MKL ignores strides.
@@ -39,7 +39,13 @@ def csr_matrix(row: Tensor, col: Tensor, weight: Tensor, shape: tuple[int, int])
     ptr = torch._convert_indices_from_coo_to_csr(row, shape[0], out_int32=small)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(ptr, col, weight, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            ptr, col, weight, shape, device=weight.device, check_invariants=False
+        )
+
+
+def _is_sorted(row: Tensor) -> bool:
+    return not bool((row[1:] < row[:-1]).any())
 
 
 def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> Tensor:

@@ -1,20 +1,24 @@
 """The door of what works on undirected graphs: edges checked, sorted and weighted."""
 
+import math
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
-from pyg_relational.ops.checks import check_labels
-from pyg_relational.ops.graph.as_edges import as_edges
+from pyg_relational.ops.checks import Check, check_labels, judge, read
+from pyg_relational.ops.graph.as_edges import edge_checks, read_graph, sorted_edges
 from pyg_relational.ops.graph.spmm import spmm
 
-__all__ = ["check_batch", "check_undirected", "undirected_edges"]
+__all__ = ["check_batch", "check_undirected", "checked_edges", "undirected_edges"]
 
 
 def undirected_edges(
-    edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int | None = None
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    num_nodes: int | None = None,
+    *also: Check,
 ) -> tuple[Tensor, Tensor, int]:
     """Edges in both directions, sorted and without duplicates, their weights, ones if ``None``, and number of nodes.
 
@@ -22,6 +26,7 @@ def undirected_edges(
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
         num_nodes: Number of nodes, ``None`` for the largest index plus one.
+        *also: What the caller asks of other arguments, which comes first and waits for the device together with it.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`.
@@ -38,9 +43,37 @@ def undirected_edges(
         (tensor([[0, 1],
                 [1, 0]]), tensor([1., 1.]), 3)
     """
-    edge_index, weight, n = as_edges((edge_index, edge_weight), num_nodes)
-    check_undirected(edge_index, weight, n)
-    return edge_index, weight, n
+    index, weight, n = read_graph((edge_index, edge_weight), num_nodes)
+    return checked_edges(index, weight, n, *also)
+
+
+def checked_edges(
+    index: Tensor, weight: Tensor, num_nodes: int | None, *also: Check
+) -> tuple[Tensor, Tensor, int]:
+    """:func:`undirected_edges` of a graph that is read.
+
+    Args:
+        index: Edges.
+        weight: Their weights.
+        num_nodes: Number of nodes, ``None`` where it is not known.
+        *also: As there.
+
+    Shapes:
+        ``index``: :math:`[2, E]`, ``weight``: :math:`[E]`.
+    """
+    first = [*also, *edge_checks(index, weight, num_nodes)]
+    together: list[Check] = []
+    if num_nodes and not weight.is_cpu:  # on the CPU indices are looked at before they are used
+        together = _undirected_checks(index.clamp(0, num_nodes - 1), weight, num_nodes)
+    numbers = read(*first, *together)
+    judge(first, numbers)
+    of_edges, of_both = numbers[len(also) : len(first)], numbers[len(first) :]
+    edge_index, edge_weight, n = sorted_edges(index, weight, num_nodes, of_edges)
+    if of_both and edge_index is index:
+        judge(together, of_both)
+    else:
+        check_undirected(edge_index, edge_weight, n)
+    return edge_index, edge_weight, n
 
 
 def check_undirected(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> None:
@@ -57,19 +90,35 @@ def check_undirected(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) ->
     Raises:
         ValueError: Otherwise.
     """
+    checks = _undirected_checks(edge_index, edge_weight, num_nodes)
+    judge(checks, read(*checks))
+
+
+def _undirected_checks(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> list[Check]:
     if edge_weight.numel() == 0:
-        return
-    low, edge = edge_weight.detach().min(0)
-    if low < 0:
+        return []
+    weight = edge_weight.detach()
+
+    def refuse_weight() -> None:
+        low, edge = weight.min(0)
         raise ValueError(
             f"edge_weight must be >= 0, got min {low.item():.3g} at edge {edge.item()}"
         )
-    symmetric = partial(_is_symmetric, n=num_nodes)
-    if not plainly(symmetric, edge_index, edge_weight):
+
+    def refuse_direction() -> None:
         raise ValueError(
             "edge_weight must be equal in both directions of every edge, got a graph that is not undirected; "
             "see torch_geometric.utils.to_undirected"
         )
+
+    def symmetric() -> Tensor:
+        near: Tensor = plainly(partial(_is_symmetric, n=num_nodes), edge_index, edge_weight)
+        return near
+
+    return [
+        Check("edge_weight must be >= 0", weight.min, 0, math.inf, refuse_weight),
+        Check("edge_weight must be equal in both directions", symmetric, 1, 1, refuse_direction),
+    ]
 
 
 def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:

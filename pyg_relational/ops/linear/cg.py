@@ -1,6 +1,6 @@
 """Preconditioned conjugate gradients on many right-hand sides, refined in float64."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ _MARGIN = 2  # what a round aims below: at 1, 2, 10 36, 32, 42 iterations in 16-
 _TRIAL = 60
 # Most iterations of one round: at 200, 1,000, 5,000 16.3, 7.2, 8.7 s on a 2-d grid of 100,000 nodes.
 _ITERATIONS = {torch.float32: 1_000, torch.float64: 2**62}
+
+_EVERY = 16  # iterations between looks at whether a device is done; not measured
 
 
 class System(Protocol):
@@ -85,34 +87,67 @@ def conjugate_gradients(
     b = system.project(b)
     x, r = (torch.zeros_like(b), b) if x is None else (x, system.residual(b, x))
     error, dtype, iterations, least = _error(system, r), system.dtype, 0, _LEAST
-    while True:
-        whole = torch.maximum(size, largest(system.unscale(x)))
-        aim = min(tol[0], tol[1] / system.growth) * whole
-        open_ = (error > aim) | ~torch.isfinite(error)
-        if iterations >= max_iter or not bool(open_.any()):
-            break
-        ratio = (aim / error)[open_].min().item()
-        target = min(max(ratio / _MARGIN, _REFINE[dtype]), least)
+    state = _state(system, x, error, size, tol)
+    trial = _TRIAL if b.is_cpu else 4 * _EVERY + 1  # a device is looked at just before
+    while state.any_open and iterations < max_iter:
+        target = min(max(state.ratio / _MARGIN, _REFINE[dtype]), least)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
-        most = most if iterations else min(most, _TRIAL)
-        step, count = conjugate_round(system, r * open_, dtype, target, most)
-        if count == _TRIAL:
+        most = most if iterations else min(most, trial)
+        step, count = conjugate_round(system, r * state.open, dtype, target, most)
+        if count == trial:
             system.strengthen()
         new_r = system.residual(b, x + step)
         new_error = _error(system, new_r)
         iterations += count
-        if bool((new_error[open_] < error[open_] / 2).all()):  # / 1 is the same on the graphs above
-            x, r, error = x + step, new_r, new_error
-        elif dtype == torch.float32:
+        # / 1 is the same on the graphs above
+        closer = ((new_error < error / 2) | ~state.open).all()
+        x, r = torch.where(closer, x + step, x), torch.where(closer, new_r, r)
+        error = torch.where(closer, new_error, error)
+        state = _state(system, x, error, size, tol, closer)
+        if state.closer:
+            continue
+        if dtype == torch.float32:
             dtype = torch.float64
-        elif least > _REFINE[dtype] and not bool((error * system.growth <= tol[1] * whole).all()):
+        elif least > _REFINE[dtype] and not state.near:
             least *= _TIGHTER
         else:
             break
+    bound = state.bound / state.whole.clamp(min=torch.finfo(state.whole.dtype).tiny)
+    return x, SolveInfo(iterations, bound, state.converged)
+
+
+class _State(NamedTuple):
+    """Where the rounds are; numbers are read from a device together."""
+
+    whole: Tensor
+    open: Tensor
+    bound: Tensor
+    any_open: bool
+    ratio: float
+    near: bool
+    converged: bool
+    closer: bool
+
+
+def _state(
+    system: System,
+    x: Tensor,
+    error: Tensor,
+    size: Tensor,
+    tol: tuple[float, float],
+    closer: Tensor | None = None,
+) -> _State:
+    whole = torch.maximum(size, largest(system.unscale(x)))
+    aim = min(tol[0], tol[1] / system.growth) * whole
+    open_ = (error > aim) | ~torch.isfinite(error)
     bound = (error * system.growth).where(error > 0, 0.0) + system.rounding * whole
-    converged = bool((bound <= tol[1] * whole).all())
-    bound = bound / whole.clamp(min=torch.finfo(whole.dtype).tiny)
-    return x, SolveInfo(iterations, bound, converged)
+    none = error.new_ones(1)
+    ratio = torch.cat([(aim / error).where(open_, 1.0), none]).min()
+    near = (error * system.growth <= tol[1] * whole).all()
+    converged = (bound <= tol[1] * whole).all()
+    flags = [open_.any(), ratio, near, converged, none[0] if closer is None else closer]
+    any_open, least, *rest = torch.stack([flag.double() for flag in flags]).tolist()
+    return _State(whole, open_, bound, bool(any_open), least, *map(bool, rest))
 
 
 def largest(x: Tensor) -> Tensor:
@@ -149,25 +184,24 @@ def conjugate_round(
     p = z.clone()
     rz = _dot(r, z)
     goal = target**2 * rz
-    active = torch.ones_like(rz, dtype=torch.bool)
-    every = (
-        8 if r.is_cuda else 1
-    )  # a look at the device's numbers waits for them; 8 is not measured
+    active, zero = torch.ones_like(rz, dtype=torch.bool), rz.new_zeros(())
+    every = 1 if r.is_cpu else _EVERY
     iterations = 0
     while iterations < max_iter:
-        active &= rz > goal
-        if iterations % every == 0 and not bool(active.any()):
-            break
+        if (iterations or 1) % every == 0:  # a look at a device's numbers waits for them
+            active &= rz > goal
+            if not bool(active.any()):
+                break
         q = system.apply(p)
         curvature = _dot(p, q)
         active &= curvature > 0  # else rounding has made the matrix indefinite
-        alpha = torch.where(active, rz / curvature, 0.0)
+        alpha = torch.where(active, rz / curvature, zero)
         x.addcmul_(p, alpha)
         r.addcmul_(q, alpha, value=-1)
         z = system.precondition(r)
         new = _dot(r, z)
-        p.mul_(torch.where(active, new / rz, 0.0)).add_(z)
-        rz = torch.where(active, new, rz)
+        torch.addcmul(z, p, torch.where(active, new / rz, zero), out=p)
+        rz = new  # of a column that is not active, as it was
         iterations += 1
     return x.double() * norm, iterations
 

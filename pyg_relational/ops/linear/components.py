@@ -30,15 +30,17 @@ class Grounding(NamedTuple):
         component: Number of the component of every node, ``[n]``; 0 where nothing floats.
         floating: Nodes of components that neither a fixed node nor a shift holds, ``[n]``.
         weak: Whether something is held by weak edges only.
+        floats: Whether a component floats.
     """
 
     component: Tensor
     floating: Tensor
     weak: bool
+    floats: bool = False
 
     def centred(self, x: Tensor) -> Tensor:
         """``x`` less its mean over each floating component."""
-        if not bool(self.floating.any()):
+        if not self.floats:
             return x
         where = self.component
         total = torch.zeros_like(x).index_add_(0, where, x)
@@ -74,14 +76,16 @@ def ground(operator: ShiftedLaplacian) -> Grounding:
     felt &= lost.index_select(0, row) == lost.index_select(0, col)
     held = operator.fixed | ((operator.shift > 0) & ~lost)
     component, floating = _not_held(_where(operator.edge_index, felt), held)
-    return Grounding(component, floating, not torch.equal(loose, floating))
+    weak, floats = torch.stack([(loose != floating).any(), floating.any()]).tolist()
+    return Grounding(component, floating, weak, floats)
 
 
 def _held_firmly(operator: ShiftedLaplacian) -> bool:
     """Whether a few steps along heavy edges lead from held nodes to all."""
     fixed, weight = operator.fixed, operator.weight
     alone = fixed | (operator.shift > WEAK * operator.degree)
-    if bool(alone.all()) or weight.numel() == 0:
+    early = weight.is_cpu  # elsewhere, looking would wait
+    if weight.numel() == 0 or (early and bool(alone.all())):
         return bool(alone.all())
     least = WEAK * weight.max()
     held = fixed | (operator.shift > least)
@@ -89,9 +93,9 @@ def _held_firmly(operator: ShiftedLaplacian) -> bool:
     heavy = csr_matrix(row, col, (weight > least).float(), (len(held), len(held)))
     for _ in range(_STEPS):
         held = held | (heavy @ held.float() > 0)
-        if bool((alone | held).all()):
+        if early and bool((alone | held).all()):
             return True
-    return False
+    return bool((alone | held).all())
 
 
 def _loose(operator: ShiftedLaplacian, share: float) -> Tensor:

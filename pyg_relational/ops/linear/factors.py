@@ -71,7 +71,7 @@ class Factors:
         return u
 
     def _solvable(self) -> Tensor:
-        component, floating, _ = self.grounding
+        component, floating, *_ = self.grounding
         first = torch.full_like(component, len(component))
         node = torch.arange(len(component))
         first.scatter_reduce_(0, component, node, "amin")

@@ -69,9 +69,10 @@ class GroundedLaplacian:
         plainly(prepare, weight, shift, *([] if mass is None else [mass]))
 
     @property
-    def floating(self) -> Tensor:
-        """Nodes of components that nothing holds."""
-        return self.set_up.grounding.floating
+    def floating(self) -> Tensor | None:
+        """Nodes of components that nothing holds, ``None`` of none."""
+        grounding = self.set_up.grounding
+        return grounding.floating if grounding.floats else None
 
     def solve(self, rhs: Tensor, *theta: Tensor) -> Tensor:
         """Solution for ``rhs``, which holds values at fixed nodes and sources at the others."""

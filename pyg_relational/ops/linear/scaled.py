@@ -186,10 +186,8 @@ class ScaledLaplacian:
         """
         b = self._steady()
         x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
-        size, first = (
-            largest(self.unscale(x)).item(),
-            largest(self.unscale(self.precondition(b))).item(),
-        )
+        ends = (largest(self.unscale(y))[0] for y in (x, self.precondition(b)))
+        size, first = torch.stack([*ends]).tolist()
         self.growth = max(1.0, size / first) if first > 0 else 1.0
         if self.cycle is not None and size > _FLOAT32:
             self.dtype, self.exact = torch.float64, True
@@ -198,11 +196,11 @@ class ScaledLaplacian:
         self.rounding = 0.0 if self.exact else size * _ROUNDING
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
-        least = (self.apply(x) / b)[b > 0]
-        if len(least) == 0:
-            return 1.0
-        low = least.min().item()
-        return self.unscale(x).max().item() / low if low > 0 else math.inf
+        least = (self.apply(x) / b).where(b > 0, math.inf).min()
+        low, high = torch.stack([least, self.unscale(x).max()]).tolist()
+        if low == math.inf:
+            return 1.0  # there is no b > 0
+        return high / low if low > 0 else math.inf
 
     def _coarse(self) -> tuple[Tensor, Tensor, Tensor]:
         """The scaled indicator of clusters, its transpose, and the inverse of the system over them."""
@@ -250,7 +248,7 @@ class ScaledLaplacian:
 
     def project(self, x: Tensor) -> Tensor:
         """Take the part that a floating component cannot hold out of a right-hand side."""
-        if not bool(self.grounding.floating.any()):
+        if not self.grounding.floats:
             return x
         positive = self.scale[:, None].where(self.free, 1.0)
         return (self.grounding.centred(x / positive) * positive).where(self.free, 0.0)

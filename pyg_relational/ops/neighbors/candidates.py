@@ -1,6 +1,7 @@
 """Candidates for the nearest neighbours, by tiled matrix products and a bound on their rounding error."""
 
 import math
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.checks import Check
 from pyg_relational.ops.graph.kernels import unit_rows
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "candidates",
     "candidates_both_ways",
     "merged",
+    "norm_check",
     "prepare",
     "slack",
 ]
@@ -25,7 +28,6 @@ __all__ = [
 _ROWS = 256  # of a product
 _COLUMNS = 2560  # of a product: few MiB, which stay in the cache until their minima are taken
 _KEPT = 2**14  # columns up to which the products of all of them are kept until candidates are found
-_CUDA = 8192  # rows and columns of a product on a GPU
 _SIZE = 1.4  # columns in a group over sqrt(n / (k d)): fewer cost minima, more cost candidates; .4 to 2.4 tried
 _SIZE_KEPT = 0.5  # the same over sqrt(n / k) where a candidate is a product kept; .35 to 1.4 tried
 _GATHER = 2**18  # numbers of candidates' features at once, within the cache
@@ -59,9 +61,25 @@ def prepare(x: Tensor, y: Tensor | None, cosine: bool) -> Points:
         x = raw_x - centre
         q = x if y is None else raw_q - centre
         bias = torch.linalg.vecdot(x, x)
-        if not torch.isfinite(2 * (bias.sum() + torch.linalg.vecdot(q, q).sum())):
-            raise ValueError(f"x must have finite squared norms in {x.dtype}: rescale the features")
     return Points(x, q, bias, raw_x, raw_q, cosine, y is None)
+
+
+def norm_check(points: Points) -> Check:
+    """That no squared norm overflows.
+
+    Args:
+        points: Points and queries.
+    """
+    rule = f"x must have finite squared norms in {points.x.dtype}: rescale the features"
+
+    def total() -> Tensor:
+        of_queries: Tensor = torch.linalg.vecdot(points.q, points.q)
+        return 2 * (points.bias.sum() + of_queries.sum())
+
+    def refuse() -> None:
+        raise ValueError(rule)
+
+    return Check(rule, total, 0, sys.float_info.max, refuse)
 
 
 def _middle(x: Tensor) -> Tensor:
@@ -113,8 +131,8 @@ class Tiles:
     def __init__(self, points: Points, k: int) -> None:
         self.points, self.k = points, k
         n, d = points.x.shape
-        self.rows, columns = (_CUDA, _CUDA) if points.x.is_cuda else (_ROWS, _COLUMNS)
-        self.keep = n <= (columns if points.x.is_cuda else _KEPT)
+        self.rows, columns = _ROWS, _COLUMNS
+        self.keep = n <= _KEPT
         size = _SIZE_KEPT * math.sqrt(n / k) if self.keep else _SIZE * math.sqrt(n / (k * d + 1))
         size = min(max(1, int(size)), columns)
         self.groups = Groups(size, max(1, columns // size // 16 * 16), n)  # whole cache lines

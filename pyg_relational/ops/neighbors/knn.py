@@ -5,10 +5,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
-from pyg_relational.ops.neighbors.candidates import candidates, candidates_both_ways, prepare
+from pyg_relational.ops.checks import (
+    check_choice,
+    check_count,
+    check_labels,
+    check_matrix,
+    finite,
+    settle,
+)
+from pyg_relational.ops.neighbors.candidates import (
+    Points,
+    candidates,
+    candidates_both_ways,
+    norm_check,
+    prepare,
+)
 from pyg_relational.ops.neighbors.projection import candidates_projected, project
 from pyg_relational.ops.neighbors.rank import rank
+from pyg_relational.ops.neighbors.top import search_on_device
 from pyg_relational.ops.neighbors.tree import Found, faster, fits
 
 __all__ = ["KNN", "knn"]
@@ -45,8 +59,9 @@ def knn(
     (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
     than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
     bounded. From 128 dimensions on, each product serves both its ends, and where few principal directions leave few
-    candidates, it is taken in these only: it bounds the distance from below. Ties go to the lower index. A row is not
-    its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
+    candidates, it is taken in these only: it bounds the distance from below. On other devices
+    each row has as many candidates, of the lowest products, which are ranked in float64. Ties go to the lower index.
+    A row is not its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.
 
     Args:
         x: Features.
@@ -73,10 +88,10 @@ def knn(
         >>> knn(torch.tensor([[0.0], [1.0], [3.0]]), k=1).index.flatten().tolist()
         [1, 0, 1]
     """
-    check_features(x)
+    check_matrix(x)
     check_choice(metric, ("euclidean", "cosine"), "metric")
     if y is not None:
-        check_features(y, "y")
+        check_matrix(y, "y")
         if y.shape[1] != x.shape[1] or y.dtype != x.dtype:
             raise ValueError(
                 f"y must match x's [*, {x.shape[1]}] {x.dtype}, got {list(y.shape)} {y.dtype}"
@@ -93,10 +108,15 @@ def knn(
             f"k must be in 1..{what} = {most} for n = {x.shape[0]} rows, got {k}: "
             "take a smaller k or a larger batch"
         )
+    checks = [finite(x, "x")] if y is None else [finite(x, "x"), finite(y, "y")]
     if y is not None and not len(y):
+        settle(*checks)
         return KNN(x.new_empty((0, k), dtype=torch.int64), x.new_empty((0, k)))
     with torch.autocast(x.device.type, enabled=False):
-        return _search(x, k, metric == "cosine", y)
+        points = prepare(x, y, metric == "cosine")
+        settle(*checks, norm_check(points))
+        index, distance = _search(points, k)
+        return KNN(index, distance.to(x.dtype))
 
 
 def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
@@ -114,10 +134,11 @@ def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
     return KNN(index, distance)
 
 
-def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
-    points = prepare(x, y, cosine)
+def _search(points: Points, k: int) -> tuple[Tensor, Tensor]:
+    if not points.x.is_cpu:
+        return search_on_device(points, k)
     n, d = points.x.shape
-    twice = points.own and d >= 128 and n >= 4096 and k <= 64 and x.device.type == "cpu"
+    twice = points.own and d >= 128 and n >= 4096 and k <= 64
     low = project(points, k)
     if low is not None:
         pairs = candidates_projected(points, low, k)
@@ -127,4 +148,4 @@ def _search(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
     if fits(points):
         found = faster(points, k, found)
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
-    return KNN(index, distance.to(x.dtype))
+    return index, distance

@@ -61,6 +61,8 @@ class _PairConsistency(torch.autograd.Function):
 
 def _class_bounds(y: Tensor, tile: int) -> list[tuple[slice, int, int]]:
     """Rows of every tile with their first and last class."""
+    if len(y) <= tile:
+        return [(slice(0, tile), 0, 0)]
     starts = range(0, y.shape[0], tile)
     first = y[::tile].tolist()
     last = torch.cat([y[tile - 1 :: tile], y[-1:]]).tolist()

@@ -1,0 +1,319 @@
+"""What public functions ask of a device, within the table of docs/devices.md, and that no tensor forgets its device."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from pyg_relational import metrics, nn
+from pyg_relational.ops import knn, modularity
+from pyg_relational.transforms import dense_graph, knn_graph
+from tests.device import Counts, pretend
+
+N, D, C = 256, 16, 10
+TABLE = Path(__file__).parents[1] / "docs" / "devices.md"
+
+
+class Inputs(NamedTuple):
+    """Features, scores, classes, labelled rows, and a graph with weights."""
+
+    x: Tensor
+    z: Tensor
+    y: Tensor
+    mask: Tensor
+    edges: Tensor
+    weight: Tensor
+    proxies: Tensor
+    proxy_y: Tensor
+    clusters: Tensor
+
+
+def inputs(n: int = N) -> Inputs:
+    """Blobs of ten classes, in float32."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.randint(C, (n,), generator=g)
+    x = torch.randn(C, D, generator=g)[y] + torch.randn(n, D, generator=g)
+    edges, weight = knn_graph(x, 8)
+    z = torch.randn(n, C, generator=g)
+    clusters = y.where(torch.arange(n) % 8 > 0, (y + 1) % C)
+    return Inputs(
+        x.requires_grad_(),
+        z.requires_grad_(),
+        y,
+        torch.arange(n) < n // 4,
+        edges,
+        weight.requires_grad_(),
+        (x.detach()[:40] + 1).requires_grad_(),
+        y[:40],
+        clusters,
+    )
+
+
+Place = Callable[[Any], Any]  # brings a module to where the inputs are
+Call = Callable[[Inputs, Place], Any]  # a public function; what it returns is differentiated
+
+
+def conv(layer: Any, d: Inputs, place: Place) -> Tensor:
+    torch.manual_seed(0)
+    return place(layer)(d.x, (d.proxies, d.proxies * 2))
+
+
+CALLS: dict[str, Call] = {
+    # losses
+    "graph_consistency_loss": (lambda d, _: nn.graph_consistency_loss(d.x, d.z, d.y)),
+    "graph_consistency_loss, balance": (
+        lambda d, _: nn.graph_consistency_loss(d.x, d.z, d.y, balance=True)
+    ),
+    "graph_consistency_loss, tiled": (
+        lambda d, _: nn.graph_consistency_loss(d.x, d.z, d.y, method="tiled")
+    ),
+    "graph_consistency_loss, sparse": (
+        lambda d, _: nn.graph_consistency_loss(d.x, d.z, d.y, d.edges)
+    ),
+    "EdgeConsistency": (lambda d, place: place(nn.EdgeConsistency())(d.x, d.z, d.y, d.edges)),
+    "proxy_contrastive_loss": (
+        lambda d, _: nn.proxy_contrastive_loss(
+            d.x, d.y, d.proxies, d.proxy_y, d.proxies * 2, d.proxy_y
+        )
+    ),
+    "proxy_contrastive_loss, semihard": (
+        lambda d, _: nn.proxy_contrastive_loss(
+            d.x, d.y, d.proxies, d.proxy_y, d.proxies * 2, d.proxy_y, mining="semihard"
+        )
+    ),
+    "proxy_contrastive_loss, random": (
+        lambda d, _: nn.proxy_contrastive_loss(
+            d.x, d.y, d.proxies, d.proxy_y, d.proxies * 2, d.proxy_y, mining="random"
+        )
+    ),
+    "latent_cluster_loss": (lambda d, _: nn.latent_cluster_loss(d.x, d.y, d.clusters, k=3)),
+    "modularity": (lambda d, _: modularity(d.edges, d.weight, d.z.softmax(1))),
+    "modularity_loss": (lambda d, _: nn.modularity_loss(d.edges, d.weight, d.z.softmax(1))),
+    "grapix_loss": (lambda d, _: nn.grapix_loss(d.x, d.proxies)),
+    "grapix_loss, edges": (lambda d, _: nn.grapix_loss(d.x, d.proxies, d.edges, d.weight)),
+    "dgcluster_loss": (lambda d, _: nn.dgcluster_loss(d.edges, d.weight, d.x, d.y)),
+    "neighbor_consistency_loss": (
+        lambda d, _: nn.neighbor_consistency_loss(d.z.softmax(1), d.edges[1, :N, None])
+    ),
+    "self_label_loss": (lambda d, _: nn.self_label_loss(5 * d.z, d.z, threshold=0.3)),
+    "image_text_modularity_loss": (
+        lambda d, _: nn.image_text_modularity_loss(d.x, d.z, d.z.softmax(1), d.z.softmax(1), 5)
+    ),
+    # layers
+    "ProxyGATv2Conv": (lambda d, place: conv(nn.ProxyGATv2Conv(D, 8, heads=4), d, place)),
+    "ProxyAttentionConv": (lambda d, place: conv(nn.ProxyAttentionConv(D, 8, heads=4), d, place)),
+    "ProxyPoolConv": (lambda d, place: conv(nn.ProxyPoolConv(D, 8), d, place)),
+    # graphs
+    "knn": (lambda d, _: knn(d.x, 10).distance),
+    "knn_graph": (lambda d, _: knn_graph(d.x, 10)[1]),
+    "knn_graph of 10,000 rows": (lambda d, _: knn_graph(d.x, 10)[1]),
+    "dense_graph": (lambda d, _: dense_graph(d.x)[1]),
+    # propagation
+    "laplace_propagation": (
+        lambda d, _: nn.laplace_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)
+    ),
+    "laplace_propagation, tau": (
+        lambda d, _: nn.laplace_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C, tau=0.1)
+    ),
+    "poisson_propagation": (
+        lambda d, _: nn.poisson_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)
+    ),
+    "random_walk_propagation": (
+        lambda d, _: nn.random_walk_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)
+    ),
+    "p_laplace_propagation of two classes": (
+        lambda d, _: nn.p_laplace_propagation(d.edges, d.weight, d.y % 2, d.mask, num_classes=2)
+    ),
+    "GraphLearningLayer": (lambda d, place: place(nn.GraphLearningLayer())(d.x, d.y, d.mask, C)),
+    # pooling
+    "SoftModularityPruning": (
+        lambda d, place: place(nn.SoftModularityPruning(D, 5))(d.x, d.edges, d.weight).loss
+    ),
+    "SparseDMoN": (
+        lambda d, place: list(place(nn.SparseDMoN(D, 5))(d.x, d.edges, d.weight).losses)
+    ),
+    # metrics
+    "attention_entropy": (lambda d, _: metrics.attention_entropy(d.z.softmax(1))),
+    "class_attention": (
+        lambda d, _: metrics.class_attention(d.z.softmax(1), d.y, d.proxy_y[:C], C)
+    ),
+    "class_similarity": (lambda d, _: metrics.class_similarity(d.x, d.y)),
+    "clustered_scores": (lambda d, _: metrics.clustered_scores(d.z, d.y, d.clusters)),
+    "clustering_accuracy": (lambda d, _: metrics.clustering_accuracy(d.y, d.clusters)),
+    "conductance": (lambda d, _: metrics.conductance(d.edges, d.weight, d.clusters)),
+    "effective_rank": (lambda d, _: metrics.effective_rank(d.x)),
+    "generalized_discrimination_value": (
+        lambda d, _: metrics.generalized_discrimination_value(d.x, d.y)
+    ),
+    "homophily": (lambda d, _: metrics.homophily(d.edges, d.weight, d.y)),
+}
+
+
+SIZES = {"knn_graph of 10,000 rows": 10_000}
+
+
+class Budget(NamedTuple):
+    """The most that a call may ask for: reads forward and backward, operators, and copies to the device."""
+
+    forward: int
+    backward: int
+    operators: int
+    copies: int
+
+
+ROWS = [
+    [cell.strip(" `") for cell in line.split("|")[1:-1]]
+    for line in TABLE.read_text().partition("# Budgets")[2].splitlines()
+    if line.startswith("| `")
+]
+BUDGETS = {row[0]: Budget(*(int(cell.replace(",", "")) for cell in row[1:5])) for row in ROWS}
+
+
+def outcome(call: Call, data: Inputs, place: Place) -> list[Tensor]:
+    """What a call returns that has a gradient."""
+    torch.manual_seed(0)
+    parts = tree_leaves(call(data, place))
+    return [part for part in parts if isinstance(part, Tensor) and part.requires_grad]
+
+
+def differentiate(parts: list[Tensor]) -> None:
+    """Of a sum whose terms weigh 1 to 2."""
+    slopes = [
+        torch.linspace(1, 2, part.numel(), device=part.device).view_as(part).to(part.dtype)
+        for part in parts
+    ]
+    torch.autograd.backward(parts, slopes)
+
+
+class Count(NamedTuple):
+    """Of a call and of its gradient, and the inputs that gradients have come to."""
+
+    forward: Counts
+    backward: Counts
+    data: Inputs
+    parts: list[Tensor]
+
+    def budget(self) -> Budget:
+        both = self.forward.launches + self.backward.launches
+        copies = self.forward.copies + self.backward.copies
+        reads = self.forward.reads.total(), self.backward.reads.total()
+        return Budget(*reads, both.total(), copies.total())
+
+
+def count(name: str) -> Count:
+    data = inputs(SIZES.get(name, N))
+    with Counts():
+        data = Inputs(*map(pretend, data))
+    with Counts() as forward:
+        parts = outcome(CALLS[name], data, pretend)
+    with Counts() as backward:
+        differentiate(parts)
+    return Count(forward, backward, data, parts)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_device_is_asked_for_no_more_than_the_table_says_and_gives_the_same(name):
+    got = count(name)
+    budget = got.budget()
+    for most, number, where in zip(
+        BUDGETS[name],
+        budget,
+        (got.forward.reads, got.backward.reads, "", got.forward.copies),
+        strict=True,
+    ):
+        assert number <= most, (budget, where)
+    data = inputs(SIZES.get(name, N))
+    parts = outcome(CALLS[name], data, lambda module: module)
+    differentiate(parts)
+    wanted = [*parts, *(t.grad for t in data if t.grad is not None)]
+    found = [*got.parts, *(t.grad for t in got.data if t.grad is not None)]
+    torch.testing.assert_close([t.value for t in found], wanted, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "graph_consistency_loss",
+        "graph_consistency_loss, balance",
+        "proxy_contrastive_loss",
+        "proxy_contrastive_loss, semihard",
+        "neighbor_consistency_loss",
+        "self_label_loss",
+        "ProxyGATv2Conv",
+        "ProxyAttentionConv",
+        "ProxyPoolConv",
+    ],
+)
+def test_nothing_is_read_while_compiling(name, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    got = count(name)
+    assert not got.forward.reads + got.backward.reads
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("kind", ["points", "grid", "duplicates", "other queries", "few"])
+def test_neighbours_on_a_device_are_those_on_the_cpu(kind, metric):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(12 if kind == "few" else 150, 3, generator=g)
+    if kind == "grid":
+        x = x.mul(2).round()
+    if kind == "duplicates":
+        x = x[torch.arange(150) % 4] + 1e3
+    y = torch.randn(7, 3, generator=g) if kind == "other queries" else None
+    wanted = knn(x, 10, metric, y)
+    with Counts():
+        found = knn(pretend(x), 10, metric, None if y is None else pretend(y))
+        assert torch.equal(found.index.cpu(), wanted.index)
+        torch.testing.assert_close(found.distance.cpu(), wanted.distance)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore")
+def test_no_tensor_is_made_without_a_device(name):
+    data = inputs(SIZES.get(name, N))
+    with torch.device("meta"):
+        differentiate(outcome(CALLS[name], data, _filled))
+
+
+def _filled(module: Any) -> Any:
+    """A module that was made on meta, on the CPU."""
+    module.to_empty(device="cpu")
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return module
+
+
+def test_the_table_has_a_row_for_each_and_says_why_more_than_one_read():
+    assert list(BUDGETS) == list(CALLS)
+    assert all(row[5] for row in ROWS if int(row[1]) > 1)
+
+
+def test_counts():
+    with Counts() as counts:
+        x = pretend(torch.arange(4.0))
+        assert x.is_cuda
+        x[x > 1] = 0  # a fill: no size is asked for
+        assert not counts.reads
+        (x > 1).nonzero()
+        x[x > 1].tolist()
+        bool(x.any())
+        torch.tensor([1.0], device=x.device)
+        x[torch.arange(2)]
+    assert counts.reads.total() == 4
+    assert counts.copies.total() == 2
+    with Counts(), pytest.raises(RuntimeError, match="must have tensors of one device"):
+        torch.cat([x, torch.ones(1)])
+
+
+if __name__ == "__main__":  # the table as it is
+    for name in CALLS:
+        forward, backward, operators, copies = count(name).budget()
+        digits = 10 ** max(0, len(str(operators)) - 2)
+        print(
+            f"| `{name}` | {forward} | {backward} | {-(-operators // digits) * digits:,} | {copies} | |"
+        )
