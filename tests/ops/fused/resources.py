@@ -1,0 +1,66 @@
+"""What ptxas says of every kernel as it is launched; no GPU is needed. Run as a program, it prints the table."""
+
+import contextlib
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from pyg_relational.ops.fused import gatv2
+from pyg_relational.ops.fused.kernels import gatv2 as gatv2_kernels
+
+CAPABILITIES = (80, 90)
+FIELDS = ("kernel", "constants", "sm", "registers", "spilled", "shared")
+
+
+def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
+    """Name, function, constants and options of each."""
+    tile = {"T": gatv2.TILE}
+    yield "gatv2.forward", gatv2_kernels.forward, tile, gatv2.OPTIONS
+    for samples in (True, False):
+        constants = {"SAMPLES": samples, **tile}
+        yield "gatv2.slopes", gatv2_kernels.slopes, constants, gatv2.OPTIONS
+
+
+def source(function: Any, constants: dict[str, Any]) -> ASTSource:
+    """Names in capitals are integers, all others float32; tensors and padded sizes are multiples of 16."""
+    kinds = {
+        name: "constexpr" if name in constants else "i32" if name.isupper() else "*fp32"
+        for name in function.arg_names
+    }
+    aligned = {
+        (i,): [["tt.divisibility", 16]]
+        for i, (name, kind) in enumerate(kinds.items())
+        if kind == "*fp32" or name in ("X", "Y")
+    }
+    return ASTSource(fn=function, signature=kinds, constexprs=constants, attrs=aligned)
+
+
+def rows() -> Iterator[dict[str, str]]:
+    """One a kernel and capability."""
+    triton.knobs.nvidia.dump_ptxas_log = True
+    triton.knobs.compilation.always_compile = True
+    for name, function, constants, options in kernels():
+        for sm in CAPABILITIES:
+            log = io.StringIO()
+            with contextlib.redirect_stdout(log):
+                made = triton.compile(
+                    source(function, constants), target=GPUTarget("cuda", sm, 32), options=options
+                )
+            registers = re.findall(r"Used (\d+) registers", log.getvalue())
+            spilled = sum(map(int, re.findall(r"(\d+) bytes spill", log.getvalue())))
+            shown = " ".join(f"{key}={value}" for key, value in constants.items())
+            values = (name, shown, sm, *registers, spilled, made.metadata.shared)
+            yield dict(zip(FIELDS, map(str, values), strict=True))
+
+
+if __name__ == "__main__":
+    table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows())
