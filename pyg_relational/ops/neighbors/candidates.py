@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.minima import GROUP, minima
 from pyg_relational.ops.graph.kernels import unit_rows
 
 __all__ = [
@@ -29,6 +31,7 @@ _CUDA = 8192  # rows and columns of a product on a GPU
 _SIZE = 1.4  # columns in a group over sqrt(n / (k d)): fewer cost minima, more cost candidates; .4 to 2.4 tried
 _SIZE_KEPT = 0.5  # the same over sqrt(n / k) where a candidate is a product kept; .35 to 1.4 tried
 _GATHER = 2**18  # numbers of candidates' features at once, within the cache
+_GATHER_CUDA = 2**26  # the same on a GPU, where a chunk costs launches
 _GEMM = 2**24  # elements, at most, of a product that serves rows and columns
 _PAIRS = 2**15  # candidate pairs to hand on at once
 _HELD = 8  # candidates held per neighbour wanted, before columns are no longer used twice
@@ -103,7 +106,8 @@ class Minima(NamedTuple):
 class Tiles:
     """Products ``||x_j||^2 - 2 <q_i, x_j>``, tile by tile, of which only minima over groups of columns are kept.
 
-    The squared norm is one more feature, so that a product is all there is to compute.
+    The squared norm is one more feature, so that a product is all there is to compute. Where Triton's kernel runs, the
+    products themselves never leave the chip.
 
     Args:
         points: Points and queries.
@@ -118,6 +122,9 @@ class Tiles:
         size = _SIZE_KEPT * math.sqrt(n / k) if self.keep else _SIZE * math.sqrt(n / (k * d + 1))
         size = min(max(1, int(size)), columns)
         self.groups = Groups(size, max(1, columns // size // 16 * 16), n)  # whole cache lines
+        self.fused = not self.keep and is_fused(points.x)
+        if self.fused:
+            size, self.groups = GROUP, Groups(GROUP, 1, n)
         self.x = torch.cat([points.x * -2, points.bias[:, None]], 1)
         if pad := -n % size:
             behind = self.x.new_zeros(pad, self.x.shape[1])
@@ -125,7 +132,7 @@ class Tiles:
             self.x = torch.cat([self.x, behind])
         self.q = torch.cat([points.q, points.q.new_ones(len(points.q), 1)], 1)
         width = len(self.x) if self.keep else columns
-        self.buffer = self.x.new_empty((self.rows, _apart(width)))
+        self.buffer = self.x.new_empty((0 if self.fused else self.rows, _apart(width)))
 
     def minima(self, first: int = 0) -> Iterator[Minima]:
         """Minima of blocks of rows from ``first`` on."""
@@ -135,24 +142,36 @@ class Tiles:
         fine = self.x.new_empty((self.rows, coarse * per))
         fine[:, groups:] = math.inf
         for start in range(first, len(self.q), self.rows):
-            q = self.q[start : start + self.rows]
-            for group, column, count in self.groups.blocks():
-                width = count * self.groups.size
-                place = column if self.keep else 0
-                tile = self.buffer[: len(q), place : place + width]
-                torch.mm(q, self.x[column : column + width].T, out=tile)
-                if self.points.own and start < column + width and column < start + len(q):
-                    tile.diagonal(start - column).fill_(math.inf)
-                fine[: len(q), group : group + count] = _minima(tile, self.groups.size)
-            some = fine[: len(q)]
+            some = fine[: len(self.q) - start]
+            if self.fused:
+                x, q, bias = (
+                    self.points.x,
+                    self.points.q[start : start + self.rows],
+                    self.points.bias,
+                )
+                minima(q, x, bias, start if self.points.own else None, some)
+            else:
+                self._multiply(start, some)
             yield Minima(start, some, _kth_smallest(_minima(some, per), self.k))
+
+    def _multiply(self, start: int, fine: Tensor) -> None:
+        q = self.q[start : start + self.rows]
+        for group, column, count in self.groups.blocks():
+            width = count * self.groups.size
+            place = column if self.keep else 0
+            tile = self.buffer[: len(q), place : place + width]
+            torch.mm(q, self.x[column : column + width].T, out=tile)
+            if self.points.own and start < column + width and column < start + len(q):
+                tile.diagonal(start - column).fill_(math.inf)
+            fine[:, group : group + count] = _minima(tile, self.groups.size)
 
     def within(self, found: Minima, limit: Tensor) -> tuple[Tensor, Tensor]:
         """Query and point, sorted by query, of everything within its row's limit."""
         row, group = (found.fine <= limit[:, None]).nonzero().unbind(1)
         if self.groups.size == 1:  # nothing but the values themselves
             return row + found.start, group
-        chunk = max(1, _GATHER // (self.groups.size * (4 if self.keep else self.x.shape[1])))
+        numbers = _GATHER_CUDA if self.x.is_cuda else _GATHER
+        chunk = max(1, numbers // (self.groups.size * (4 if self.keep else self.x.shape[1])))
         parts = []
         for r, g in zip(row.split(chunk), group.split(chunk), strict=True):
             col = self.groups.columns(g)
@@ -321,6 +340,7 @@ def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
 def slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
     """Twice a bound on the error of every squared distance that is at most ``square``."""
     reach = 2 * norm + square.clamp(min=0).sqrt()
-    tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
+    eps: float = torch.finfo(norm.dtype).eps
+    if norm.is_cuda and norm.dtype == torch.float32:  # tensor cores cut off what they add
+        eps = 2**-9 if torch.backends.cuda.matmul.allow_tf32 else 4 * eps
     return reach * (reach * (2 * (d + 8) * eps)) + 2 * (d + 8) * torch.finfo(norm.dtype).tiny

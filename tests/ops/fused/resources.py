@@ -12,10 +12,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pyg_relational.ops.fused import gatv2
+from pyg_relational.ops.fused import gatv2, minima
 from pyg_relational.ops.fused.kernels import gatv2 as gatv2_kernels
+from pyg_relational.ops.fused.kernels.minima import minima as minima_kernel
 
 CAPABILITIES = (80, 90)
+INTEGERS = ("C", "D", "M", "N", "X", "Y", "first", "width")
 FIELDS = ("kernel", "constants", "sm", "registers", "spilled", "shared")
 
 
@@ -26,12 +28,16 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
     for samples in (True, False):
         constants = {"SAMPLES": samples, **tile}
         yield "gatv2.slopes", gatv2_kernels.slopes, constants, gatv2.OPTIONS
+    for precision in ("tf32", "tf32x3"):
+        for own in (False, True):
+            constants = {"S": minima.GROUP, "OWN": own, "PRECISION": precision, **minima.TILES}
+            yield "minima", minima_kernel, constants, minima.OPTIONS
 
 
 def source(function: Any, constants: dict[str, Any]) -> ASTSource:
-    """Names in capitals are integers, all others float32; tensors and padded sizes are multiples of 16."""
+    """What is no integer is float32; tensors and padded sizes are multiples of 16."""
     kinds = {
-        name: "constexpr" if name in constants else "i32" if name.isupper() else "*fp32"
+        name: "constexpr" if name in constants else "i32" if name in INTEGERS else "*fp32"
         for name in function.arg_names
     }
     aligned = {
