@@ -14,7 +14,8 @@ def minima(
 ):  # fmt: skip
     """``out[i, g] = min_j bias_j - 2 <q_i, x_j>`` over the ``S`` columns ``j`` of group ``g``.
 
-    With ``OWN``, ``j = first + i`` is left out. ``q``: [M, D], ``x``: [N, D], ``bias``: [N], ``out``: [M, width]. A program has ``R`` rows and ``T`` columns.
+    With ``OWN``, ``j = first + i`` is left out. ``q``: [M, D], ``x``: [N, D], ``bias``: [N], ``out``: [M, width]. A
+    program has ``R`` rows and ``T`` columns.
     """
     rows = (tl.program_id(1) * R + tl.arange(0, R)).to(tl.int64)
     columns = (tl.program_id(0) * T + tl.arange(0, T)).to(tl.int64)
