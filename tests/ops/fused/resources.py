@@ -12,12 +12,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pyg_relational.ops.fused import gatv2, minima
+from pyg_relational.ops.fused import gatv2, minima, sampled
 from pyg_relational.ops.fused.kernels import gatv2 as gatv2_kernels
 from pyg_relational.ops.fused.kernels.minima import minima as minima_kernel
+from pyg_relational.ops.fused.kernels.sampled import sampled as sampled_kernel
 
 CAPABILITIES = (80, 90)
-INTEGERS = ("C", "D", "M", "N", "X", "Y", "first", "width")
+INTEGERS = {"C", "D", "E", "M", "N", "X", "Y", "first", "width"}
+INDICES = {"row", "col"}
 FIELDS = ("kernel", "constants", "sm", "registers", "spilled", "shared")
 
 
@@ -32,18 +34,20 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
         for own in (False, True):
             constants = {"S": minima.GROUP, "OWN": own, "PRECISION": precision, **minima.TILES}
             yield "minima", minima_kernel, constants, minima.OPTIONS
+    for diff in (False, True):
+        constants = {"DIFF": diff, **sampled.TILES}
+        yield "sampled", sampled_kernel, constants, sampled.OPTIONS
 
 
 def source(function: Any, constants: dict[str, Any]) -> ASTSource:
     """What is no integer is float32; tensors and padded sizes are multiples of 16."""
-    kinds = {
-        name: "constexpr" if name in constants else "i32" if name in INTEGERS else "*fp32"
-        for name in function.arg_names
-    }
+    kinds = dict.fromkeys(function.arg_names, "*fp32")
+    kinds |= dict.fromkeys(kinds.keys() & INTEGERS, "i32")
+    kinds |= dict.fromkeys(kinds.keys() & INDICES, "*i64") | dict.fromkeys(constants, "constexpr")
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, (name, kind) in enumerate(kinds.items())
-        if kind == "*fp32" or name in ("X", "Y")
+        if kind.startswith("*") or name in ("X", "Y")
     }
     return ASTSource(fn=function, signature=kinds, constexprs=constants, attrs=aligned)
 
