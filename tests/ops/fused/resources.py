@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import triton
@@ -39,15 +40,15 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
         yield "sampled", sampled_kernel, constants, sampled.OPTIONS
 
 
-def source(function: Any, constants: dict[str, Any]) -> ASTSource:
-    """What is no integer is float32; tensors and padded sizes are multiples of 16."""
+def source(function: Any, constants: dict[str, Any], multiples: set[str]) -> ASTSource:
+    """What is no integer is float32; tensors and the sizes in ``multiples`` are multiples of 16."""
     kinds = dict.fromkeys(function.arg_names, "*fp32")
     kinds |= dict.fromkeys(kinds.keys() & INTEGERS, "i32")
     kinds |= dict.fromkeys(kinds.keys() & INDICES, "*i64") | dict.fromkeys(constants, "constexpr")
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, (name, kind) in enumerate(kinds.items())
-        if kind.startswith("*") or name in ("X", "Y")
+        if kind.startswith("*") or name in multiples
     }
     return ASTSource(fn=function, signature=kinds, constexprs=constants, attrs=aligned)
 
@@ -56,16 +57,18 @@ def rows() -> Iterator[dict[str, str]]:
     """One a kernel and capability."""
     triton.knobs.nvidia.dump_ptxas_log = True
     triton.knobs.compilation.always_compile = True
-    for name, function, constants, options in kernels():
+    for (name, function, constants, options), more in product(kernels(), (set(), {"D"})):
+        if not more <= set(function.arg_names):
+            continue
+        made_for = source(function, constants, {"X", "Y"} | more)
         for sm in CAPABILITIES:
             log = io.StringIO()
             with contextlib.redirect_stdout(log):
-                made = triton.compile(
-                    source(function, constants), target=GPUTarget("cuda", sm, 32), options=options
-                )
+                made = triton.compile(made_for, target=GPUTarget("cuda", sm, 32), options=options)
             registers = re.findall(r"Used (\d+) registers", log.getvalue())
             spilled = sum(map(int, re.findall(r"(\d+) bytes spill", log.getvalue())))
             shown = " ".join(f"{key}={value}" for key, value in constants.items())
+            shown += " D%16=0" * bool(more)
             values = (name, shown, sm, *registers, spilled, made.metadata.shared)
             yield dict(zip(FIELDS, map(str, values), strict=True))
 

@@ -100,6 +100,13 @@ def test_strided_and_shared_inputs(device):
     )
 
 
+def test_value_is_the_key_turned(device):
+    query, key, _, att = inputs(4, 5, 3, 3, device=device)
+    with torch.no_grad():
+        turned = key.transpose(1, 2)
+    compare([query, key, turned.detach().requires_grad_(), att])
+
+
 def test_second_derivative_is_the_torch_forms(device):
     leaves = inputs(3, 4, 1, 2, device=device)
 
