@@ -36,6 +36,9 @@ class ProxyAttentionConv(ProxyConv):
     ``self_loop="residual"`` it
     is :class:`torch_geometric.nn.TransformerConv` of the complete bipartite graph, with the same parameters.
 
+    All to all it is :func:`torch.nn.functional.scaled_dot_product_attention`, which has no second derivative; weights on
+    request, which have one, are computed apart.
+
     Args:
         in_channels: Channels of both, or a tuple: of the proxies and of the samples.
         out_channels: Channels of a head.
