@@ -36,8 +36,8 @@ class ProxyAttentionConv(ProxyConv):
     ``self_loop="residual"`` it
     is :class:`torch_geometric.nn.TransformerConv` of the complete bipartite graph, with the same parameters.
 
-    All to all it is :func:`torch.nn.functional.scaled_dot_product_attention`, which has no second derivative; weights on
-    request, which have one, are computed apart.
+    All to all it is :func:`torch.nn.functional.scaled_dot_product_attention`, which has no second derivative; with
+    weights on request it is computed otherwise, and has one.
 
     Args:
         in_channels: Channels of both, or a tuple: of the proxies and of the samples.
