@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: bench test lint types doctest smoke speed test-extras test-oldest
+.PHONY: bench test lint types doctest smoke speed test-extras test-oldest test-kernels
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/default.yaml
@@ -26,6 +26,11 @@ types: $(STAMP)
 
 doctest: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules --import-mode=prepend pyg_relational
+
+# Triton's kernels without a GPU: interpreted, and compiled ahead of time. A CUDA build of torch pins a triton of its own.
+test-kernels: $(STAMP)
+	$(BIN)/python -m pip install triton==3.9.0
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ops/fused
 
 smoke: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/smoke.yaml --output $(VENV)/smoke

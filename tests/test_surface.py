@@ -32,6 +32,8 @@ def run(code: str) -> str:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_says_what_is_public(name):
+    if ".fused.kernels." in name:
+        pytest.importorskip("triton", reason="needs triton")
     module = import_module(name)
     assert len(module.__all__) == len(set(module.__all__))
     for public in module.__all__:

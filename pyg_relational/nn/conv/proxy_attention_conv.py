@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import ModuleList
+from torch.nn import ModuleList, functional
 from torch.nn.functional import scaled_dot_product_attention
 from torch_geometric.nn import TransformerConv
 from torch_geometric.nn.dense import Linear
@@ -35,6 +35,9 @@ class ProxyAttentionConv(ProxyConv):
     side or takes their maximum: ``self_loop="raw"`` with ``combine="cat"`` or ``"max"``. With ``num_sets=1`` and
     ``self_loop="residual"`` it
     is :class:`torch_geometric.nn.TransformerConv` of the complete bipartite graph, with the same parameters.
+
+    All to all it is :func:`torch.nn.functional.scaled_dot_product_attention`, which has no second derivative; with
+    weights on request it is computed otherwise, and has one.
 
     Args:
         in_channels: Channels of both, or a tuple: of the proxies and of the samples.
@@ -177,9 +180,32 @@ class ProxyAttentionConv(ProxyConv):
         self, x: Tensor, query: Tensor, pair: tuple[Tensor, Tensor], at: int, weighted: bool
     ) -> tuple[Tensor, Any]:
         key, value = pair
-        if weighted or self.self_loop == "per_set" or not len(key):
+        if weighted or not len(key):
             return super()._complete(x, query, pair, at, weighted)
+        if self.self_loop != "per_set":
+            return self._attend(query, key, value), None
+        own_key, own_value = self.project(x, at)
+        own = self.score(query, own_key)[:, :, None] / self.scale
+        out = self._attend(_beside(query, own), *map(_with_own, pair))
+        out, share = out[:, :, : self.out_channels], out[:, :, self.out_channels, None]
+        return out + share * own_value, None
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (t.transpose(0, 1)[None] for t in (query, key, value))
         p = self.dropout if self.training else 0.0
         out = scaled_dot_product_attention(q, k, v, dropout_p=p, scale=self.scale)
-        return out[0].transpose(0, 1), None
+        return out[0].transpose(0, 1)
+
+
+def _beside(x: Tensor, one: Tensor) -> Tensor:
+    """One more channel, and zeros to a multiple of 8, as fused attention needs."""
+    wider = torch.cat([x, one.to(x.dtype)], 2)
+    return functional.pad(wider, (0, -wider.shape[2] % 8))
+
+
+def _with_own(x: Tensor) -> Tensor:
+    """Keys or values, and one more that has nothing but a 1 in one more channel: each sample's own."""
+    one = x.new_zeros(1, x.shape[1], x.shape[2] + 1)
+    one[:, :, -1] = 1
+    rows = torch.cat([functional.pad(x, (0, 1)), one])
+    return functional.pad(rows, (0, -rows.shape[2] % 8))

@@ -12,7 +12,9 @@ from torch_geometric.nn.inits import glorot, zeros
 
 from pyg_relational.nn.conv.proxy_conv import ProxyConv, SelfLoop, Softmax, check_pyg
 from pyg_relational.nn.conv.proxy_sets import Combine
+from pyg_relational.ops.fused.available import is_fused
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
+from pyg_relational.ops.pairs.gatv2_attention import gatv2_attention
 
 __all__ = ["ProxyGATv2Conv"]
 
@@ -28,8 +30,9 @@ class ProxyGATv2Conv(ProxyConv):
         \alpha_i = \mathrm{softmax}_j \left( a^\top \mathrm{LeakyReLU}(W_1 x_i + W_2 g_j) \right)
 
     over each set apart or over all proxies. The complete graph is never built, nor anything of size
-    :math:`B P H C` (see :func:`~pyg_relational.ops.gatv2_scores`). With one set it is
-    :class:`torch_geometric.nn.GATv2Conv` of the complete bipartite graph, with the same parameters.
+    :math:`B P H C` (see :func:`~pyg_relational.ops.gatv2_scores`); with triton on CUDA, nothing of size :math:`B P H`
+    either, unless weights are asked for or dropped (:func:`~pyg_relational.ops.pairs.gatv2_attention.gatv2_attention`).
+    With one set it is :class:`torch_geometric.nn.GATv2Conv` of the complete bipartite graph, with the same parameters.
 
     This is Algorithm 1, with the softmax over each set as its text says, and maps that anchors and proxies share. What
     becomes of the sets' results the algorithm leaves open; step 5 of the method aggregates :math:`x_i` with both,
@@ -164,3 +167,16 @@ class ProxyGATv2Conv(ProxyConv):
             return self.bias
         own: Tensor = self.res(x)
         return own if self.bias is None else own + self.bias
+
+    def _complete(
+        self, x: Tensor, query: Tensor, pair: tuple[Tensor, Tensor], at: int, weighted: bool
+    ) -> tuple[Tensor, Any]:
+        key, value = pair
+        if weighted or (self.training and self.dropout) or not is_fused(query, key):
+            return super()._complete(x, query, pair, at, weighted)
+        out, total = gatv2_attention(query, key, value, self.att[0], self.negative_slope)
+        if self.self_loop == "per_set":
+            own_key, own_value = self.project(x, at)
+            own = (self.score(query, own_key) - total).sigmoid()[:, :, None].to(out.dtype)
+            out = out + own * (own_value - out)
+        return out, None

@@ -1,7 +1,8 @@
 """Inner products and squared distances along edges, differentiable any number of times in O(E + n d) memory.
 
-Forward, products are sampled edge by edge in chunks; backward, they are sparse matrix products. The two
-operations of each pair are each other's derivatives, so no order of differentiation leaves the file.
+Forward, products are sampled edge by edge in chunks, with triton on CUDA in one kernel; backward, they are sparse
+matrix products. The two operations of each pair are each other's derivatives, so no order of differentiation leaves the
+file.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import join_nodes, join_rows, split_parts
 from pyg_relational.ops.autograd.opaque import opaque
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.sampled import sampled
 from pyg_relational.ops.graph.spmm import spmm
 
 __all__ = ["edge_diff_dot", "edge_dot"]
@@ -51,16 +54,22 @@ def _row_dot(a: Tensor, b: Tensor) -> Tensor:
 
 @opaque("edge_dot", lambda row, col, u, v: u.new_empty(row.shape[0]))
 def _edge_dot(row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    if len(row) and is_fused(u, v):
+        return sampled(row, col, u, v, False)
     return _by_chunks(_dot, row, col, u, v)
 
 
 @opaque("edge_diff_dot", lambda row, col, u, v: u.new_empty(row.shape[0]))
 def _edge_diff_dot(row: Tensor, col: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    if len(row) and is_fused(u, v):
+        return sampled(row, col, u, v, True)
     return _by_chunks(_diff_dot, row, col, u, v)
 
 
 @opaque("edge_square", lambda row, col, u: u.new_empty(row.shape[0]))
 def _edge_square(row: Tensor, col: Tensor, u: Tensor) -> Tensor:
+    if len(row) and is_fused(u):
+        return sampled(row, col, u, u, True)
     return _by_chunks(_diff_square, row, col, u)
 
 

@@ -339,6 +339,7 @@ def _within(tile: Tensor, fine: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
 def slack(norm: Tensor, square: Tensor, d: int) -> Tensor:
     """Twice a bound on the error of every squared distance that is at most ``square``."""
     reach = 2 * norm + square.clamp(min=0).sqrt()
-    tf32 = norm.is_cuda and norm.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    eps: float = 2**-9 if tf32 else torch.finfo(norm.dtype).eps
+    eps: float = torch.finfo(norm.dtype).eps
+    if norm.is_cuda and norm.dtype == torch.float32:  # tensor cores cut off what they add
+        eps = 2**-9 if torch.backends.cuda.matmul.allow_tf32 else 4 * eps
     return reach * (reach * (2 * (d + 8) * eps)) + 2 * (d + 8) * torch.finfo(norm.dtype).tiny

@@ -1,0 +1,26 @@
+"""Whether a fused kernel may run."""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+__all__ = ["is_fused"]
+
+_TRITON = find_spec("triton") is not None
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def is_fused(*tensors: Tensor) -> bool:
+    """Whether Triton's kernels run on these: on CUDA, none empty, float32 or half precision, and triton is installed.
+
+    Args:
+        *tensors: What the kernel would read.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.fused.available import is_fused
+        >>> is_fused(torch.ones(2))
+        False
+    """
+    return _TRITON and all(t.is_cuda and t.numel() > 0 and t.dtype in _DTYPES for t in tensors)
