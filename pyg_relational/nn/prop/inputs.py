@@ -281,7 +281,7 @@ def check_again(check: Callable[[Any], None], value: Any, given: Tensor) -> None
         given: The same by :func:`value_in`.
     """
     if not isinstance(value, Tensor):
-        check(torch.tensor(value, dtype=given.dtype, device="cpu"))
+        check(torch.tensor(value, dtype=given.dtype, device="cpu").item())
     elif value.dtype != given.dtype:
         check(given)
 
