@@ -203,8 +203,9 @@ def batch_checks(features: Mapping[str, Any], classes: Mapping[str, Any]) -> lis
     """
     for name, x in features.items():
         check_matrix(x, name)
-    for x, (name, y) in zip(features.values(), classes.items(), strict=False):
-        check_labels(y, x.shape[0], name)
+    sizes = [x.shape[0] for x in features.values()][: len(classes)]
+    for size, (name, y) in zip(sizes, classes.items(), strict=True):
+        check_labels(y, size, name)
     return [
         *(finite(x, name) for name, x in features.items()),
         *(at_least(y, -1, name) for name, y in classes.items()),
