@@ -192,4 +192,4 @@ def _missing(label: Any) -> bool:
     """Whether it is -1, None, NaN or pandas' NA."""
     if label is None or type(label).__name__ == "NAType":
         return True
-    return bool(isinstance(label, int | float) and (label == -1 or label != label))
+    return bool(isinstance(label, (int, float)) and (label == -1 or label != label))

@@ -140,7 +140,7 @@ def proxy_contrastive_loss(
 
 def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
     for value, name in ((margin, "margin"), (pair_margin, "pair_margin")):
-        if not isinstance(value, int | float):
+        if not isinstance(value, (int, float)):
             raise TypeError(f"{name} must be a number, got {type(value).__name__}")
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be finite and > 0, got {value}")

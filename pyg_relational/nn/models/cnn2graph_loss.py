@@ -64,7 +64,7 @@ class CNN2GraphLoss(nn.Module):
             raise TypeError(
                 f"contrastive must be a torch.nn.Module or None, got {type(contrastive).__name__}"
             )
-        if not isinstance(weight, int | float):
+        if not isinstance(weight, (int, float)):
             raise TypeError(f"weight must be a number, got {type(weight).__name__}")
         if not 0 <= weight < math.inf:
             raise ValueError(f"weight must be finite and >= 0, got {weight}")

@@ -93,7 +93,7 @@ class SparseDMoN(nn.Module):
         num_clusters = check_count(num_clusters, "num_clusters")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-        sizes = list(channels) if isinstance(channels, list | tuple) else [channels]
+        sizes = list(channels) if isinstance(channels, (list, tuple)) else [channels]
         sizes = [check_count(size, "channels") for size in sizes]
         self.mlp = MLP([*sizes, num_clusters], act=None, norm=None)
         self.dropout = dropout

@@ -235,7 +235,7 @@ def check_number(value: Any, name: str) -> None:
         value: The argument to check.
         name: How the caller's signature names it.
     """
-    if isinstance(value, bool) or not isinstance(value, Real | Tensor):
+    if isinstance(value, bool) or not isinstance(value, (Real, Tensor)):
         raise TypeError(f"{name} must be a number or a Tensor, got {type(value).__name__}")
 
 

@@ -160,7 +160,7 @@ def p_laplace_propagation(
         rhs = inner.values.where(graph.mask[:, None] | unreachable[:, None], source)
         inner = inner._replace(values=rhs, mask=inner.mask | unreachable)
         solver = solver or CG()
-        if not isinstance(solver, CG | Direct):
+        if not isinstance(solver, (CG, Direct)):
             raise ValueError(f"solver must be CG(...) or Direct(...), got {solver}")
         tol = (solver if isinstance(solver, CG) else CG()).tolerances(graph.values.dtype)[0]
         if equation == "game":
