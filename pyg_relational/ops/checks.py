@@ -4,7 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -284,7 +284,7 @@ def check_choice(value: Any, choices: Any, name: str) -> None:
         choices: What is allowed: a tuple, or the :data:`typing.Literal` of the caller's signature.
         name: How the caller's signature names it.
     """
-    choices = get_args(choices) or choices
+    choices = getattr(choices, "__args__", choices)
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
 
