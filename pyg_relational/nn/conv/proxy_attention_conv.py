@@ -147,6 +147,9 @@ class ProxyAttentionConv(ProxyConv):
             for name, value in conv.state_dict().items()
             if conv.root_weight or not name.startswith("lin_skip")
         }
+        own = new.state_dict()
+        for name in {"lin_skip.bias"} & (own.keys() - state.keys()):  # PyG 2.6 without bias
+            state[name] = torch.zeros_like(own[name])
         new.to(conv.lin_key.weight).train(conv.training).load_state_dict(state)
         return new
 
