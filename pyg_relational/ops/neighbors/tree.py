@@ -21,12 +21,8 @@ Found = Iterator[tuple[Tensor, Tensor]]
 
 _FLAT = 3  # dimensions up to which the tree is 4 to 60 times as fast, whatever the data, n >= 1000
 _DEEP = 64  # beyond, not even tight clusters make it faster
-_LEAST = (
-    1000  # points from which on it is asked in so few dimensions; below, both take milliseconds
-)
-_LEAST_TRIED = 4096  # in more, where a trial takes an eighth of the products or less
-_TRIED = 64  # queries that the tree is timed on
-_COLD = 2  # times as long as the others as these take, not in the cache yet: 1.4 to 2.2 at n = 1000 to 10,000
+_LEAST = 1000  # points from which on the tree is asked; below, both take milliseconds
+_TRIED = 32  # queries that the tree is timed on: 64 take an eighth of the time of 4000 normal rows, 16 are too noisy
 _CHUNK = 2**18  # candidates at once
 _WIDER = 4  # times as many neighbours are asked for where ties go beyond the k-th
 _APART = 1e-9  # relative gap at which float64 tells two distances apart for certain
@@ -35,7 +31,7 @@ _APART = 1e-9  # relative gap at which float64 tells two distances apart for cer
 def fits(points: Points) -> bool:
     """Whether a tree finds the same neighbours, and may be faster."""
     n, d = points.x.shape
-    return 1 <= d <= _DEEP and n >= (_LEAST if d <= _FLAT else _LEAST_TRIED) and finds(points)
+    return 1 <= d <= _DEEP and n >= _LEAST and finds(points)
 
 
 def finds(points: Points) -> bool:
@@ -48,24 +44,22 @@ def finds(points: Points) -> bool:
 def faster(points: Points, k: int, products: Found) -> Found:
     """Neighbours by the tree or by ``products``, whichever takes less time for some of the queries.
 
-    The first block of the products is not timed, as it sets up, and the time of other processes does not count.
+    Both are timed on their first queries, when nothing is in the cache yet, and the time of other processes does not
+    count. The first block of the products is kept.
     """
     tree, q = plant(points)
     if q.shape[1] <= _FLAT:
         return search_in_tree(points, k, tree, q)
-    some = q[:: max(1, len(q) // _TRIED)][:_TRIED]
-    first = next(products)
+    some = q[:: len(q) // _TRIED][:_TRIED]
     start = time.thread_time()
     tree.query(some.numpy(), k + points.own + 1)
     middle = time.thread_time()
-    second = next(products)
+    first = next(products)
     end = time.thread_time()
-    alone = (
-        _COLD * torch.get_num_threads()
-    )  # products run in all threads, the tree's few queries in this
-    if (middle - start) / (len(some) * alone) < (end - middle) / len(second[0]):
-        return search_in_tree(points, k, tree, q)
-    return chain([first, second], products)
+    alone = torch.get_num_threads()  # products run in all threads, the tree's few queries in this
+    if (middle - start) / (len(some) * alone) < (end - middle) / len(first[0]):
+        products = search_in_tree(points, k, tree, q, len(first[0]))
+    return chain([first], products)
 
 
 def plant(points: Points) -> "tuple[cKDTree, Tensor]":
@@ -78,15 +72,15 @@ def plant(points: Points) -> "tuple[cKDTree, Tensor]":
     return cKDTree(x.numpy()), q
 
 
-def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor) -> Found:
-    """The ``k`` nearest of each query and their distances, block by block.
+def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor, first: int = 0) -> Found:
+    """The ``k`` nearest of each query from ``first`` on and their distances, block by block.
 
     It asks for one more neighbour than needed. Where all distances differ, the first ``k`` are the answer. Else
     candidates are ranked.
     """
     own = points.own
     step = max(1, _CHUNK // (k + 2))
-    for start in range(0, len(q), step):
+    for start in range(first, len(q), step):
         row = torch.arange(start, min(start + step, len(q)))
         distance, col = _ask(tree, q, row, k + own + 1)
         tied = (distance[:, 1:] <= distance[:, :-1] * (1 + _APART)).any(1)
