@@ -30,7 +30,7 @@ doctest: $(STAMP)
 # Triton's kernels without a GPU: interpreted, and compiled ahead of time. A CUDA build of torch pins a triton of its own.
 test-kernels: $(STAMP)
 	$(BIN)/python -m pip install triton==3.9.0
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ops/fused
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/ops/fused
 
 smoke: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/smoke.yaml --output $(VENV)/smoke

@@ -5,10 +5,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.product import product
 from pyg_relational.ops.graph.edge_dot import _Adjacency, _EdgeDot
-from pyg_relational.ops.graph.spmm import spmm
+from pyg_relational.ops.graph.spmm import csr_matrix, spmm
 
 __all__ = ["quadratic_form"]
+
+
+def _of_nodes(w: Tensor, c: Tensor, row: Tensor, col: Tensor) -> tuple[Tensor, Tensor]:
+    """``W C``, and its inner products with ``C``, row by row."""
+    if is_fused(w, c) and not torch.compiler.is_compiling():
+        with torch.autocast(c.device.type, enabled=False):
+            return product(csr_matrix(row, col, w, (len(c), len(c))), c, form=True)
+    neighbours = spmm(row, col, w, c, len(c))
+    return neighbours, (neighbours * c).sum(1)
 
 
 class _QuadraticForm(torch.autograd.Function):
@@ -16,11 +27,11 @@ class _QuadraticForm(torch.autograd.Function):
     def forward(
         w: Tensor, c: Tensor, row: Tensor, col: Tensor, graph: Tensor, count: int
     ) -> tuple[Tensor, Tensor]:
-        product = spmm(row, col, w, c, len(c))
-        node = (product * c).sum(1).double()
+        neighbours, node = _of_nodes(w, c, row, col)
+        node = node.double()
         if count == 1:
-            return node.sum(0, keepdim=True), product
-        return node.new_zeros(count).index_add(0, graph, node), product
+            return node.sum(0, keepdim=True), neighbours
+        return node.new_zeros(count).index_add(0, graph, node), neighbours
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -30,15 +41,15 @@ class _QuadraticForm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
-        w, c, row, col, graph, product = ctx.saved_tensors
+        w, c, row, col, graph, neighbours = ctx.saved_tensors
         grad = grad.to(c.dtype).index_select(0, graph)
         grad_w = grad_c = None
         if ctx.needs_input_grad[0]:
             grad_w = grad.index_select(0, row) * _EdgeDot.apply(c, c, row, col)
         if ctx.needs_input_grad[1]:
             if torch.is_grad_enabled():  # a second derivative needs the product's own
-                product = _Adjacency.apply(w, c, row, col, len(c))
-            grad_c = 2 * grad[:, None] * product
+                neighbours = _Adjacency.apply(w, c, row, col, len(c))
+            grad_c = 2 * grad[:, None] * neighbours
         return grad_w, grad_c, None, None, None, None
 
     @staticmethod

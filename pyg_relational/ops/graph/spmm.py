@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.autograd.opaque import opaque
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.product import product
 
 __all__ = ["csr_matrix", "spmm"]
 
@@ -75,4 +77,5 @@ def spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> 
 @opaque("spmm", lambda row, col, weight, x, num_rows: x.new_empty(num_rows, x.shape[1]))
 def _spmm(row: Tensor, col: Tensor, weight: Tensor, x: Tensor, num_rows: int) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return csr_matrix(row, col, weight, (num_rows, x.shape[0])) @ x
+        matrix = csr_matrix(row, col, weight, (num_rows, x.shape[0]))
+        return product(matrix, x)[0] if is_fused(weight, x) else matrix @ x

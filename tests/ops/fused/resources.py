@@ -3,24 +3,26 @@
 import contextlib
 import csv
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pyg_relational.ops.fused import gatv2, minima, sampled
+from pyg_relational.ops.fused import gatv2, minima, product, sampled
 from pyg_relational.ops.fused.kernels import gatv2 as gatv2_kernels
 from pyg_relational.ops.fused.kernels.minima import minima as minima_kernel
+from pyg_relational.ops.fused.kernels.product import product as product_kernel
 from pyg_relational.ops.fused.kernels.sampled import sampled as sampled_kernel
 
 CAPABILITIES = (80, 90)
 INTEGERS = {"C", "D", "E", "M", "N", "X", "Y", "width"}
 INDICES = {"row", "col", "own"}
+SHORT = {"product": {"ptr", "col"}}  # indices of 32 bits
 FIELDS = ("kernel", "constants", "sm", "registers", "spilled", "shared")
 
 
@@ -38,13 +40,17 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
     for diff in (False, True):
         constants = {"DIFF": diff, **sampled.TILES}
         yield "sampled", sampled_kernel, constants, sampled.OPTIONS
+    for form, columns in itertools.product((False, True), (10, 64, 128)):
+        constants = {"FORM": form, **product.tiles(columns)}
+        yield "product", product_kernel, constants, product.OPTIONS
 
 
-def source(function: Any, constants: dict[str, Any], multiples: set[str]) -> ASTSource:
+def source(name: str, function: Any, constants: dict[str, Any], multiples: set[str]) -> ASTSource:
     """What is no integer is float32; tensors and the sizes in ``multiples`` are multiples of 16."""
     kinds = dict.fromkeys(function.arg_names, "*fp32")
     kinds |= dict.fromkeys(kinds.keys() & INTEGERS, "i32")
     kinds |= dict.fromkeys(kinds.keys() & INDICES, "*i64") | dict.fromkeys(constants, "constexpr")
+    kinds |= dict.fromkeys(SHORT.get(name, ()), "*i32")
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, (name, kind) in enumerate(kinds.items())
@@ -57,10 +63,10 @@ def rows() -> Iterator[dict[str, str]]:
     """One a kernel and capability."""
     triton.knobs.nvidia.dump_ptxas_log = True
     triton.knobs.compilation.always_compile = True
-    for (name, function, constants, options), more in product(kernels(), (set(), {"D"})):
+    for (name, function, constants, options), more in itertools.product(kernels(), (set(), {"D"})):
         if not more <= set(function.arg_names):
             continue
-        made_for = source(function, constants, {"X", "Y"} | more)
+        made_for = source(name, function, constants, {"X", "Y"} | more)
         for sm in CAPABILITIES:
             log = io.StringIO()
             with contextlib.redirect_stdout(log):
