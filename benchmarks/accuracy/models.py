@@ -4,8 +4,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
+from benchmarks.accuracy import pretrained
 from benchmarks.registry import Registry
 
 
@@ -45,13 +47,13 @@ register: Registry[Callable[..., Backbone]] = Registry("model")
 
 @register("mlp")
 def mlp(shape: list[int], num_classes: int, *, width: int = 128, depth: int = 3) -> Backbone:
-    """Flatten, then ``depth`` times linear, BatchNorm, ReLU."""
+    """Flatten, then ``depth`` times linear, BatchNorm, ReLU; of depth 0 the head is all."""
     widths = [prod(shape)] + [width] * depth
     blocks = [
         nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in pairwise(widths)
     ]
     layers = [f"blocks.{i}" for i in range(1, depth + 1)]
-    return Backbone(nn.Sequential(nn.Flatten(), *blocks), layers, width, num_classes)
+    return Backbone(nn.Sequential(nn.Flatten(), *blocks), layers, widths[-1], num_classes)
 
 
 @register("cnn")
@@ -71,6 +73,14 @@ def cnn(shape: list[int], num_classes: int, *, width: int = 16) -> Backbone:
     neck = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * spatial, 8 * width), nn.ReLU())
     layers = [f"blocks.{i}" for i in range(4)]
     return Backbone(nn.Sequential(*blocks, neck), layers, 8 * width, num_classes)
+
+
+@register("efficientnet_lite0")
+def efficientnet_lite0(shape: list[int], num_classes: int, *, trained_blocks: int = 1) -> Backbone:
+    """Its last pretrained blocks, for data of this encoder and as many blocks; BatchNorm's statistics stay."""
+    blocks = pretrained.blocks(trained_blocks).to(memory_format=torch.channels_last)
+    layers = [f"blocks.{i}" for i in range(trained_blocks + 1)]
+    return Backbone(blocks, layers, 1280, num_classes)
 
 
 @register("resnet18")

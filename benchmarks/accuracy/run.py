@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.accuracy import config, data, methods, models, plot
 from benchmarks.accuracy.attention import Relating
+from benchmarks.accuracy.budget import Budget, OutOfTimeError
 from benchmarks.accuracy.config import Run, load, settings
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Method
@@ -33,10 +37,14 @@ def options(parser: ArgumentParser) -> None:
     """Those of ``run``."""
     parser.add_argument("config", type=Path, help="a file of benchmarks/configs")
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of the config's")
+    parser.add_argument("--max-minutes", type=float, help="after which no further run begins")
 
 
 def run(
-    output: Path, config: Path, seeds: list[int] | None = None
+    output: Path,
+    config: Path,
+    seeds: list[int] | None = None,
+    max_minutes: float | None = None,
 ) -> tuple[list[Row], dict[str, str]]:
     """Train and score methods, as a config says, or what is left of it.
 
@@ -44,10 +52,11 @@ def run(
         output: Folder of ``runs.jsonl`` and ``probes/``.
         config: YAML file, see benchmarks/configs.
         seeds: In place of the config's, to share a study between processes (one output each).
+        max_minutes: After which no further run begins.
 
     Returns:
         The study's rows, in order, be they new or old; and why tasks were left out, by label:
-        their data sets are neither on disk nor reachable.
+        their data sets are neither on disk nor reachable, or the time is up.
     """
     study = load(config, seeds)
     torch.set_num_threads(study.threads)
@@ -60,14 +69,23 @@ def run(
     tuned = study.methods[0].trials > 1
     done: list[Row] = []
     tuning = tuned * study.methods[0].trials * len(study.tune_seeds)
-    a_task = len(study.methods) * (len(study.seeds) + tuning)
-    with tqdm(total=len(tasks) * a_task, unit="run") as bar:
+    names = [(task.label, method.label) for task in tasks for method in study.methods]
+    planned = names * (len(study.seeds) + tuning)
+    budget = Budget(planned, store.rows.values(), max_minutes)
+    print(f"to do: {budget}")
+    with until_time_is_up(skipped, budget), tqdm(total=len(planned), unit="run") as bar:
 
         def rows(runs: list[Run], probes: Path | None = None) -> list[Row]:
             for run in runs:
                 bar.set_description(f"{run.task.label}: {run.method.label}, {run.stage}")
                 if run.id not in store.rows:
-                    store.append(perform(run, device, probes))
+                    budget.check()
+                    first = not budget.seconds
+                    row = perform(run, device, probes)
+                    store.append(row)
+                    budget.add(row)
+                    if first:
+                        tqdm.write(f"left, by the first: {budget}")
                 done.append(store.rows[run.id])
                 bar.update()
             return done[-len(runs) :]
@@ -86,6 +104,15 @@ def run(
                 probes = output / "probes" if seed == study.seeds[0] else None
                 rows([replace(run, stage="test", seed=seed) for run in best], probes)
     return done, skipped
+
+
+@contextmanager
+def until_time_is_up(missing: dict[str, str], budget: Budget) -> Iterator[None]:
+    """Where the time is up, what is left to run is ``missing``."""
+    try:
+        yield
+    except OutOfTimeError as error:
+        missing[str(budget)] = str(error)
 
 
 def pick(trials: list[Run], rows: list[list[Row]], by: str) -> Run:
@@ -111,6 +138,7 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         device: Where.
         probes: Folder in which to keep the features of some test samples, before and after.
     """
+    start = time.perf_counter()
     problem = data.problem(run.task.data, run.seed, validate=run.stage == "tune").to(device)
     machine.reset_peak_memory(device)
     method = build(run, problem, device)
@@ -151,6 +179,7 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         "seconds_per_epoch": fitted.wall / run.task.train.epochs,
         "milliseconds_per_step": 1000 * fitted.wall / max(1, fitted.steps),
         "peak_memory_mib": memory,
+        "seconds": time.perf_counter() - start,
         "curve": fitted.curve,
         **machine.describe(device),
         "config": run.config,

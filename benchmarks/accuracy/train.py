@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, pad
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.functional.classification import multiclass_accuracy
 from torchmetrics.functional.classification import multiclass_calibration_error as calibration_error
@@ -63,7 +63,7 @@ def fit(
     labelled = (problem.train.y >= 0).nonzero().flatten()
     batch_size = min(train.batch_size, len(labelled))
     steps = train.epochs * (len(labelled) // batch_size)
-    optimiser = AdamW(method.module.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+    optimiser = _optimiser(method, train)
     schedule = LambdaLR(optimiser, lambda step: _rate(step / steps, train.schedule))
     curve: dict[str, list[float]] = {"loss": [], "train_accuracy": []}
     wall = cpu = 0.0
@@ -79,7 +79,7 @@ def fit(
             if len(index) < batch_size:
                 continue
             x = problem.train.x[index]
-            x = crop_and_flip(x, generator) if train.augment else x
+            x = crop_and_flip(x, generator, flip=train.flip) if train.augment else x
             x = add_noise(x, train.noise, generator) if train.noise else x
             batch = Batch(x, problem.train.y[index], index)
             loss, logits = method.loss(batch)
@@ -138,14 +138,16 @@ def score(method: Method, problem: Problem) -> dict[str, float]:
     return {name: value.item() for name, value in scores.items()}
 
 
-def crop_and_flip(x: Tensor, generator: torch.Generator, margin: int = 4) -> Tensor:
-    """Each image shifted by up to ``margin`` pixels (zeros come in), half of them mirrored."""
+def crop_and_flip(
+    x: Tensor, generator: torch.Generator, margin: int = 4, flip: bool = True
+) -> Tensor:
+    """Each image shifted by up to ``margin`` pixels (zeros come in), half of them mirrored if they may be."""
     n, _, height, width = x.shape
     row, column = torch.randint(0, 2 * margin + 1, (2, n, 1), generator=generator)
     rows = (torch.arange(height) + row).to(x.device)
     columns = torch.arange(width) + column
     mirrored = torch.rand(n, 1, generator=generator) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns).to(x.device)
+    columns = torch.where(mirrored & flip, columns.flip(1), columns).to(x.device)
     padded = pad(x, [margin] * 4).movedim(1, -1)
     image = torch.arange(n, device=x.device)[:, None, None]
     return padded[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
@@ -154,6 +156,13 @@ def crop_and_flip(x: Tensor, generator: torch.Generator, margin: int = 4) -> Ten
 def add_noise(x: Tensor, std: float, generator: torch.Generator) -> Tensor:
     """Inputs with Gaussian noise of standard deviation ``std``."""
     return x + std * torch.randn(x.shape, generator=generator).to(x.device)
+
+
+def _optimiser(method: Method, train: Train) -> Optimizer:
+    parameters = method.module.parameters()
+    if train.optimiser == "sgd":
+        return SGD(parameters, train.lr, momentum=0.9, weight_decay=train.weight_decay)
+    return AdamW(parameters, train.lr, weight_decay=train.weight_decay)
 
 
 def _rate(progress: float, schedule: str) -> float:

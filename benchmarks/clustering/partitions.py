@@ -71,6 +71,23 @@ def lanczos(graph: Graph, n: int, k: int, seed: int) -> Tensor:
     return torch.from_numpy(KMeans(k, n_init=10, random_state=seed).fit_predict(x)).long()
 
 
+def kmeans(x: Tensor, k: int, seed: int) -> Tensor:
+    """k-means of the features, best of ten."""
+    from sklearn.cluster import KMeans
+
+    return torch.from_numpy(KMeans(k, n_init=10, random_state=seed).fit_predict(x.numpy())).long()
+
+
+def hdbscan(x: Tensor, k: int, seed: int) -> Tensor:
+    """HDBSCAN of 20 principal components; it is not told k. What it leaves out as noise is one more cluster."""
+    from sklearn.cluster import HDBSCAN
+    from sklearn.decomposition import PCA
+
+    z = PCA(min(20, *x.shape), svd_solver="full").fit_transform(x.numpy())
+    found = HDBSCAN(min_cluster_size=max(2, len(x) // (10 * k)), copy=True).fit_predict(z)
+    return torch.from_numpy(np.where(found < 0, found.max() + 1, found)).long()
+
+
 def _adjacency(graph: Graph, n: int) -> scipy.sparse.csr_array:
     weight = graph.edge_weight.double().numpy()
     index = [ends.int().numpy() for ends in graph.edge_index]  # as scikit-learn asks
@@ -85,3 +102,4 @@ CLUSTERINGS: dict[str, Callable[[Graph, int, int, int], Tensor]] = {
     "sklearn": sklearn,
     "lanczos": lanczos,
 }
+POINTS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"kmeans": kmeans, "hdbscan": hdbscan}

@@ -13,19 +13,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks import machine
-from benchmarks.clustering.graphs import GRAPHS, WITHOUT_CHANCE, Graph, Recipe
-from benchmarks.clustering.partitions import CLUSTERINGS
+from benchmarks.accuracy import pretrained
+from benchmarks.clustering.graphs import GRAPHS, WITHOUT_CHANCE, Graph, Recipe, nearest
+from benchmarks.clustering.partitions import CLUSTERINGS, POINTS
 from benchmarks.clustering.plot import pictures
 from benchmarks.clustering.table import report
 from benchmarks.store import Row, Store, identity
 from benchmarks.suite import Suite
 from pyg_relational import datasets
 from pyg_relational.metrics import ari, clustering_accuracy, homophily, nmi
-from pyg_relational.ops import modularity
+from pyg_relational.ops import modularity, unit_rows
 from pyg_relational.transforms import knn_graph
 
-TRAINING_ROWS = {"PenDigits"}  # all rows of the others
-BINARY = ", binary"
+PARTS = {"PenDigits": "train", "CIFAR10": "test"}  # all rows of the others
+BINARY, ENCODED = ", binary", f", {pretrained.NAME}"
+NO_GRAPH = "none"  # of clusterings of the features
 T = TypeVar("T")
 
 
@@ -46,13 +48,16 @@ def options(parser: ArgumentParser) -> None:
         ("graphs", GRAPHS, list(GRAPHS)),
         ("clusterings", CLUSTERINGS, list(CLUSTERINGS)),
         ("kernels", ("gaussian", "binary"), ["gaussian"]),
+        ("points", POINTS, []),
     ):
-        text = f"of {', '.join(known)}; by default {', '.join(default) if default != list(known) else 'all'}"
+        usual = "all" if default == list(known) else ", ".join(default) or "none"
+        text = f"of {', '.join(known)}; by default {usual}"
         parser.add_argument(
             f"--{name}", nargs="+", choices=known, default=default, metavar="NAME", help=text
         )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="0 to 9")
     parser.add_argument("--neighbours", type=int, default=10, help="of the kNN graph; 10")
+    parser.add_argument("--encoder", choices=[pretrained.NAME], help="whose features to cluster")
 
 
 def run(
@@ -63,19 +68,25 @@ def run(
     kernels: Sequence[str],
     seeds: Sequence[int],
     neighbours: int,
+    points: Sequence[str] = (),
+    encoder: str | None = None,
 ) -> tuple[list[Row], dict[str, str]]:
     """Cluster graphs of data sets, as they are and pruned, and score the clusters against the classes.
 
-    Rows of the kNN graph of the binary kernel say so behind the name of the data set.
+    Rows of the kNN graph of the binary kernel and of an encoder's features say so behind the name of the data set.
+    ``points`` cluster the features, without a graph.
     """
     torch.set_num_threads(1)
     store = Store(output / "runs.jsonl")
-    kinds = [name + BINARY * (kernel == "binary") for name in data for kernel in kernels]
-    runs = list(product(seeds, clusterings))
-    with tqdm(total=len(kinds) * len(graphs) * len(runs), unit="clustering") as bar:
-        for kind, graph in product(kinds, graphs):
+    behind = ENCODED if encoder else ""
+    kinds = [name + behind + BINARY * (kernel == "binary") for name in data for kernel in kernels]
+    runs = {graph: list(product(seeds, clusterings)) for graph in graphs}
+    if points:
+        runs[NO_GRAPH] = [(s, p) for s in seeds for p in points if p != "hdbscan" or s == seeds[0]]
+    with tqdm(total=len(kinds) * sum(map(len, runs.values())), unit="clustering") as bar:
+        for kind, graph in product(kinds, runs):
             bar.set_description(f"{kind}: {graph}")
-            _run_graph(kind, graph, neighbours, runs, store, bar)
+            _run_graph(kind, graph, neighbours, runs[graph], store, bar)
     return list(store.rows.values()), {}
 
 
@@ -91,23 +102,29 @@ def _run_graph(
     @lru_cache(maxsize=1)
     def graph(seed: int) -> tuple[Graph, float]:
         recipe = Recipe(neighbours, problem().clusters, seed, problem().given)
-        made, seconds = timed(GRAPHS[name], problem().x, recipe)
+        made, seconds = timed(GRAPHS.get(name, nearest), problem().x, recipe)
         return made, problem().seconds + seconds
 
     for seed, clustering in runs:
         config = {"data": data, "graph": name, "clustering": clustering, "seed": seed}
         config["neighbours"] = neighbours
         if identity(config) not in store.rows:
-            made = graph(0 if name in WITHOUT_CHANCE else seed)
+            made = graph(0 if name in (*WITHOUT_CHANCE, NO_GRAPH) else seed)
             store.append(_row(config, problem(), *made))
         bar.update()
 
 
 def load(data: str, neighbours: int) -> Problem:
-    """A data set as published, in [0, 1], images flattened, and its kNN graph, binary if the name says so."""
-    name, kernel = data.removesuffix(BINARY), "binary" if data.endswith(BINARY) else "gaussian"
-    dataset = getattr(datasets, name)(root=machine.DATASETS)
-    x, y = dataset.split("train") if name in TRAINING_ROWS else (dataset[0].x, dataset[0].y)
+    """A data set as published, in [0, 1], images flattened, and its kNN graph, binary if the name says so.
+
+    Of an encoder named behind it, the pooled features, scaled to length 1.
+    """
+    name, kernel = data.split(",")[0], "binary" if data.endswith(BINARY) else "gaussian"
+    partial = {"allow_partial": True} if name == "CIFAR10" else {}
+    dataset = getattr(datasets, name)(root=machine.DATASETS, **partial)
+    x, y = dataset.split(PARTS[name]) if name in PARTS else (dataset[0].x, dataset[0].y)
+    if ENCODED in data:
+        x = unit_rows(pretrained.encode(x, image_size=96, trained=0))
     x, k = x.flatten(1), dataset.num_classes
     given, seconds = timed(lambda: Graph(*knn_graph(x, neighbours, kernel=kernel)))
     return Problem(x, y, k, given, seconds)
@@ -115,8 +132,11 @@ def load(data: str, neighbours: int) -> Problem:
 
 def _row(config: dict[str, Any], problem: Problem, graph: Graph, seconds: float) -> Row:
     n, k = len(problem.y), problem.clusters
-    clustering = CLUSTERINGS[config["clustering"]]
-    found, cluster_seconds = timed(clustering, graph, n, k, config["seed"])
+    name, seed = config["clustering"], config["seed"]
+    if name in POINTS:
+        found, cluster_seconds = timed(POINTS[name], problem.x, k, seed)
+    else:
+        found, cluster_seconds = timed(CLUSTERINGS[name], graph, n, k, seed)
     return {
         "id": identity(config),
         **config,

@@ -136,6 +136,31 @@ def test_run_is_resumed_and_paired(tmp_path, monkeypatch, blobs):
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
+def test_features_are_clustered_without_a_graph(tmp_path, monkeypatch, blobs):
+    x, y = blobs
+    problem = run.Problem(x, y, 3, GRAPHS["knn"](x, Recipe(8, 3, 0)), 0.0)
+    asked = []
+    monkeypatch.setattr(run, "load", lambda *a: asked.append(a[0]) or problem)
+    command = ["cluster", "--data", "COIL20", "--graphs", "knn", "--clusterings", "spectral"]
+    command += ["--points", "kmeans", "hdbscan", "--encoder", "efficientnet_lite0", "--seeds", "0"]
+    assert main([*command, "1", "--output", str(tmp_path)]) == 0
+    rows = [row for row in read([tmp_path]) if row["graph"] == "none"]
+    assert [(row["clustering"], row["seed"], row["accuracy"]) for row in rows] == [
+        ("kmeans", 0, 1.0),
+        ("hdbscan", 0, pytest.approx(1.0, abs=0.1)),
+        ("kmeans", 1, 1.0),
+    ]
+    assert set(asked) == {"COIL20, efficientnet_lite0"}
+    assert "| kmeans " in (tmp_path / "table.md").read_text()
+
+
+def test_an_encoders_features_have_length_one(monkeypatch):
+    monkeypatch.setattr(run.pretrained, "encode", lambda x, **_: x.flatten(1) + 1)
+    problem = run.load("COIL20, efficientnet_lite0, binary", 5)
+    torch.testing.assert_close(problem.x.norm(dim=1), torch.ones(1440))
+    assert problem.given.edge_weight.unique().tolist() == [1.0]
+
+
 def test_the_partition_of_higher_modularity_is_kept():
     rows = [
         {"data": "A", "clustering": c, "seed": 0, "graph": g, "accuracy": a, "modularity": q}

@@ -81,8 +81,8 @@ def test_options_reach_the_correction(corrections):
     assert (made.kernel, made.tangent_dim, made.tangent_k) == ("gaussian", 2, 9)
     assert (made.k, made.clustering, made.warmup, made.interval) == (7, "peer_pressure", 2, 3)
     assert made.options["method"] == "approximate"
-    with pytest.raises(ValueError, match=r"layer must be .* got 'blocks'"):
-        trained("lcc", layer="blocks")
+    with pytest.raises(ValueError, match=r"layer must be .* got 'block'"):
+        trained("lcc", layer="block")
 
 
 def test_control_deals_the_clusters_of_a_class_to_other_samples_of_it(corrections):

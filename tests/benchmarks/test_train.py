@@ -202,3 +202,29 @@ def test_peak_memory_is_that_of_the_run_not_of_the_process():
     big = torch.ones(2**25)
     assert 100 < machine.peak_memory("cpu") - before < 200
     del big
+
+
+def test_letters_are_shifted_and_not_mirrored():
+    image = torch.arange(1.0, 65).reshape(1, 1, 8, 8).repeat(100, 1, 1, 1)
+    both, shifted = (
+        crop_and_flip(image, torch.Generator().manual_seed(0), flip=f) for f in (True, False)
+    )
+    step = shifted[:, 0, 3:5, 3:5].diff(dim=-1)
+    assert not (step == -1).any()
+    same = (both == shifted).flatten(1).all(1)
+    assert 20 < same.sum() < 80
+
+
+def test_sgd_takes_the_steps_of_its_formula():
+    weight = torch.nn.Parameter(torch.tensor([3.0]))
+    module = torch.nn.ParameterList([weight])
+    method = Method(
+        module, lambda x: x, lambda: lambda z: z, lambda b: (2 * weight.sum(), torch.zeros(2, 2))
+    )
+    rows = Samples(torch.zeros(4, 1), torch.zeros(4).long())
+    train = Train(1, 2, lr=0.1, weight_decay=0.5, schedule="constant", optimiser="sgd")
+    fit(method, Problem(rows, rows.y, rows, 2), train, seed=0)
+    first = 2 + 0.5 * 3
+    after = 3 - 0.1 * first
+    second = 2 + 0.5 * after + 0.9 * first
+    assert weight.item() == pytest.approx(after - 0.1 * second)

@@ -14,19 +14,25 @@ from pyg_relational.nn import FeatureCapture, GraphConsistencyLoss
 
 @register("gcr_control")
 def gcr_control(
-    model: Backbone, train: Samples, *, target: str = "shuffled", loss_weight: float = 1.0
+    model: Backbone,
+    train: Samples,
+    *,
+    target: str = "shuffled",
+    loss_weight: float = 1.0,
+    stage: str = "late",
+    pool: bool = False,
 ) -> Method:
-    """GCR of the late layers towards another graph.
+    """GCR towards another graph.
 
     ``"shuffled"``: the prediction graph with its nodes permuted; ``"apart"``: the graph without edges.
     """
     if target not in ("shuffled", "apart"):
         raise ValueError(f"target must be 'shuffled' or 'apart', got {target!r}")
-    consistency = GraphConsistencyLoss(stage="late")
+    consistency = GraphConsistencyLoss(stage=stage)
     generator = torch.Generator().manual_seed(0)
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
-        with FeatureCapture(model, model.layers) as capture:
+        with FeatureCapture(model, model.layers, pool=pool) as capture:
             logits = model(batch.x)
         n = len(batch.y)
         if target == "apart":

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.accuracy.methods import Batch, Method, Samples, register
 from benchmarks.accuracy.methods.baseline import baseline
 from benchmarks.accuracy.models import Backbone
-from pyg_relational.nn import LatentClusterCorrection
+from pyg_relational.nn import FeatureCapture, LatentClusterCorrection
 
 
 @register("lcc")
@@ -31,12 +31,13 @@ def lcc(
 ) -> Method:
     """Cross-entropy + ``loss_weight`` * latent cluster correction, after ``warmup`` epochs of cross-entropy alone.
 
-    ``layer`` is ``"features"``, those before the head, ``"head"``, the logits, or ``"both"``. The other options are
+    ``layer`` is ``"features"``, those before the head, ``"head"``, the logits, ``"both"``, or ``"blocks"``, what each
+    layer of the model gives, maps averaged. The other options are
     those of :class:`~pyg_relational.nn.LatentClusterCorrection`.
     """
     correction = LatentClusterCorrection(
         train.y,
-        layers=1 + (layer == "both"),
+        layers=count(model, layer),
         k=k,
         clustering=clustering,
         kernel=kernel,
@@ -51,6 +52,11 @@ def lcc(
     return corrected(model, train, correction, layer, loss_weight)
 
 
+def count(model: Backbone, layer: str) -> int:
+    """Number of layers that are corrected."""
+    return {"both": 2, "blocks": len(model.layers)}.get(layer, 1)
+
+
 def corrected(
     model: Backbone,
     train: Samples,
@@ -59,13 +65,22 @@ def corrected(
     loss_weight: float,
 ) -> Method:
     """The method with a correction of one's own."""
-    if layer not in ("features", "head", "both"):
-        raise ValueError(f"layer must be 'features', 'head' or 'both', got {layer!r}")
+    if layer not in ("features", "head", "both", "blocks"):
+        raise ValueError(f"layer must be 'features', 'head', 'both' or 'blocks', got {layer!r}")
+    inner = model.layers if layer == "blocks" else []
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
-        features = model.embed(batch.x)
+        with FeatureCapture(
+            model.blocks, [n.removeprefix("blocks.") for n in inner], pool=True
+        ) as capture:
+            features = model.embed(batch.x)
         logits = model.head(features)
-        latents = {"features": [features], "head": [logits], "both": [features, logits]}[layer]
+        latents = {
+            "features": [features],
+            "head": [logits],
+            "both": [features, logits],
+            "blocks": capture.features,
+        }[layer]
         pull = correction(latents, batch.index)
         return cross_entropy(logits, batch.y) + loss_weight * pull, logits
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.accuracy.methods import Method, Samples, register
-from benchmarks.accuracy.methods.lcc import corrected
+from benchmarks.accuracy.methods.lcc import corrected, count
 from benchmarks.accuracy.models import Backbone
 from pyg_relational.cluster import leiden
 from pyg_relational.nn import LatentClusterCorrection
@@ -35,7 +35,7 @@ def lcc_control(
         train.y,
         k=k,
         clustering=_dealt(train.y, seed),
-        layers=1 + (layer == "both"),
+        layers=count(model, layer),
         warmup=warmup,
         interval=interval,
         seed=seed,
