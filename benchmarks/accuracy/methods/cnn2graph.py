@@ -1,6 +1,6 @@
 """CNN2Graph (WACV 2023): attention of the features to anchors and proxies, in place of the linear head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ def cnn2graph(
     anchors_per_class: int = 1,
     anchor_grad: bool = True,
     contrastive_weight: float = 1.0,
+    term_weights: Sequence[float] = (1, 1, 1, 1),
+    class_weights: Sequence[float] = (1, 1, 1),
     margin: float = 0.2,
     mining: str = "all",
     redraw: bool = False,
@@ -41,7 +43,8 @@ def cnn2graph(
     """``layer`` is ``"gatv2"`` (CNN2GNN), ``"attention"`` (CNN2Transformer), ``"mean"``, ``"max"`` or ``"sym"``.
 
     Anchors are drawn from the training samples by the seed, anew in each epoch with ``redraw``. ``gcr_weight`` adds
-    graph consistency of the late layers.
+    graph consistency of the late layers. ``term_weights``, ``class_weights``: factors of L_at, L_pt, L_ap and L_p, and of
+    the cross-entropies of images, anchors and proxies.
     """
     graph = CNN2Graph(
         model.blocks,
@@ -54,7 +57,8 @@ def cnn2graph(
     ).to(train.x.device)
     generator = torch.Generator().manual_seed(torch.initial_seed())
     graph.sets.choose(train.x, train.y, generator)
-    objective = CNN2GraphLoss(ProxyContrastiveLoss(margin, mining=mining), contrastive_weight)
+    contrastive = ProxyContrastiveLoss(margin, mining=mining, term_weights=term_weights)
+    objective = CNN2GraphLoss(contrastive, contrastive_weight, class_weights)
     consistency = GraphConsistencyLoss(stage="late")
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
