@@ -43,8 +43,8 @@ def cnn2graph(
     """``layer`` is ``"gatv2"`` (CNN2GNN), ``"attention"`` (CNN2Transformer), ``"mean"``, ``"max"`` or ``"sym"``.
 
     Anchors are drawn from the training samples by the seed, anew in each epoch with ``redraw``. ``gcr_weight`` adds
-    graph consistency of the late layers. ``term_weights``, ``class_weights``: factors of L_at, L_pt, L_ap and L_p, and of
-    the cross-entropies of images, anchors and proxies.
+    graph consistency of the late layers. ``term_weights``, ``class_weights``: factors of L_at, L_pt, L_ap and L_p, and
+    of the cross-entropies of images, anchors and proxies.
     """
     graph = CNN2Graph(
         model.blocks,
