@@ -267,7 +267,10 @@ _LATER = {
     "optimiser": "adamw",
     "flip": True,
 }
-_LATER_OPTIONS = {"gcr_control": {"stage": "late", "pool": False}}
+_LATER_OPTIONS: dict[str, dict[str, Value]] = {
+    "gcr_control": {"stage": "late", "pool": False},
+    "cnn2graph": {"without": ""},
+}
 
 
 def _used(part: data.Source | Train) -> dict[str, Any]:

@@ -201,3 +201,17 @@ def test_proxies_come_before_anchors_and_no_attention_is_none():
     pooled = {"sets": {"proxies": {"effective_rank": [3.0]}}}
     assert attention_at(pooled, "entropy") is None
     assert attention_at(float("nan"), "entropy") is None
+
+
+@pytest.mark.parametrize(
+    ("without", "terms", "entropies"),
+    [("at", (0, 1, 1, 1), (1, 1, 1)), ("ap proxies", (1, 1, 0, 1), (1, 1, 0))],
+)
+def test_terms_left_out_have_no_part(without, terms, entropies):
+    train = blobs(10)
+    method, _ = built(train, without=without, proxies_per_class=2)
+    objective = CNN2GraphLoss(ProxyContrastiveLoss(term_weights=terms), class_weights=entropies)
+    batch = whole(train)
+    assert method.loss(batch)[0].equal(objective(method.module(batch.x), batch.y))
+    with pytest.raises(ValueError, match="without must be of .*got \\['l_at'\\]"):
+        built(train, without="l_at")

@@ -1,6 +1,6 @@
 """CNN2Graph (WACV 2023): attention of the features to anchors and proxies, in place of the linear head."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from pyg_relational.nn import (
     ProxyPoolConv,
 )
 
+_TERMS, _ENTROPIES = ("at", "pt", "ap", "p"), ("anchors", "proxies")
+
 
 @register("cnn2graph")
 def cnn2graph(
@@ -33,8 +35,7 @@ def cnn2graph(
     anchors_per_class: int = 1,
     anchor_grad: bool = True,
     contrastive_weight: float = 1.0,
-    term_weights: Sequence[float] = (1, 1, 1, 1),
-    class_weights: Sequence[float] = (1, 1, 1),
+    without: str = "",
     margin: float = 0.2,
     mining: str = "all",
     redraw: bool = False,
@@ -43,8 +44,8 @@ def cnn2graph(
     """``layer`` is ``"gatv2"`` (CNN2GNN), ``"attention"`` (CNN2Transformer), ``"mean"``, ``"max"`` or ``"sym"``.
 
     Anchors are drawn from the training samples by the seed, anew in each epoch with ``redraw``. ``gcr_weight`` adds
-    graph consistency of the late layers. ``term_weights``, ``class_weights``: factors of L_at, L_pt, L_ap and L_p, and
-    of the cross-entropies of images, anchors and proxies.
+    graph consistency of the late layers. ``without`` leaves out terms of the loss: ``"at"``, ``"pt"``,
+    ``"ap"``, ``"p"``, and the cross-entropies ``"anchors"`` and ``"proxies"``, several with spaces between.
     """
     graph = CNN2Graph(
         model.blocks,
@@ -57,8 +58,9 @@ def cnn2graph(
     ).to(train.x.device)
     generator = torch.Generator().manual_seed(torch.initial_seed())
     graph.sets.choose(train.x, train.y, generator)
-    contrastive = ProxyContrastiveLoss(margin, mining=mining, term_weights=term_weights)
-    objective = CNN2GraphLoss(contrastive, contrastive_weight, class_weights)
+    terms, entropies = _kept(_TERMS, without), _kept(_ENTROPIES, without)
+    contrastive = ProxyContrastiveLoss(margin, mining=mining, term_weights=terms)
+    objective = CNN2GraphLoss(contrastive, contrastive_weight, (1, *entropies))
     consistency = GraphConsistencyLoss(stage="late")
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -86,6 +88,14 @@ def cnn2graph(
         return Relations(groups, _attention(graph.conv, features, groups))
 
     return Method(graph, graph.backbone, classifier, loss, draw, relate)
+
+
+def _kept(terms: tuple[str, ...], without: str) -> list[int]:
+    """1 for each term, 0 for those left out."""
+    out = without.split()
+    if unknown := set(out) - {*_TERMS, *_ENTROPIES}:
+        raise ValueError(f"without must be of {(*_TERMS, *_ENTROPIES)}, got {sorted(unknown)}")
+    return [int(term not in out) for term in terms]
 
 
 def _conv(
