@@ -35,9 +35,8 @@ def spanning_forest(edge_index: Tensor, weight: Tensor, num_nodes: int) -> Tenso
     heavy_first = np.argsort(-once.cpu().numpy(), kind="stable")
     rank = np.empty(len(key))
     rank[heavy_first] = np.arange(1, len(key) + 1)
-    graph = scipy.sparse.csr_array((rank, (i, j)), shape=(num_nodes, num_nodes))
-    graph.setdiag(0)
-    graph.eliminate_zeros()
+    ends = tuple(end[i != j].astype(np.int32) for end in (i, j))  # SciPy 1.12 takes no other
+    graph = scipy.sparse.csr_array((rank[i != j], ends), shape=(num_nodes, num_nodes))
     held = scipy.sparse.csgraph.minimum_spanning_tree(graph).data.astype(np.int64) - 1
     kept = torch.zeros(len(key), dtype=torch.bool)
     kept[torch.from_numpy(heavy_first[held])] = True
