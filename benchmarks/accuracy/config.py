@@ -268,7 +268,7 @@ _LATER = {
     "flip": True,
 }
 _LATER_OPTIONS: dict[str, dict[str, Value]] = {
-    "gcr_control": {"stage": "late", "pool": False},
+    "gcr_control": {"stage": "late", "pool": False, "center": False},
     "cnn2graph": {"without": ""},
 }
 

@@ -129,7 +129,7 @@ def test_mistakes_are_named(study_file, changed, message):
     ("name", "options"),
     [
         ("gcr", {"stage": "early+middle", "pool": True}),
-        ("gcr_control", {"stage": "early", "pool": True}),
+        ("gcr_control", {"stage": "early", "pool": True, "center": True}),
         ("lcc", {"layer": "blocks", "k": 3, "warmup": 1}),
         ("lcc_control", {"layer": "blocks", "k": 3, "warmup": 1}),
     ],

@@ -21,6 +21,7 @@ def gcr_control(
     loss_weight: float = 1.0,
     stage: str = "late",
     pool: bool = False,
+    center: bool = False,
 ) -> Method:
     """GCR towards another graph.
 
@@ -28,7 +29,7 @@ def gcr_control(
     """
     if target not in ("shuffled", "apart"):
         raise ValueError(f"target must be 'shuffled' or 'apart', got {target!r}")
-    consistency = GraphConsistencyLoss(stage=stage)
+    consistency = GraphConsistencyLoss(stage=stage, center=center)
     generator = torch.Generator().manual_seed(0)
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
