@@ -1,0 +1,276 @@
+"""Single-line mutants of the package, and which of them the tests let live: ``python -m tests.mutants``.
+
+A mutant is one small change of one line: ``<`` for ``<=``, ``+`` for ``-``, ``min`` for ``max``, another number. A
+seeded sample of each file's is written into a copy of the repository, one at a time, and runs the tests that belong to
+the file: the one at the mirrored path, then those of the modules that import it, then those that name what it
+exports. What lives is printed, but for ``equivalent_mutants.csv``: changes that no test can see, each with the reason.
+Results stay in ``--output``; what is there is not run again, with ``--again`` only what was killed isn't.
+Triton's kernels are left out: without a GPU they run only where Triton's interpreter is.
+"""
+
+import ast
+import csv
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.csv")
+PRELOADED = ("igraph", "networkx", "sklearn.neighbors", "torch._dynamo", "torch_geometric")
+LEFT_OUT = ("pyg_relational/ops/fused/kernels/", "pyg_relational/datasets/")
+OPERATORS = {
+    "Lt": "LtE", "LtE": "Lt", "Gt": "GtE", "GtE": "Gt", "Eq": "NotEq", "NotEq": "Eq", "Is": "IsNot", "IsNot": "Is",
+    "In": "NotIn", "NotIn": "In", "And": "Or", "Or": "And", "Add": "Sub", "Sub": "Add", "Mult": "Div", "Div": "Mult",
+    "FloorDiv": "Mult", "Mod": "FloorDiv", "BitAnd": "BitOr", "BitOr": "BitAnd", "Pow": "Mult", "MatMult": "Mult",
+}  # fmt: skip
+NAMES = ("min max", "amin amax", "argmin argmax", "minimum maximum", "any all", "sum mean")
+SWAPPED = {a: b for pair in map(str.split, NAMES) for a, b in (pair, pair[::-1])}
+# Nothing in these is mutated.
+TEXT = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
+NOTES = ("annotation", "returns")
+
+
+class Mutant(NamedTuple):
+    """One line of one file, before and after."""
+
+    file: str
+    before: str
+    after: str
+    line: int
+    source: str
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes that compute: no annotation, message or import."""
+    for name, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not isinstance(child, TEXT) and name not in NOTES:
+                yield child
+                yield from walk(child)
+
+
+def other(operator: ast.AST) -> Any:
+    """Its neighbour among the operators."""
+    name = OPERATORS.get(type(operator).__name__)
+    return getattr(ast, name)() if name else None
+
+
+def constants(value: object) -> list[object]:
+    """Other constants in its place."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [1 - value] if value in (0, 1) else [value + 1, value - 1]
+    if isinstance(value, float):
+        return [value * 2, value / 2] if value else [1.0]
+    return []
+
+
+def changes(node: ast.AST) -> list[str]:
+    """Texts to stand for the node's."""
+    if isinstance(node, ast.Constant):
+        return [repr(value) for value in constants(node.value)]
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and (op := other(node.ops[0])):
+        return [ast.unparse(ast.Compare(node.left, [op], node.comparators))]
+    if isinstance(node, ast.BinOp) and (op := other(node.op)):
+        return [f"({ast.unparse(ast.BinOp(node.left, op, node.right))})"]
+    if isinstance(node, ast.BoolOp) and (op := other(node.op)):
+        return [f"({ast.unparse(ast.BoolOp(op, node.values))})"]
+    if isinstance(node, ast.UnaryOp):
+        return [f"({ast.unparse(node.operand)})"]
+    if isinstance(node, ast.Name) and node.id in SWAPPED:
+        return [SWAPPED[node.id]]
+    if isinstance(node, ast.Attribute) and node.attr in SWAPPED:
+        return [f"{ast.unparse(node.value)}.{SWAPPED[node.attr]}"]
+    if isinstance(node, ast.IfExp):
+        return [f"({ast.unparse(node.body)})", f"({ast.unparse(node.orelse)})"]
+    return []
+
+
+def mutants(file: str) -> list[Mutant]:
+    """All of a file."""
+    source = (ROOT / file).read_text()
+    lines = source.splitlines(keepends=True)
+    found = {}
+    for node in walk(ast.parse(source)):
+        if not isinstance(node, ast.expr) or node.lineno != node.end_lineno:
+            continue
+        i, line = node.lineno - 1, lines[node.lineno - 1].encode()
+        for text in changes(node):
+            new = (line[: node.col_offset] + text.encode() + line[node.end_col_offset :]).decode()
+            whole = "".join([*lines[:i], new, *lines[i + 1 :]])
+            mutant = Mutant(file, lines[i].strip(), new.strip(), i + 1, whole)
+            found[mutant[:3]] = mutant
+    return list(found.values())
+
+
+def sample(file: str, count: int, seed: int) -> list[Mutant]:
+    """Some of a file, on as many lines as there are."""
+    every = mutants(file)
+    random.Random(f"{seed} {file}").shuffle(every)
+    seen: dict[int, int] = {}
+    ranks = [seen.update({m.line: seen.get(m.line, 0) + 1}) or seen[m.line] for m in every]
+    return [m for _, m in sorted(zip(ranks, every, strict=True), key=lambda pair: pair[0])][:count]
+
+
+@cache
+def texts(folder: str, pattern: str) -> dict[str, str]:
+    """Sources of a folder."""
+    paths = sorted((ROOT / folder).rglob(pattern))
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+
+
+def mirror(file: str) -> str:
+    """The test of a module."""
+    path = Path("tests", *Path(file).parts[1:])
+    return path.with_name(f"test_{path.name}").as_posix()
+
+
+def exports(source: str) -> list[str]:
+    """Names in a module's ``__all__``."""
+    found = re.search(r"__all__ = \[(.*?)\]", source, re.S)
+    return re.findall(r'"(\w+)"', found[1]) if found else []
+
+
+@cache
+def belonging(file: str, count: int) -> list[str]:
+    """Tests that belong to a file: the mirrored one, then at most ``count``."""
+    modules, tests = texts("pyg_relational", "*.py"), texts("tests", "test_*.py")
+    line = f"from {file.removesuffix('.py').replace('/', '.')} import"
+    users = [u for u, text in modules.items() if line in text and not u.endswith("__init__.py")]
+    names = "|".join(name for module in [file, *users] for name in exports(modules[module])) or "$^"
+    counts = {t: len(re.findall(rf"\b(?:{names})\b", text)) for t, text in tests.items()}
+    naming = sorted(filter(counts.get, tests), key=lambda t: -counts[t])
+    others = dict.fromkeys(t for t in [*map(mirror, users), *naming] if t in tests)
+    first = [mirror(file)] if mirror(file) in tests else []
+    return [*first, *[test for test in others if test not in first][:count]]
+
+
+def child(copy: Path, test: str) -> None:
+    """Run a test file in the copy; the process ends with pytest's status."""
+    sys.dont_write_bytecode = True
+    os.chdir(copy)
+    sys.path.insert(0, str(copy))
+    os.environ["PYTHONPATH"] = str(copy)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    fast = [hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutants", phases=fast)  # nothing is shrunk
+    hypothesis.settings.load_profile("mutants")
+    os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", test])))
+
+
+def passes(copy: Path, test: str, limit: float | None = None) -> bool:
+    """Whether a test file passes in time; none collected is no failure."""
+    process = multiprocessing.get_context("fork").Process(target=child, args=(copy, test))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode in (0, 5)
+
+
+@cache
+def seconds(copy: Path, test: str) -> float | None:
+    """What a test file takes without a mutant; None if it fails."""
+    start = time.monotonic()
+    return time.monotonic() - start if passes(copy, test) else None
+
+
+def killer(copy: Path, mutant: Mutant, tests: list[str]) -> str:
+    """The first test file that fails on a mutant; empty if it lives."""
+    limits = {t: max(60, 3 * s) for t in tests if (s := seconds(copy, t)) is not None}
+    path = copy / mutant.file
+    kept = path.with_suffix(".kept")
+    path.rename(kept)
+    path.write_text(mutant.source)
+    try:
+        return next((t for t, limit in limits.items() if not passes(copy, t, limit)), "")
+    finally:
+        kept.replace(path)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file, none if there is no file."""
+    with open(path, newline="") if path.exists() else open(os.devnull) as file:
+        return list(csv.DictReader(file))
+
+
+def key(row: dict[str, str]) -> tuple[str, ...]:
+    """What a row of a file is about."""
+    return row["file"], row["before"], row["after"]
+
+
+def done(output: Path, again: bool) -> set[tuple[str, ...]]:
+    """Mutants that are not run."""
+    rows = [row for row in read(output) if row["killed by"] or not again]
+    return {key(row) for row in rows + read(EQUIVALENT)}
+
+
+def run(options: Namespace, copy: Path) -> None:
+    """Mutate all files asked for; write what killed each."""
+    skip = done(options.output, options.again)
+    paths = [path for pattern in options.files for path in sorted(ROOT.glob(pattern))]
+    files = [path.relative_to(ROOT).as_posix() for path in paths]
+    with options.output.open("a", newline="") as output:
+        writer = csv.writer(output, lineterminator="\n")
+        if not output.tell():
+            writer.writerow(["file", "line", "before", "after", "killed by"])
+        for file in files:
+            if file.startswith(LEFT_OUT):
+                continue
+            for mutant in sample(file, options.per_file, options.seed):
+                if mutant[:3] not in skip:
+                    by = killer(copy, mutant, belonging(file, options.others))
+                    writer.writerow([file, mutant.line, mutant.before, mutant.after, by])
+                    output.flush()
+
+
+def report(output: Path) -> str:
+    """How many were killed, and what lives without a reason."""
+    last = {key(row): row for row in read(output)}
+    lives = {k: row for k, row in last.items() if not row["killed by"]}
+    for k in map(key, read(EQUIVALENT)):
+        lives.pop(k, None)
+    killed = sum(bool(row["killed by"]) for row in last.values())
+    rows = [f"- {k[0]}:{row['line']}: `{k[1]}` -> `{k[2]}`" for k, row in lives.items()]
+    title = f"{len(last)} mutants, {killed} killed, {len(rows)} live unexplained"
+    return "\n".join([title, *rows])
+
+
+def main() -> None:
+    """Run and print."""
+    parser = ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--files", nargs="+", default=["pyg_relational/**/*.py"], help="globs")
+    parser.add_argument("--per-file", type=int, default=4)
+    parser.add_argument("--others", type=int, default=3, help="test files after the mirrored one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path(".venv/mutants.csv"))
+    parser.add_argument("--again", action="store_true", help="run again what lived")
+    options = parser.parse_args()
+    for name in PRELOADED:  # once, not in every mutant's process
+        import_module(name)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*"))
+        run(options, copy)
+    print(report(options.output))
+
+
+if __name__ == "__main__":
+    main()
