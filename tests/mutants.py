@@ -41,7 +41,7 @@ NAMES = ("min max", "amin amax", "argmin argmax", "minimum maximum", "any all", 
 SWAPPED = {a: b for pair in map(str.split, NAMES) for a, b in (pair, pair[::-1])}
 # Nothing in these is mutated.
 TEXT = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
-NOTES = ("annotation", "returns")
+NOTES = ("annotation", "returns", "defaults", "kw_defaults")  # test_surface.py compares defaults
 
 
 class Mutant(NamedTuple):
@@ -74,7 +74,7 @@ def constants(value: object) -> list[object]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [1 - value] if value in (0, 1) else [value + 1, value - 1]
+        return [1 - value] if value in (0, 1) else [value // 2, value * 2]
     if isinstance(value, float):
         return [value * 2, value / 2] if value else [1.0]
     return []
@@ -174,11 +174,11 @@ def child(copy: Path, test: str) -> None:
     os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", test])))
 
 
-def passes(copy: Path, test: str, limit: float | None = None) -> bool:
+def passes(copy: Path, test: str, most: float | None = None) -> bool:
     """Whether a test file passes in time; none collected is no failure."""
     process = multiprocessing.get_context("fork").Process(target=child, args=(copy, test))
     process.start()
-    process.join(limit)
+    process.join(most)
     if process.is_alive():
         process.kill()
         process.join()
@@ -186,23 +186,25 @@ def passes(copy: Path, test: str, limit: float | None = None) -> bool:
 
 
 @cache
-def seconds(copy: Path, test: str) -> float | None:
-    """What a test file takes without a mutant; None if it fails."""
+def limit(copy: Path, test: str) -> float | None:
+    """Seconds after which a mutant of a test file counts as killed; None where it fails without one."""
     start = time.monotonic()
-    return time.monotonic() - start if passes(copy, test) else None
+    return max(60, 3 * (time.monotonic() - start)) if passes(copy, test) else None
 
 
 def killer(copy: Path, mutant: Mutant, tests: list[str]) -> str:
     """The first test file that fails on a mutant; empty if it lives."""
-    limits = {t: max(60, 3 * s) for t in tests if (s := seconds(copy, t)) is not None}
     path = copy / mutant.file
-    kept = path.with_suffix(".kept")
-    path.rename(kept)
-    path.write_text(mutant.source)
-    try:
-        return next((t for t, limit in limits.items() if not passes(copy, t, limit)), "")
-    finally:
-        kept.replace(path)
+    source = path.read_text()
+    for test in tests:
+        if (most := limit(copy, test)) is None:
+            continue
+        path.write_text(mutant.source)
+        passed = passes(copy, test, most)
+        path.write_text(source)
+        if not passed:
+            return test
+    return ""
 
 
 def read(path: Path) -> list[dict[str, str]]:
