@@ -3,9 +3,12 @@
 A mutant is one small change of one line: ``<`` for ``<=``, ``+`` for ``-``, ``min`` for ``max``, another number. A
 seeded sample of each file's is written into a copy of the repository, one at a time, and runs the tests that belong to
 the file: the one at the mirrored path, then those of the modules that import it, then those that name what it
-exports. What lives is printed, but for ``equivalent_mutants.csv``: changes that no test can see, each with the reason.
-Results stay in ``--output``; what is there is not run again, with ``--again`` only what was killed isn't.
-Triton's kernels are left out: without a GPU they run only where Triton's interpreter is.
+exports. What lives is printed, but for ``equivalent_mutants.csv``: what no test can see, each with the reason; ``*``
+stands for all mutants of a line. Results stay in ``--output``; what is there is not run again, with ``--again`` only
+what was killed isn't.
+
+Nothing is changed in annotations, messages, defaults (``test_surface.py`` compares them) and numbers at the head of a
+module (tuned: what was measured stands beside them). Triton's kernels are left out: they need Triton's interpreter.
 """
 
 import ast
@@ -19,7 +22,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -106,7 +109,9 @@ def mutants(file: str) -> list[Mutant]:
     source = (ROOT / file).read_text()
     lines = source.splitlines(keepends=True)
     found = {}
-    for node in walk(ast.parse(source)):
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not isinstance(node, ast.Assign | ast.AnnAssign)]
+    for node in walk(tree):
         if not isinstance(node, ast.expr) or node.lineno != node.end_lineno:
             continue
         i, line = node.lineno - 1, lines[node.lineno - 1].encode()
@@ -218,15 +223,16 @@ def key(row: dict[str, str]) -> tuple[str, ...]:
     return row["file"], row["before"], row["after"]
 
 
-def done(output: Path, again: bool) -> set[tuple[str, ...]]:
-    """Mutants that are not run."""
-    rows = [row for row in read(output) if row["killed by"] or not again]
-    return {key(row) for row in rows + read(EQUIVALENT)}
+def explained() -> Callable[[tuple[str, ...]], bool]:
+    """Whether there is a reason why a mutant, or every one of its line (``*``), may live."""
+    reasons = {key(row) for row in read(EQUIVALENT)}
+    return lambda mutant: mutant in reasons or (*mutant[:2], "*") in reasons
 
 
 def run(options: Namespace, copy: Path) -> None:
     """Mutate all files asked for; write what killed each."""
-    skip = done(options.output, options.again)
+    seen = {key(row) for row in read(options.output) if row["killed by"] or not options.again}
+    may_live = explained()
     paths = [path for pattern in options.files for path in sorted(ROOT.glob(pattern))]
     files = [path.relative_to(ROOT).as_posix() for path in paths]
     with options.output.open("a", newline="") as output:
@@ -237,7 +243,7 @@ def run(options: Namespace, copy: Path) -> None:
             if file.startswith(LEFT_OUT):
                 continue
             for mutant in sample(file, options.per_file, options.seed):
-                if mutant[:3] not in skip:
+                if mutant[:3] not in seen and not may_live(mutant[:3]):
                     by = killer(copy, mutant, belonging(file, options.others))
                     writer.writerow([file, mutant.line, mutant.before, mutant.after, by])
                     output.flush()
@@ -246,9 +252,8 @@ def run(options: Namespace, copy: Path) -> None:
 def report(output: Path) -> str:
     """How many were killed, and what lives without a reason."""
     last = {key(row): row for row in read(output)}
-    lives = {k: row for k, row in last.items() if not row["killed by"]}
-    for k in map(key, read(EQUIVALENT)):
-        lives.pop(k, None)
+    may_live = explained()
+    lives = {k: row for k, row in last.items() if not row["killed by"] and not may_live(k)}
     killed = sum(bool(row["killed by"]) for row in last.values())
     rows = [f"- {k[0]}:{row['line']}: `{k[1]}` -> `{k[2]}`" for k, row in lives.items()]
     title = f"{len(last)} mutants, {killed} killed, {len(rows)} live unexplained"
