@@ -9,13 +9,13 @@ from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.scaled import ScaledLaplacian
 
 
-def path(n, labels=1, order=1):
+def path(n, labels=1, order=1, tol=None):
     """Prepared for CG; its first nodes are given."""
     edges = both_directions(torch.stack([torch.arange(n - 1), torch.arange(1, n)]), n)[0]
     one, fixed = torch.ones(edges.shape[1]).double(), torch.arange(n) < labels
     operator = ShiftedLaplacian(edges, one, torch.zeros(n).double(), fixed, order=order)
     system = ScaledLaplacian(operator, ground(operator))
-    system.prepare(CG())
+    system.prepare(CG(tol=tol))
     return system
 
 
@@ -35,6 +35,15 @@ def test_growth_above_the_limit_asks_for_the_coarse_system(limit, strong, monkey
     system = path(50)
     assert bool(system.coarse) == strong
     assert system.exact == strong
+
+
+@pytest.mark.parametrize(("share", "exact"), [(0.51, True), (0.49, False)])
+def test_residuals_are_exact_where_rounding_may_take_half_of_what_is_accepted(share, exact):
+    rounding = path(50).rounding
+    system = path(50, tol=rounding / share)
+    assert system.exact == exact
+    assert system.rounding == (0.0 if exact else rounding)
+    assert not system.coarse
 
 
 @pytest.mark.parametrize(
