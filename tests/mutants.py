@@ -165,8 +165,8 @@ def belonging(file: str, count: int) -> list[str]:
     return [*first, *[test for test in others if test not in first][:count]]
 
 
-def child(copy: Path, test: str) -> None:
-    """Run a test file in the copy; the process ends with pytest's status."""
+def child(copy: Path, test: str, chosen: str) -> None:
+    """Run the chosen tests of a file in the copy; the process ends with pytest's status."""
     sys.dont_write_bytecode = True
     os.chdir(copy)
     sys.path.insert(0, str(copy))
@@ -176,12 +176,12 @@ def child(copy: Path, test: str) -> None:
     fast = [hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate]
     hypothesis.settings.register_profile("mutants", phases=fast)  # nothing is shrunk
     hypothesis.settings.load_profile("mutants")
-    os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", test])))
+    os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", "-k", chosen, test])))
 
 
-def passes(copy: Path, test: str, most: float | None = None) -> bool:
+def passes(copy: Path, test: str, chosen: str, most: float | None = None) -> bool:
     """Whether a test file passes in time; none collected is no failure."""
-    process = multiprocessing.get_context("fork").Process(target=child, args=(copy, test))
+    process = multiprocessing.get_context("fork").Process(target=child, args=(copy, test, chosen))
     process.start()
     process.join(most)
     if process.is_alive():
@@ -191,21 +191,21 @@ def passes(copy: Path, test: str, most: float | None = None) -> bool:
 
 
 @cache
-def limit(copy: Path, test: str) -> float | None:
-    """Seconds after which a mutant of a test file counts as killed; None where it fails without one."""
+def limit(copy: Path, test: str, chosen: str) -> float | None:
+    """Seconds after which a mutant counts as killed by a test file; None where it fails without one."""
     start = time.monotonic()
-    return max(60, 3 * (time.monotonic() - start)) if passes(copy, test) else None
+    return max(60, 3 * (time.monotonic() - start)) if passes(copy, test, chosen) else None
 
 
-def killer(copy: Path, mutant: Mutant, tests: list[str]) -> str:
+def killer(copy: Path, mutant: Mutant, tests: list[str], chosen: str) -> str:
     """The first test file that fails on a mutant; empty if it lives."""
     path = copy / mutant.file
     source = path.read_text()
     for test in tests:
-        if (most := limit(copy, test)) is None:
+        if (most := limit(copy, test, chosen)) is None:
             continue
         path.write_text(mutant.source)
-        passed = passes(copy, test, most)
+        passed = passes(copy, test, chosen, most)
         path.write_text(source)
         if not passed:
             return test
@@ -244,7 +244,7 @@ def run(options: Namespace, copy: Path) -> None:
                 continue
             for mutant in sample(file, options.per_file, options.seed):
                 if mutant[:3] not in seen and not may_live(mutant[:3]):
-                    by = killer(copy, mutant, belonging(file, options.others))
+                    by = killer(copy, mutant, belonging(file, options.others), options.tests)
                     writer.writerow([file, mutant.line, mutant.before, mutant.after, by])
                     output.flush()
 
@@ -266,6 +266,9 @@ def main() -> None:
     parser.add_argument("--files", nargs="+", default=["pyg_relational/**/*.py"], help="globs")
     parser.add_argument("--per-file", type=int, default=4)
     parser.add_argument("--others", type=int, default=3, help="test files after the mirrored one")
+    parser.add_argument(
+        "--tests", default="", help="an expression for pytest's -k: without slow ones"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path(".venv/mutants.csv"))
     parser.add_argument("--again", action="store_true", help="run again what lived")
