@@ -95,10 +95,10 @@ def changes(node: ast.AST) -> list[str]:
         return [f"({ast.unparse(ast.BoolOp(op, node.values))})"]
     if isinstance(node, ast.UnaryOp):
         return [f"({ast.unparse(node.operand)})"]
-    if isinstance(node, ast.Name) and node.id in SWAPPED:
+    if isinstance(node, ast.Name) and node.id in ("min", "max", "any", "all"):
         return [SWAPPED[node.id]]
     if isinstance(node, ast.Attribute) and node.attr in SWAPPED:
-        return [f"{ast.unparse(node.value)}.{SWAPPED[node.attr]}"]
+        return [f"({ast.unparse(node.value)}).{SWAPPED[node.attr]}"]
     if isinstance(node, ast.IfExp):
         return [f"({ast.unparse(node.body)})", f"({ast.unparse(node.orelse)})"]
     return []
@@ -124,12 +124,10 @@ def mutants(file: str) -> list[Mutant]:
 
 
 def sample(file: str, count: int, seed: int) -> list[Mutant]:
-    """Some of a file, on as many lines as there are."""
-    every = mutants(file)
-    random.Random(f"{seed} {file}").shuffle(every)
-    seen: dict[int, int] = {}
-    ranks = [seen.update({m.line: seen.get(m.line, 0) + 1}) or seen[m.line] for m in every]
-    return [m for _, m in sorted(zip(ranks, every, strict=True), key=lambda pair: pair[0])][:count]
+    """Some of a file, on as many lines as there are; the same ones whatever else is in the file."""
+    every = sorted(mutants(file), key=lambda m: random.Random(f"{seed} {m[:3]}").random())
+    rounds = [sum(m.line == n.line for n in every[:i]) for i, m in enumerate(every)]
+    return [m for _, m in sorted(zip(rounds, every, strict=True), key=lambda pair: pair[0])][:count]
 
 
 @cache
