@@ -149,18 +149,26 @@ def exports(source: str) -> list[str]:
     return re.findall(r'"(\w+)"', found[1]) if found else []
 
 
+def users(files: list[str]) -> list[str]:
+    """Modules that import one of the files."""
+    lines = [f"from {file.removesuffix('.py').replace('/', '.')} import" for file in files]
+    modules = texts("pyg_relational", "*.py").items()
+    return [m for m, text in modules if m not in files and any(line in text for line in lines)]
+
+
 @cache
 def belonging(file: str, count: int) -> list[str]:
-    """Tests that belong to a file: the mirrored one, then at most ``count``."""
+    """Tests that belong to a file: the mirrored one and ``count`` more, of what imports it by ever more steps."""
     modules, tests = texts("pyg_relational", "*.py"), texts("tests", "test_*.py")
-    line = f"from {file.removesuffix('.py').replace('/', '.')} import"
-    users = [u for u, text in modules.items() if line in text and not u.endswith("__init__.py")]
-    names = "|".join(name for module in [file, *users] for name in exports(modules[module])) or "$^"
-    counts = {t: len(re.findall(rf"\b(?:{names})\b", text)) for t, text in tests.items()}
-    naming = sorted(filter(counts.get, tests), key=lambda t: -counts[t])
-    others = dict.fromkeys(t for t in [*map(mirror, users), *naming] if t in tests)
-    first = [mirror(file)] if mirror(file) in tests else []
-    return [*first, *[test for test in others if test not in first][:count]]
+    found, near, seen = [mirror(file)], [file], [file]
+    while near:
+        names = "|".join(name for module in near for name in exports(modules[module])) or "$^"
+        counts = {t: len(re.findall(rf"\b(?:{names})\b", text)) for t, text in tests.items()}
+        found += [*map(mirror, near), *sorted(filter(counts.get, tests), key=lambda t: -counts[t])]
+        near = users(seen)
+        seen += near
+    kept = [test for test in dict.fromkeys(found) if test in tests]
+    return kept[: count + (found[0] in tests)]
 
 
 def child(copy: Path, test: str, chosen: str) -> None:
