@@ -29,6 +29,15 @@ def test_growth_bounds_the_inverse():
     assert system.rounding == system.growth * 2.0**-53
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_product_is_that_of_the_power_scaled_on_both_sides(order):
+    system = path(6, order=order)
+    x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)).double() * system.free
+    power = torch.linalg.matrix_power(path(6).operator.apply(torch.eye(6).double()), order)
+    scale = system.scale[:, None]
+    torch.testing.assert_close(system.apply(x)[1:], (scale * (power @ (scale * x)))[1:])
+
+
 @pytest.mark.parametrize(("limit", "strong"), [(2e3, True), (3e3, False)])
 def test_growth_above_the_limit_asks_for_the_coarse_system(limit, strong, monkeypatch):
     monkeypatch.setattr(scaled, "_LIMIT", limit)
