@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: bench test lint types doctest smoke speed test-extras test-oldest test-kernels
+.PHONY: bench test lint types doctest smoke speed test-extras test-oldest test-kernels mutants
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/default.yaml
@@ -31,6 +31,10 @@ doctest: $(STAMP)
 test-kernels: $(STAMP)
 	$(BIN)/python -m pip install triton==3.9.0
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/ops/fused
+
+# One changed line at a time, and whether a test fails. Hours for all; MUTANTS="--files 'pyg_relational/cluster/*.py'" for some.
+mutants: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants --output $(VENV)/mutants.csv $(MUTANTS)
 
 smoke: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/smoke.yaml --output $(VENV)/smoke

@@ -322,6 +322,14 @@ def test_dense_networkx_and_igraph():
         assert_contract(as_edges(source), torch.from_numpy(dense))
 
 
+def test_edges_of_networkx_and_igraph_weigh_one_where_none_says_else():
+    networkx, igraph = pytest.importorskip("networkx"), pytest.importorskip("igraph")
+    path = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    assert_contract(as_edges(networkx.path_graph(3)), path)
+    assert_contract(as_edges(igraph.Graph([(0, 1), (1, 2)])), path)
+    assert_contract(as_edges(igraph.Graph([(0, 1), (1, 2)], directed=True)), path.triu())
+
+
 def test_hetero_data_is_named():
     with pytest.raises(TypeError, match="graph must be homogeneous, got a HeteroData"):
         as_edges(HeteroData())

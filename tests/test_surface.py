@@ -98,6 +98,33 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
                 assert sentence == found.setdefault(option, sentence), (name, option)
 
 
+# Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
+OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size on_unreachable p recall
+resolution self_loop solver tau temperature threshold tol"""
+
+
+def defaults() -> list[tuple[str, str, Any]]:
+    """Option, room or name (without case and underscores) it belongs to, default."""
+    found = []
+    for room in ROOMS:
+        module = import_module(f"pyg_relational.{room}")
+        for name in module.__all__ if room != "datasets" else []:
+            value = getattr(module, name)
+            error = inspect.isclass(value) and issubclass(value, Exception)
+            parameters = {} if error or not callable(value) else inspect.signature(value).parameters
+            family = room if room == "estimators" else name.lower().replace("_", "")
+            found += [(option, family, p.default) for option, p in parameters.items()]
+    return [row for row in found if row[2] is not inspect.Parameter.empty]
+
+
+def test_the_same_option_has_the_same_default():
+    first: dict[Any, Any] = {}
+    for option, family, default in defaults():
+        key = (option, family) if option in OWN.split() else option
+        assert default == first.setdefault(key, default), (option, family)
+    assert first["resolution", "grapixloss"] != first["resolution", "leiden"]
+
+
 def test_the_root_imports_nothing():
     assert run("import sys, pyg_relational; print('torch' in sys.modules)") == "False"
 

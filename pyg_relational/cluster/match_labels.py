@@ -56,7 +56,7 @@ def match_labels(y: Tensor, clusters: Tensor, num_clusters: int | None = None) -
     count = torch.zeros_like(y).index_add_(0, number, torch.ones_like(y))
     score = count * n + (n - 1 - pair % max(n, 1))  # more samples first, then the lower label
     best = score.new_full((k + 1,), -1)
-    best.scatter_reduce_(0, pair // max(n, 1), score.where(count > 0, -1), "amax")
+    best.scatter_reduce_(0, pair // max(n, 1), score, "amax")  # the last pair again: 0 samples
     best = best[:k]
     return label[n - 1 - best % max(n, 1)].where(best >= 0, -1) if n else best
 

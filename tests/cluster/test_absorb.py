@@ -79,3 +79,14 @@ def test_of_equal_sizes_the_first_cluster_joins_first():
     path, pair = both_directions(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
     weight = torch.tensor([1.0, 2.0, 3.0])[pair]
     assert absorb_small(path, weight, torch.arange(4), 2).tolist() == [0, 0, 1, 1]
+
+
+def test_edges_of_joined_clusters_add_up():
+    pairs = torch.tensor([[0, 0, 1, 1], [1, 2, 2, 3]])
+    clusters = torch.tensor([0, 1, 2, 3, 2, 2, 3, 3])  # 2 and 3 are large
+    for weight, last in (([2.0, 0.6, 0.0, 0.8], 3), ([2.0, 0.6, 0.6, 0.8], 2)):
+        kept = torch.tensor(weight) > 0
+        edges, pair = both_directions(pairs[:, kept], 8)
+        found = absorb_small(edges, torch.tensor(weight)[kept][pair], clusters, 3)
+        assert found[0] == found[1] == found[last]
+        assert found[2] != found[3]

@@ -191,12 +191,11 @@ def between_farthest(edge_index: Tensor, x: Tensor, clusters: Tensor) -> Tensor:
         >>> between_farthest(edges, x, torch.arange(3)).tolist()
         [False, True, True]
     """
-    number: Tensor = clusters.unique(return_inverse=True)[1]
-    k = int(number.max()) + 1 if len(number) else 0
-    if k < 2:
+    found, number = clusters.unique(return_inverse=True)
+    if len(found) < 2:
         return torch.zeros(edge_index.shape[1], dtype=torch.bool, device=x.device)
     x = x.detach().double()
-    total = x.new_zeros(k, x.shape[1]).index_add(0, number, x)
+    total = x.new_zeros(len(found), x.shape[1]).index_add(0, number, x)
     centroids = total / number.bincount()[:, None]
     farthest = torch.cdist(centroids, centroids).argmax(1)
     a, b = number[edge_index]

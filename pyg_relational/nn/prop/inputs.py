@@ -148,7 +148,7 @@ def _label_checks(
     rule = f"y must be in [0, {c}) on labelled nodes"
     lowest = Check(rule, lambda: ends()[0], 0, math.inf, refuse_classes)
     highest = Check(rule, lambda: ends()[1], -math.inf, c - 1, refuse_classes)
-    return [labelled, lowest, highest], c
+    return [labelled, lowest, highest] if n else [labelled], c
 
 
 def _values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:

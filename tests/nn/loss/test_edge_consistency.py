@@ -7,6 +7,7 @@ from torch_geometric.explain import DummyExplainer, Explainer
 from torch_geometric.loader import NeighborLoader
 
 from pyg_relational.nn import EdgeConsistency, graph_consistency_loss
+from pyg_relational.nn.loss.edge_consistency import complement_pairs
 from pyg_relational.transforms import KNNGraph
 
 
@@ -23,6 +24,14 @@ def test_sum_over_nodes_is_twice_the_sparse_loss():
         data.x, data.logits, data.y, edge_index=data.edge_index, reduction="sum"
     )
     torch.testing.assert_close(nodes.sum(), 2 * loss)
+
+
+def test_pairs_off_the_edges_are_drawn_alike():
+    edges, generator = torch.tensor([[0, 1], [1, 3]]), torch.Generator().manual_seed(0)
+    drawn, stands_for = complement_pairs(edges, 4, 6000, generator)
+    pairs, count = drawn.unique(dim=1, return_counts=True)
+    assert pairs.tolist() == [[0, 0, 1, 2], [2, 3, 2, 3]]
+    torch.testing.assert_close(count * stands_for, torch.ones(4), rtol=0, atol=0.15)  # 5 deviations
 
 
 def test_gradcheck():

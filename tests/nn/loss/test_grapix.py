@@ -55,6 +55,12 @@ def test_all_pairs_equal_the_dense_form(n):
         torch.testing.assert_close(ours, theirs)
 
 
+def test_rows_that_are_hardly_alike_count_as_others_do():
+    x, mu = torch.tensor([[1.0, 0.1], [0.0, 1.0]]).double(), points(2, 2, 1)
+    loss, expected = grapix_loss(x, mu, resolution=1.0), oracles.grapix(x, mu, None, 1.0, 1.0)
+    torch.testing.assert_close(loss, expected)
+
+
 def test_all_pairs_equal_the_graph_of_all_pairs():
     x, mu = points(13, 4), points(3, 4, 1)
     loss, expected = grapix_loss(x, mu), grapix_loss(x, mu, *dense_graph(x))

@@ -202,6 +202,13 @@ def test_centroids_start_at_rows():
     nearest = torch.cdist(module.centroids.detach(), x).amin(1)
     assert nearest.max() < 1e-5
     assert len(module.centroids.unique(dim=0)) == 4
+    module.reset_parameters(x[:4])  # as many rows as centroids: each is one
+    assert torch.cdist(x[:4], module.centroids.detach()).amin(1).max() < 1e-5
+
+
+def test_centroids_drawn_are_about_as_long_as_unit_rows():
+    centroids = SoftModularityPruning(400, 4).centroids.detach()
+    torch.testing.assert_close(centroids.norm(dim=1), torch.ones(4), rtol=0, atol=0.2)
 
 
 @pytest.mark.parametrize("name", GATES)

@@ -91,6 +91,14 @@ def test_the_smallest_graph_of_a_batch_bounds_the_neighbours():
     torch.testing.assert_close(u, GraphLearningLayer(2)(x, y, mask, 2, batch=batch))
 
 
+def test_a_union_of_no_batches_has_no_label():
+    x, none = torch.randn(0, 2), torch.zeros(0, dtype=torch.int64)
+    with pytest.raises(
+        ValueError, match="mask must mark at least one labelled node, got none of 0"
+    ):
+        GraphLearningLayer(24)(x, none, batch=none)
+
+
 def test_a_union_of_batches_is_each_batch():
     x, y = torch.randn(40, 3, dtype=F64), torch.arange(40) % 2
     mask, batch = torch.arange(40) % 20 < 6, torch.arange(40) // 20

@@ -50,6 +50,15 @@ def test_takes_what_as_edges_takes(propagate):
         torch.testing.assert_close(propagate(source, None, graph.y, graph.mask), ones)
 
 
+@pytest.mark.parametrize("propagate", FAMILY)
+def test_no_nodes_are_refused_for_their_lack_of_labels(propagate):
+    none = torch.empty(2, 0, dtype=torch.int64)
+    with pytest.raises(
+        ValueError, match="mask must mark at least one labelled node, got none of 0"
+    ):
+        propagate(none, None, none[0])
+
+
 def test_the_gradient_reaches_the_weights_of_a_graph():
     graph = random_graph(8, seed=2)
     weight = graph.edge_weight.requires_grad_()

@@ -37,6 +37,16 @@ def test_pairs_in_any_order():
     assert pair.tolist() == [1, 0, 1, 0]
 
 
+def test_more_places_than_32_bits_count():
+    pairs = torch.tensor([[0, 1, 40_000], [99_999, 2, 99_998]])  # of 10^10
+    edge_index, pair = both_directions(pairs, 100_000)
+    assert edge_index.tolist() == [
+        [0, 1, 2, 40_000, 99_998, 99_999],
+        [99_999, 2, 1, 99_998, 40_000, 0],
+    ]
+    assert pair.tolist() == [0, 1, 1, 2, 2, 0]
+
+
 def test_empty():
     none = torch.empty(0, 3, dtype=torch.int64)
     assert neighbor_pairs(none).shape == (2, 0)

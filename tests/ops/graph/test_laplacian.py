@@ -32,6 +32,18 @@ def test_first_and_second_derivatives():
     assert gradgradcheck(f, (w, u))
 
 
+def test_autocast_changes_nothing():
+    graph = random_graph(7)
+    w, u = graph.edge_weight.float().requires_grad_(), torch.randn(7, 2, requires_grad=True)
+    value = laplacian_product(graph.edge_index, w, u)
+    grads = torch.autograd.grad(value.square().sum(), (w, u))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = laplacian_product(graph.edge_index, w, u)
+        cast_grads = torch.autograd.grad(cast.square().sum(), (w, u))
+    assert cast.equal(value)
+    assert all(map(torch.equal, cast_grads, grads))
+
+
 def test_gradient_of_both_directions_of_an_edge_is_the_same():
     graph = random_graph(6)
     weight = graph.edge_weight.clone().requires_grad_()
