@@ -272,6 +272,28 @@ def test_neighbours_on_a_device_are_those_on_the_cpu(kind, metric):
         torch.testing.assert_close(found.distance.cpu(), wanted.distance)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_card_gives_the_same_as_the_cpu(name):
+    data = inputs(SIZES.get(name, N))
+    there = Inputs(*(t.detach().cuda().requires_grad_(t.requires_grad) for t in data))
+    found = outcome(CALLS[name], there, lambda module: module.cuda())
+    try:
+        torch.cuda.set_sync_debug_mode("default" if BUDGETS[name].backward else "error")
+        differentiate(found)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    wanted = outcome(CALLS[name], data, lambda module: module)
+    differentiate(wanted)
+    assert all(part.is_cuda for part in found)
+    if "random" not in name:
+        wanted += [t.grad for t in data if t.grad is not None]
+        found += [t.grad for t in there if t.grad is not None]
+        torch.testing.assert_close([t.cpu() for t in found], wanted, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore")
 def test_no_tensor_is_made_without_a_device(name):
