@@ -97,7 +97,7 @@ CALLS: dict[str, Call] = {
     "grapix_loss, edges": (lambda d, _: nn.grapix_loss(d.x, d.proxies, d.edges, d.weight)),
     "dgcluster_loss": (lambda d, _: nn.dgcluster_loss(d.edges, d.weight, d.x, d.y)),
     "neighbor_consistency_loss": (
-        lambda d, _: nn.neighbor_consistency_loss(d.z.softmax(1), d.edges[1, :N, None])
+        lambda d, _: nn.neighbor_consistency_loss(d.z.softmax(1), d.edges[1, : len(d.z), None])
     ),
     "self_label_loss": (lambda d, _: nn.self_label_loss(5 * d.z, d.z, threshold=0.3)),
     "image_text_modularity_loss": (

@@ -57,7 +57,9 @@ def parts(device: str) -> dict[str, Part]:
     files = sorted(str(path) for path in (machine.ROOT / KERNELS).glob("test_*_kernels.py"))
     interpreted = {} if device == "cuda" else {"TRITON_INTERPRET": "1"}
     return {
-        "kernels' tests": Part(_pytest(*files), 90, of_pytest, interpreted),
+        "kernels' tests": Part(
+            _pytest(*files), 90 if device == "cuda" else 240, of_pytest, interpreted
+        ),
         "tests that take a device": Part(
             _pytest(f"--device={device}", f"--ignore={KERNELS}", "tests"), 120, of_pytest
         ),
