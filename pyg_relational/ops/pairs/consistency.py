@@ -35,14 +35,14 @@ def _in_tiles(
     by_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Value and gradients, empty where they are not asked for; rows sorted by class."""
-    grads = [torch.zeros_like(x) if need else None for x, need in ((u, by_u), (q, by_q))]
+    grad_u, grad_q = (torch.zeros_like(x) if by else None for x, by in ((u, by_u), (q, by_q)))
     total = u.new_zeros((), dtype=torch.float64)
     buffer = u.new_empty(tile * tile)
     weights, bounds = PairWeights(same, different), _class_bounds(y, tile)
     for a, (i, _, last) in enumerate(bounds):
         for j, first, _ in bounds[a:]:
-            total += _tile(u, q, y, i, j, first <= last, weights, relu, *grads, buffer)
-    grad_u, grad_q = (u.new_empty(0) if g is None else g for g in grads)
+            total += _tile(u, q, y, i, j, first <= last, weights, relu, grad_u, grad_q, buffer)
+    grad_u, grad_q = (u.new_empty(0) if grad is None else grad for grad in (grad_u, grad_q))
     return total.to(u.dtype), grad_u, grad_q
 
 
@@ -67,6 +67,7 @@ class _PairConsistency(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*inputs[:2], *output[1:])
         ctx.needs = inputs[-2:]
