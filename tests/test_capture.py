@@ -20,6 +20,8 @@ from pyg_relational.nn import (
     ProxyPoolConv,
 )
 from pyg_relational.ops.checks import at_least, finite, settle
+from pyg_relational.ops.pairs import consistency
+from pyg_relational.ops.pairs.consistency import PairWeights, pair_consistency
 from tests.device import Counts, pretend
 
 B, D, C = 24, 8, 3
@@ -45,12 +47,12 @@ class Operators(Counts):
 class Model(nn.Module):
     """Backbone, attention to two sets of proxies, classifier, and the loss of a batch."""
 
-    def __init__(self, conv: str) -> None:
+    def __init__(self, conv: str, method: str = "auto") -> None:
         super().__init__()
         torch.manual_seed(0)
         self.backbone, self.conv = nn.Linear(5, D), CONVS[conv]()
         self.sets = nn.ParameterList([torch.randn(7, D), torch.randn(4, D)])
-        self.classifier, self.consistency = nn.Linear(D, C), GraphConsistencyLoss()
+        self.classifier, self.consistency = nn.Linear(D, C), GraphConsistencyLoss(method=method)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         h = self.backbone(x)
@@ -71,7 +73,11 @@ class Whole(nn.Module):
         return self.loss(self.model(x), y)
 
 
-MODELS = {**{name: (lambda name=name: Model(name)) for name in CONVS}, "CNN2Graph": Whole}
+MODELS = {
+    **{name: (lambda name=name: Model(name)) for name in CONVS},
+    "tiled": lambda: Model("attention", "tiled"),
+    "CNN2Graph": Whole,
+}
 
 
 def batch(seed: int) -> tuple[Tensor, Tensor]:
@@ -109,10 +115,10 @@ def test_a_step_waits_for_nothing_and_is_the_same_for_all_data(name):
 
 
 @torch._dynamo.config.patch(error_on_recompile=True)
-@pytest.mark.parametrize("name", CONVS)
+@pytest.mark.parametrize("name", [*CONVS, "tiled"])
 def test_a_step_is_one_graph_of_the_compiler(name):
     torch._dynamo.reset()
-    model = Model(name).eval()
+    model = MODELS[name]().eval()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     for seed in range(2):
         x, y = batch(seed)
@@ -134,3 +140,18 @@ def test_checks_are_asserted_on_the_device_while_capturing(x, y, message):
     with pytest.raises(RuntimeError, match=message):
         settle(finite(x, "x"), at_least(y, -1, "y"))
     assert settle(finite(torch.ones(1, 2), "x"), at_least(torch.tensor([3]), -1, "y")) == []
+
+
+def test_tiles_whose_classes_are_not_read_have_the_same_value_and_gradient(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    u, q = (torch.randn(23, 4, generator=g, dtype=torch.float64) for _ in "uq")
+    y, weights = torch.randint(4, (23,), generator=g), PairWeights(2.0, 3.0)
+
+    def run():
+        leaves = u.clone().requires_grad_(), q.clone().requires_grad_()
+        value = pair_consistency(*leaves, y, weights, tile=5)
+        return value, *torch.autograd.grad(value, leaves)
+
+    wanted = run()
+    monkeypatch.setattr(consistency, "may_read", lambda: False)
+    torch.testing.assert_close(run(), wanted)
