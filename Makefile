@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: bench test lint types doctest smoke speed test-extras test-oldest test-kernels mutants
+.PHONY: bench test lint types doctest smoke speed gpu test-extras test-oldest test-kernels mutants
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/default.yaml
@@ -42,6 +42,12 @@ smoke: $(STAMP)
 
 speed: $(STAMP)
 	$(BIN)/python -m benchmarks speed
+
+# Installs nothing: .venv where it is, else $(PYTHON). On the CPU where there is no GPU, at small sizes.
+GPU_OUTPUT ?= results/gpu
+
+gpu:
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS-1} $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks gpu --output $(GPU_OUTPUT)
 
 # Compiled extras in an environment of their own: torch-scatter and torch-sparse are built from
 # source against the installed torch (long), or taken as wheels from the folder EXTRAS_WHEELS.

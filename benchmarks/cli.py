@@ -1,4 +1,4 @@
-"""Studies: run, cluster and speed make rows, table and plot show rows of any."""
+"""Studies: run, cluster, speed and gpu make rows, table and plot show rows of any."""
 
 import re
 import sys
@@ -13,12 +13,13 @@ from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.run import SUITE as ACCURACY
 from benchmarks.clustering.run import SUITE as CLUSTERING
 from benchmarks.drawing import save
+from benchmarks.gpu.run import SUITE as GPU
 from benchmarks.speed.run import SUITE as SPEED
 from benchmarks.store import Row, read
 from benchmarks.suite import Suite
 from pyg_relational import datasets
 
-SUITES = (ACCURACY, CLUSTERING, SPEED)
+SUITES = (ACCURACY, CLUSTERING, SPEED, GPU)
 CONFIGS = machine.ROOT / "benchmarks" / "configs"
 
 

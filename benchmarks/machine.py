@@ -1,5 +1,6 @@
 """Where and with what a run was made: versions, commit, threads, memory."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -43,12 +44,15 @@ def cpu_name() -> str:
 
 @lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """Commit of the working tree, marked if files other than results differ; None outside of a repository."""
+    """Commit of the working tree, marked if files other than results differ.
+
+    Outside of a repository what ``GIT_COMMIT`` says, or None.
+    """
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("GIT_COMMIT")
     return f"{commit}-dirty" if changed else commit
 
 

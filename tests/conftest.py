@@ -2,6 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+from tests.placed import Placed
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -29,3 +32,33 @@ def reference_root() -> Path:
     if not folder.is_dir():
         pytest.skip("needs reference numbers in ../shared/reference")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", help="only tests that take a device, on this one: cpu or cuda")
+    parser.addoption("--place", help="what tests make without a device is on this one: cuda")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """From here on, so that what test files make when they are imported is placed, too."""
+    if place := config.getoption("--place"):
+        mode = Placed(torch.device(place))
+        config.add_cleanup(lambda: mode.__exit__(None, None, None))
+        mode.__enter__()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if device := config.getoption("--device"):
+        kept = [item for item in items if _takes(item, device)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def _takes(item: pytest.Item, device: str) -> bool:
+    """By its parameter, by its mark, or by the fixture of Triton's kernels."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if "device" in parameters:
+        return bool(parameters["device"] == device)
+    if item.get_closest_marker("cuda"):
+        return device == "cuda"
+    return "device" in getattr(item, "fixturenames", ())

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch._dynamo
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from pyg_relational import metrics, nn
 from pyg_relational.transforms import dense_graph, knn_graph
@@ -51,6 +54,14 @@ def weights(x: Tensor) -> Tensor:
     return torch.exp(-(x[i] - x[j]).square().sum(1) / 8)
 
 
+def conv(kind: Any, **options: Any) -> Callable[[Inputs], Tensor]:
+    """Attention of all rows to two sets of three."""
+    torch.manual_seed(0)
+    layer = kind(D, 3, **options).double()
+    return lambda d: layer(d.x, (d.x[:3] + 1, d.x[3:6] * 2))
+
+
+EDGE_CONSISTENCY = nn.EdgeConsistency()
 CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "graph_consistency_loss": lambda d: nn.graph_consistency_loss(d.x, d.z, d.y),
     "graph_consistency_loss, balance": lambda d: nn.graph_consistency_loss(
@@ -62,7 +73,7 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "graph_consistency_loss, sparse": lambda d: nn.graph_consistency_loss(
         d.x, d.z, d.y, edge_index=EDGES
     ),
-    "EdgeConsistency": lambda d: nn.EdgeConsistency()(d.x, d.z, d.y, EDGES),
+    "EdgeConsistency": lambda d: EDGE_CONSISTENCY(d.x, d.z, d.y, EDGES),
     "proxy_contrastive_loss": lambda d: nn.proxy_contrastive_loss(
         d.x, d.y, d.x[:6] + 1, d.y[:6], d.x[6:] * 2, d.y[6:]
     ),
@@ -78,6 +89,7 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "modularity_loss": lambda d: nn.modularity_loss(EDGES, weights(d.x), d.z.softmax(1)),
     "dgcluster_loss": lambda d: nn.dgcluster_loss(EDGES, weights(d.x), d.x, d.y),
     "grapix_loss": lambda d: nn.grapix_loss(d.x, d.x[:3] + 1),
+    "grapix_loss, edges": lambda d: nn.grapix_loss(d.x, d.x[:3] + 1, EDGES, weights(d.x)),
     "neighbor_consistency_loss": lambda d: nn.neighbor_consistency_loss(
         d.z.softmax(1), (torch.arange(N) + 1)[:, None] % N
     ),
@@ -85,6 +97,9 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "image_text_modularity_loss": lambda d: nn.image_text_modularity_loss(
         d.x, d.z, d.z.softmax(1), d.z.flip(1).softmax(1), 3
     ),
+    "ProxyGATv2Conv": conv(nn.ProxyGATv2Conv, heads=2, self_loop="per_set"),
+    "ProxyAttentionConv": conv(nn.ProxyAttentionConv, heads=2, self_loop="residual"),
+    "ProxyPoolConv": conv(nn.ProxyPoolConv, combine="mean"),
     "latent_cluster_loss": lambda d: nn.latent_cluster_loss(d.x, d.y, torch.arange(N) // 4, k=1),
     "laplace_propagation": lambda d: nn.laplace_propagation(
         EDGES, weights(d.x), d.y, torch.arange(N) < 6, num_classes=C, tau=0.1
@@ -113,6 +128,7 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
         list(metrics.class_similarity(d.x, d.y.clamp(min=0)))
     ),
 }
+BROKEN = (TorchDynamoException, RuntimeError, AssertionError)
 KINDS = (ordinary, unlabelled, without_a_class, not_finite)
 
 
@@ -132,11 +148,50 @@ def outcome(call: Callable[[Inputs], Tensor], data: Inputs) -> Any:
     return value, *grads
 
 
+TABLE = Path(__file__).parents[1] / "docs" / "devices.md"
+BREAKS = {  # from the table: why there is more than one graph
+    row[1].strip(" `"): row[2].strip()
+    for line in TABLE.read_text().partition("# One graph")[2].partition("\n#")[0].splitlines()
+    if len(row := line.split("|")) == 4 and row[1].startswith(" `")
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_said_to_break_the_graph_does(name):
+    torch._dynamo.reset()
+    x, z, y = ordinary()
+    data = Inputs(x.requires_grad_(), z.requires_grad_(), y)
+    with pytest.raises(BROKEN):
+        torch.compile(CALLS[name], backend="eager", fullgraph=True)(data)
+
+
+def test_compiled_takes_edges_in_any_order_and_number():
+    torch._dynamo.reset()
+    _, z, _ = ordinary()
+    twice = torch.cat([EDGES, EDGES], 1)[:, torch.randperm(2 * EDGES.shape[1])]
+    compiled = torch.compile(nn.modularity_loss, backend="eager", fullgraph=True)
+    c = z.softmax(1)
+    torch.testing.assert_close(
+        compiled(twice, None, c), nn.modularity_loss(EDGES, None, c), check_dtype=False
+    )
+    one_way = EDGES[:, EDGES[0] < EDGES[1]]
+    for wrong in (one_way, EDGES - 1, EDGES + 1):
+        with pytest.raises(RuntimeError, match="edge_"):
+            compiled(wrong, None, c)
+
+
+def test_every_break_has_a_reason():
+    assert set(BREAKS) < set(CALLS)
+    assert all(BREAKS.values())
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_is_eager(name):
+    """In one graph, unless docs/devices.md says why not."""
     torch._dynamo.reset()
-    compiled = torch.compile(CALLS[name], backend="eager")
+    compiled = torch.compile(CALLS[name], backend="eager", fullgraph=name not in BREAKS)
     for kind in KINDS:
         eager, got = outcome(CALLS[name], kind()), outcome(compiled, kind())
         if isinstance(eager, str) or isinstance(got, str):

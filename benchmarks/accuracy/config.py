@@ -8,8 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser
-
 from benchmarks.accuracy import data, methods, models, pretrained
 from benchmarks.store import identity
 
@@ -167,6 +165,8 @@ def load(path: Path, seeds: list[int] | None = None) -> Study:
     Raises:
         ValueError: Naming the file, the key, what was expected and what is there.
     """
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Study)
     try:

@@ -24,6 +24,7 @@ __all__ = [
     "check_share",
     "finite",
     "judge",
+    "may_read",
     "read",
     "settle",
 ]
@@ -56,11 +57,11 @@ def settle(*checks: Check) -> list[float]:
         *checks: The checks.
 
     Returns:
-        Their numbers; nothing of them while compiling, where each is asserted on the device.
+        Their numbers; nothing of them where none :func:`may_read`, but each is asserted on the device.
 
     Raises:
         ValueError: From the check.
-        RuntimeError: In place of that, compiled.
+        RuntimeError: In place of that, compiled or in a CUDA graph.
 
     Example:
         >>> import torch
@@ -68,7 +69,7 @@ def settle(*checks: Check) -> list[float]:
         >>> settle(finite(torch.ones(2, 2), "x"), at_least(torch.tensor([4, 2]), 0, "y"))
         [4.0, 2.0]
     """
-    if torch.compiler.is_compiling():
+    if not may_read():
         for rule, number, low, high, _ in checks:
             value = number()
             torch._assert_async((value >= low) & (value <= high), rule)
@@ -76,6 +77,19 @@ def settle(*checks: Check) -> list[float]:
     numbers = read(*checks)
     judge(checks, numbers)
     return numbers
+
+
+def may_read() -> bool:
+    """Whether numbers may be read from a device now: not while compiling or capturing a CUDA graph.
+
+    Example:
+        >>> from pyg_relational.ops.checks import may_read
+        >>> may_read()
+        True
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return not (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
 
 
 def read(*checks: Check) -> list[float]:
@@ -114,7 +128,7 @@ def finite(x: Tensor, name: str) -> Check:
         name: How the caller's signature names it.
     """
     rule = f"{name} must be finite"
-    if torch.compiler.is_compiling():
+    if not may_read():
         return Check(rule, lambda: torch.isfinite(x.detach()).all(), 1, 1, lambda: None)
 
     def total() -> Tensor:  # one pass; a finite sum has finite terms

@@ -16,6 +16,7 @@ def test_help_lists_the_verbs_and_the_options_of_each(capsys):
         "run": "--seeds --output config",
         "cluster": "--data --graphs --clusterings --kernels --seeds --neighbours --output",
         "speed": "--only --missing --repeat --output",
+        "gpu": "--device --only --limit --output",
         "table": "--baseline results",
         "plot": "--only --output results",
         "list": "-h",

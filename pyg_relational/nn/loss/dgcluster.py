@@ -7,7 +7,7 @@ from pyg_relational.ops import unit_rows
 from pyg_relational.ops.checks import batch_checks, check_features
 from pyg_relational.ops.graph.modularity import modularity_of
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean, mean_of_present
-from pyg_relational.ops.graph.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import edges_to_sum
 
 __all__ = ["DGClusterLoss", "dgcluster_loss", "soft_membership"]
 
@@ -66,7 +66,7 @@ def dgcluster_loss(
     """
     check_weights(auxiliary=auxiliary)
     checks = batch_checks({"x": x}, {} if y is None else {"y": y})
-    edge_index, edge_weight, _ = undirected_edges(edge_index, edge_weight, len(x), *checks)
+    edge_index, edge_weight = edges_to_sum(edge_index, edge_weight, len(x), *checks)
     with torch.autocast(x.device.type, enabled=False):
         u = _membership(x)
         loss = -mean_of_present(modularity_of(edge_index, edge_weight, u, 1.0, batch), batch)

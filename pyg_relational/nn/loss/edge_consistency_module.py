@@ -1,5 +1,6 @@
 """Graph consistency over the edges of a given graph, as message passing."""
 
+import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
@@ -24,7 +25,7 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
 
     Shapes:
         ``x``: :math:`[n, d]`, ``logits``: :math:`[n, c]`, ``y``: :math:`[n]`, -1 for a node whose edges have loss 0,
-        ``edge_index``: :math:`[2, E]`, output: :math:`[n]`.
+        ``edge_index``: :math:`[2, E]`, output: :math:`[n]`, float32 at least.
 
     Raises:
         ValueError: If shapes disagree, a value is not finite or a class is below -1.
@@ -48,10 +49,13 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
         if len(logits) != len(x):
             raise ValueError(f"logits must have the {len(x)} rows of x, got {len(logits)}")
         settle(*checks)
-        u, q = unit_rows(x), unit_rows(logits.softmax(1))
         known = (y >= 0)[edge_index].all(0)
-        loss = pair_losses(u, q, y, edge_index, self.relu) * known
-        out: Tensor = self.propagate(edge_index, loss=loss[:, None], size=(x.shape[0], x.shape[0]))
+        with torch.autocast(x.device.type, enabled=False):
+            x, logits = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (x, logits))
+            u, q = unit_rows(x), unit_rows(logits.softmax(1))
+            loss = pair_losses(u, q, y, edge_index, self.relu) * known
+            size = x.shape[0], x.shape[0]
+            out: Tensor = self.propagate(edge_index, loss=loss[:, None], size=size)
         return out.squeeze(1)
 
     def message(self, loss: Tensor) -> Tensor:

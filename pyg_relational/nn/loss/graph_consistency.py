@@ -15,10 +15,10 @@ from pyg_relational.nn.loss.sparse_consistency import (
     undirected_pairs,
 )
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import Check, batch_checks, settle
+from pyg_relational.ops.checks import Check, batch_checks, may_read, settle
 from pyg_relational.ops.graph.as_edges import edge_checks, read_graph
 from pyg_relational.ops.options import show_options, with_options
-from pyg_relational.ops.pairs.consistency import pair_consistency
+from pyg_relational.ops.pairs.consistency import PairWeights, pair_consistency
 
 __all__ = ["GraphConsistencyLoss", "graph_consistency_loss"]
 
@@ -114,7 +114,8 @@ def _consistency(
     layers = [layers[i] for i in chosen]
     dense = edge_index is None and options.is_dense(y.shape[0])
     pairs = None if edges is None else undirected_pairs(edges[0], y.shape[0])
-    if not (dense or whole):
+    in_place = dense or (pairs is None and not (options.balance or may_read()))
+    if not (in_place or whole):
         known = y >= 0
         if pairs is not None:
             pairs = (known.cumsum(0) - 1)[pairs[:, known[pairs].all(0)]]
@@ -190,8 +191,20 @@ def _pair_losses(
         return sparse_consistency(rows, y, pairs, options, generator)
     if dense:
         return [dense_consistency(u, q, y, options) for u, q in rows]
+    if not (options.balance or may_read()):
+        return _tiled_losses(rows, y, options)
     scale = all_pairs_weights(y, options)
     return [pair_consistency(u, q, y, scale, relu=options.relu) for u, q in rows]
+
+
+def _tiled_losses(rows: Rows, y: Tensor, options: GraphConsistencyOptions) -> list[Tensor]:
+    """Without a look at which rows are labelled: the others are 0, and so is what they add."""
+    known = (y >= 0)[:, None]
+    ones, count = PairWeights(1.0, 1.0), known.sum()
+    pairs = (count * (count - 1) // 2).clamp(min=1) if options.reduction == "mean" else 1
+    return [
+        pair_consistency(u * known, q * known, y, ones, relu=options.relu) / pairs for u, q in rows
+    ]
 
 
 def _weighted(

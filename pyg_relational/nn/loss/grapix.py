@@ -12,7 +12,7 @@ from pyg_relational.ops import knn, unit_rows
 from pyg_relational.ops.checks import Check, batch_checks, check_count, check_share, settle
 from pyg_relational.ops.graph.modularity import modularity_of
 from pyg_relational.ops.graph.per_graph import check_weights, graph_mean, mean_of_present
-from pyg_relational.ops.graph.undirected import undirected_edges
+from pyg_relational.ops.graph.undirected import edges_to_sum
 from pyg_relational.ops.options import show_options
 
 __all__ = ["GraPixLoss", "grapix_loss"]
@@ -81,7 +81,7 @@ def grapix_loss(
     if edge_index is None:
         settle(*checks)
     else:
-        edges = undirected_edges(edge_index, edge_weight, len(x), *checks)[:2]
+        edges = edges_to_sum(edge_index, edge_weight, len(x), *checks)
     with torch.autocast(centroids.device.type, enabled=False):
         u, s, cosine = _assign(x, centroids, alpha)
         best = graph_mean(_mean, batch, cosine.max(1).values)

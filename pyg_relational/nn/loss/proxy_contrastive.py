@@ -12,7 +12,7 @@ from torch.nn.functional import pdist
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
-from pyg_relational.ops.checks import asked, batch_checks, check_choice, settle
+from pyg_relational.ops.checks import asked, batch_checks, check_choice, may_read, settle
 from pyg_relational.ops.options import show_options
 
 __all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
@@ -113,7 +113,7 @@ def proxy_contrastive_loss(
     _check_columns(sets)
     terms = [_groups(*pair) for pair in ((anchor_y, y), (proxy_y, y), (anchor_y, proxy_y))]
     largest = [asked(partial(_largest, groups.positives)) for groups in terms]
-    known = settle(*checks, *([] if torch.compiler.is_compiling() else largest))[len(checks) :]
+    known = settle(*checks, *(largest if may_read() else []))[len(checks) :]
     with torch.autocast(embedding.device.type, enabled=False):
         dtype = reduce(
             torch.promote_types, (embedding.dtype, anchors.dtype, proxies.dtype), torch.float32

@@ -1,7 +1,7 @@
 """Classification and contrast of images, anchors and proxies."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, check_weights
 from pyg_relational.nn.models.cnn2graph import CNN2GraphOutput
-from pyg_relational.ops.checks import check_features, check_labels
+from pyg_relational.ops.checks import Check, check_labels, check_matrix, finite, settle
 
 __all__ = ["CNN2GraphLoss"]
 
@@ -74,12 +74,10 @@ class CNN2GraphLoss(nn.Module):
 
     def forward(self, output: CNN2GraphOutput, y: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        parts = [
-            _cross_entropy(output.logits, y, "logits", "y"),
-            _cross_entropy(output.anchor_logits, output.anchor_y, "anchor_logits", "anchor_y"),
-            _cross_entropy(output.proxy_logits, output.proxy_y, "proxy_logits", "proxy_y"),
-        ]
-        parts = [part * weight for part, weight in zip(parts, self.class_weights, strict=True)]
+        named = {"logits": output.logits, "y": y}, _of(output, "anchor"), _of(output, "proxy")
+        settle(*(check for pair in named for check in _checks(pair)))
+        pairs = zip(named, self.class_weights, strict=True)
+        parts = [weight * _cross_entropy(*pair.values()) for pair, weight in pairs]
         if self.weight:
             contrastive = self.contrastive(
                 output.embedding,
@@ -97,18 +95,32 @@ class CNN2GraphLoss(nn.Module):
         return f"weight={self.weight!r}, class_weights={self.class_weights!r}"
 
 
-def _cross_entropy(logits: Tensor, y: Tensor, name: str, y_name: str) -> Tensor:
-    """Mean over the labelled rows, 0 without one."""
-    check_features(logits, name)
+def _of(output: CNN2GraphOutput, kind: str) -> dict[str, Tensor]:
+    names = f"{kind}_logits", f"{kind}_y"
+    return {name: getattr(output, name) for name in names}
+
+
+def _checks(pair: dict[str, Tensor]) -> list[Check]:
+    """What is asked of values; dtypes and shapes are checked at once."""
+    (name, logits), (y_name, y) = pair.items()
+    check_matrix(logits, name)
     check_labels(y, logits.shape[0], y_name)
-    classes = logits.shape[1]
-    if torch.compiler.is_compiling():
-        inside = ((y >= -1) & (y < classes)).all()
-        torch._assert_async(inside, f"{y_name} must be -1 or a class in [0, {classes})")
-    elif y.numel():
-        for value in (int(bound) for bound in y.aminmax()):
-            if not -1 <= value < classes:
-                raise ValueError(f"{y_name} must be -1 or a class in [0, {classes}), got {value}")
+    rule = f"{y_name} must be -1 or a class in [0, {logits.shape[1]})"
+
+    def bound(pick: Callable[[Tensor], Tensor]) -> Check:
+        def number() -> Tensor:
+            return pick(y) if y.numel() else y.new_full((), -1)
+
+        def refuse() -> None:
+            raise ValueError(f"{rule}, got {int(number())}")
+
+        return Check(rule, number, -1, logits.shape[1] - 1, refuse)
+
+    return [finite(logits, name), bound(torch.amin), bound(torch.amax)]
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean over the labelled rows, 0 without one."""
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         total = cross_entropy(logits, y, ignore_index=-1, reduction="sum")

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, at_least, check_labels, check_matrix, finite
+from pyg_relational.ops.checks import Check, at_least, check_labels, check_matrix, finite, may_read
 from pyg_relational.ops.graph.quadratic_form import quadratic_form
-from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
+from pyg_relational.ops.graph.undirected import check_batch, edges_to_sum
 
 __all__ = ["check_resolution", "modularity", "modularity_of"]
 
@@ -67,7 +67,7 @@ def modularity(
     rule = _assignment_check(assignment)
     check_resolution(resolution)
     n = assignment.shape[0]
-    edge_index, weight, _ = undirected_edges(edge_index, edge_weight, n, rule)
+    edge_index, weight = edges_to_sum(edge_index, edge_weight, n, rule)
     return modularity_of(edge_index, weight, assignment, resolution, batch)
 
 
@@ -91,7 +91,7 @@ def modularity_of(
     """:func:`modularity` of edges and an assignment that are checked.
 
     Args:
-        edge_index: Edges, in both directions, sorted.
+        edge_index: Edges, in both directions.
         weight: Their weights.
         assignment: Labels, or soft assignment.
         resolution: As there.
@@ -119,7 +119,7 @@ def _modularity(
 ) -> Tensor:
     row, col = edge_index
     loop = row == col
-    if not weight.is_cpu or bool(loop.any()):  # elsewhere, looking would wait
+    if not (weight.is_cpu and may_read()) or bool(loop.any()):  # elsewhere, looking would wait
         weight = weight * (1 + loop.to(weight.dtype))
     half = weight.double() / 2
     degree = half.new_zeros(len(graph)).index_add(0, row, half).index_add(0, col, half)

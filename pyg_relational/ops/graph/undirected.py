@@ -7,11 +7,17 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
-from pyg_relational.ops.checks import Check, check_labels, judge, read
+from pyg_relational.ops.checks import Check, check_labels, judge, may_read, read, settle
 from pyg_relational.ops.graph.as_edges import edge_checks, read_graph, sorted_edges
 from pyg_relational.ops.graph.spmm import spmm
 
-__all__ = ["check_batch", "check_undirected", "checked_edges", "undirected_edges"]
+__all__ = [
+    "check_batch",
+    "check_undirected",
+    "checked_edges",
+    "edges_to_sum",
+    "undirected_edges",
+]
 
 
 def undirected_edges(
@@ -45,6 +51,29 @@ def undirected_edges(
     """
     index, weight, n = read_graph((edge_index, edge_weight), num_nodes)
     return checked_edges(index, weight, n, *also)
+
+
+def edges_to_sum(
+    edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, *also: Check
+) -> tuple[Tensor, Tensor]:
+    """:func:`undirected_edges` for sums over edges, as they come, in any order and number, where none may be read.
+
+    Args:
+        edge_index: As there.
+        edge_weight: As there.
+        num_nodes: Number of nodes.
+        *also: As there.
+
+    Shapes:
+        As there.
+    """
+    if may_read():
+        return undirected_edges(edge_index, edge_weight, num_nodes, *also)[:2]
+    index, weight, _ = read_graph((edge_index, edge_weight), num_nodes)
+    inside = index.clamp(0, max(num_nodes - 1, 0))
+    of_edges = edge_checks(index, weight, num_nodes)[:3]
+    settle(*also, *of_edges, *_undirected_checks(inside, weight, num_nodes))
+    return index, weight
 
 
 def checked_edges(
@@ -112,11 +141,13 @@ def _undirected_checks(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) 
         )
 
     def symmetric() -> Tensor:
+        if torch.compiler.is_compiling():  # which knows of no transform of torch.func
+            return _is_symmetric(edge_index, weight, num_nodes)
         near: Tensor = plainly(partial(_is_symmetric, n=num_nodes), edge_index, edge_weight)
         return near
 
     return [
-        Check("edge_weight must be >= 0", weight.min, 0, math.inf, refuse_weight),
+        Check("edge_weight must be >= 0", weight.amin, 0, math.inf, refuse_weight),
         Check("edge_weight must be equal in both directions", symmetric, 1, 1, refuse_direction),
     ]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
+from pyg_relational.ops.checks import may_read
 
 __all__ = ["PairWeights", "pair_consistency"]
 
@@ -22,48 +23,70 @@ class PairWeights(NamedTuple):
         return same.to(dtype).mul_(self.same - self.different).add_(self.different)
 
 
+def _in_tiles(
+    u: Tensor,
+    q: Tensor,
+    y: Tensor,
+    same: float,
+    different: float,
+    relu: bool,
+    tile: int,
+    by_u: bool,
+    by_q: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Value and gradients, empty where they are not asked for; rows sorted by class."""
+    grad_u, grad_q = (torch.zeros_like(x) if by else None for x, by in ((u, by_u), (q, by_q)))
+    total = u.new_zeros((), dtype=torch.float64)
+    buffer = u.new_empty(tile * tile)
+    weights, bounds = PairWeights(same, different), _class_bounds(y, tile)
+    for a, (i, _, last) in enumerate(bounds):
+        for j, first, _ in bounds[a:]:
+            total += _tile(u, q, y, i, j, first <= last, weights, relu, grad_u, grad_q, buffer)
+    grad_u, grad_q = (u.new_empty(0) if grad is None else grad for grad in (grad_u, grad_q))
+    return total.to(u.dtype), grad_u, grad_q
+
+
+_operator = torch.library.custom_op("pyg_relational::pair_consistency", _in_tiles, mutates_args=())
+
+
+@_operator.register_fake
+def _(u: Tensor, q: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    by_u, by_q = options[-2:]
+    grads = (torch.empty_like(x) if need else u.new_empty(0) for x, need in ((u, by_u), (q, by_q)))
+    return u.new_empty(()), *grads  # type: ignore[return-value]
+
+
 class _PairConsistency(torch.autograd.Function):
-    """Value and gradient in one pass over the tiles on and above the diagonal; rows sorted by class."""
+    """Value and gradient in one pass over the tiles on and above the diagonal."""
 
     @staticmethod
-    def forward(
-        u: Tensor,
-        q: Tensor,
-        y: Tensor,
-        weights: PairWeights,
-        relu: bool,
-        tile: int,
-        needs: tuple[bool, bool],
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        grad_u, grad_q = (
-            torch.zeros_like(x) if need else None for x, need in zip((u, q), needs, strict=True)
-        )
-        total = u.new_zeros((), dtype=torch.float64)
-        buffer = u.new_empty(tile * tile)
-        bounds = _class_bounds(y, tile)
-        for a, (i, _, last) in enumerate(bounds):
-            for j, first, _ in bounds[a:]:
-                total += _tile(u, q, y, i, j, first <= last, weights, relu, grad_u, grad_q, buffer)
-        return total.to(u.dtype), grad_u, grad_q
+    def forward(u: Tensor, q: Tensor, y: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+        run = _operator if torch.compiler.is_compiling() else _in_tiles
+        found: tuple[Tensor, Tensor, Tensor] = run(u, q, y, *options)
+        return found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        _, *grads = output
-        ctx.mark_non_differentiable(*(g for g in grads if g is not None))
-        ctx.save_for_backward(*inputs[:2], *grads)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*inputs[:2], *output[1:])
+        ctx.needs = inputs[-2:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         u, q, *grads = ctx.saved_tensors
-        of_inputs = [None if g is None else scaled(g, grad, u, q) for g in grads]
-        return *of_inputs, None, None, None, None, None
+        of_inputs = [
+            scaled(g, grad, u, q) if need else None
+            for g, need in zip(grads, ctx.needs, strict=True)
+        ]
+        return *of_inputs, *[None] * 7
 
 
 def _class_bounds(y: Tensor, tile: int) -> list[tuple[slice, int, int]]:
-    """Rows of every tile with their first and last class."""
-    if len(y) <= tile:
-        return [(slice(0, tile), 0, 0)]
+    """Rows of every tile with their first and last class; where none may be read, as if all had one in common."""
     starts = range(0, y.shape[0], tile)
+    if len(y) <= tile or not may_read():
+        return [(slice(s, s + tile), 0, 0) for s in starts]
     first = y[::tile].tolist()
     last = torch.cat([y[tile - 1 :: tile], y[-1:]]).tolist()
     return [(slice(s, s + tile), first[k], last[k]) for k, s in enumerate(starts)]
@@ -166,6 +189,6 @@ def pair_consistency(
     tile = tile or (4096 if u.is_cuda else 512)
     order = y.argsort(stable=True)
     u, q = u[order], q[order]
-    needs = (u.requires_grad, q.requires_grad)
-    total: Tensor = call(_PairConsistency, u, q, y[order], weights, relu, tile, needs)[0]
+    options = *weights, relu, tile, u.requires_grad, q.requires_grad
+    total: Tensor = call(_PairConsistency, u, q, y[order], *options)[0]
     return total
