@@ -213,5 +213,5 @@ def test_terms_left_out_have_no_part(without, terms, entropies):
     objective = CNN2GraphLoss(ProxyContrastiveLoss(term_weights=terms), class_weights=entropies)
     batch = whole(train)
     assert method.loss(batch)[0].equal(objective(method.module(batch.x), batch.y))
-    with pytest.raises(ValueError, match="without must be of .*got \\['l_at'\\]"):
+    with pytest.raises(ValueError, match=r"without must be of .*got \['l_at'\]"):
         built(train, without="l_at")
