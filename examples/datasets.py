@@ -9,5 +9,5 @@ from pyg_relational.datasets import PenDigits
 dataset = PenDigits(Path(__file__).parents[1] / "datasets")
 print(dataset[0], dataset.num_classes, "classes")
 
-classifier = KNeighborsClassifier(1).fit(*dataset.split("train"))
-print(f"1-NN accuracy: {classifier.score(*dataset.split('test')):.4f}")
+(x, y), (new_x, new_y) = ([t.numpy() for t in dataset.split(part)] for part in ("train", "test"))
+print(f"1-NN accuracy: {KNeighborsClassifier(1).fit(x, y).score(new_x, new_y):.4f}")

@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pyg_relational.ops.autograd.functorch import plainly
+
 __all__ = ["gather"]
 
 _DTYPES = sorted({x for x in vars(torch).values() if isinstance(x, torch.dtype)}, key=str)
@@ -53,9 +55,8 @@ class _SumOwn(torch.autograd.Function):
         return _Gather.apply(grad, *ctx.options), None, None
 
 
-def _sizes(x: Tensor, group: Any) -> list[int]:
+def _sizes(x: Tensor, needs_grad: bool, group: Any) -> list[int]:
     """Number of rows of each rank; all raise together where anything else differs."""
-    needs_grad = x.requires_grad and torch.is_grad_enabled()
     own = [_DTYPES.index(x.dtype), int(needs_grad), x.dim(), *x.shape]
     row = torch.tensor(own + [0] * (_MAX_DIMS + 3 - len(own)), device=x.device)
     rows = [torch.empty_like(row) for _ in range(dist.get_world_size(group))]
@@ -122,5 +123,8 @@ def gather(x: Tensor, group: "dist.ProcessGroup | None" = None) -> Tensor:
         raise ValueError(
             f"group must hold this process, rank {dist.get_rank()}, got one without it"
         )
-    rows: Tensor = _Gather.apply(x, _sizes(x, group), group)
+    needs_grad = x.requires_grad and torch.is_grad_enabled()
+    sizes: list[int] = []
+    plainly(lambda own: sizes.extend(_sizes(own, needs_grad, group)), x)
+    rows: Tensor = _Gather.apply(x, sizes, group)
     return rows

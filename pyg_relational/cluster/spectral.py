@@ -158,7 +158,8 @@ def _profile(s: Any) -> int:
     order = scipy.sparse.csgraph.reverse_cuthill_mckee(s, symmetric_mode=True)
     place = np.empty_like(order)
     place[order] = np.arange(len(order), dtype=order.dtype)
-    row, col = (place[index] for index in s.tocoo().coords)
+    entries = s.tocoo()
+    row, col = place[entries.row], place[entries.col]
     width = np.zeros(len(order), dtype=np.int64)
     np.maximum.at(width, row, row - col)
     return int(width.sum())

@@ -103,7 +103,7 @@ def proxy_contrastive_loss(
     """
     _check_options(margin, pair_margin, mining, reduction)
     check_weights(term_weights, 4, "term_weights")
-    if not isinstance(generator, torch.Generator | None):
+    if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
         )
