@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -116,6 +118,20 @@ def test_second_derivatives(equation, p):
         return p_laplace_propagation(*edges, values, graph.mask, p=p, equation=equation)
 
     assert gradgradcheck(f, (weight, values))
+
+
+@pytest.mark.parametrize(("max_iter", "says"), [(1000, False), (12, True)])
+def test_the_adjoint_of_the_game_says_where_it_did_not_converge(max_iter, says):
+    graph = random_graph(60, 0.02, seed=1)
+    weight = graph.edge_weight.requires_grad_()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        solver = CG(tol=1e-10, max_iter=max_iter)
+        u = p_laplace_propagation(
+            graph.edge_index, weight, graph.y, graph.mask, equation="game", solver=solver
+        )
+        u.square().sum().backward()
+    assert any("the adjoint of p-Laplace" in str(w.message) for w in warned) == says
 
 
 @pytest.mark.parametrize("p", [3.0, 10.0])
