@@ -90,6 +90,15 @@ CALLS: dict[str, Call] = {
             d.x, d.y, d.proxies, d.proxy_y, d.proxies * 2, d.proxy_y, mining="random"
         )
     ),
+    "CNN2GraphLoss": (
+        lambda d, _: nn.CNN2GraphLoss()(
+            nn.CNN2GraphOutput(
+                *(d.z, d.x, d.proxies, d.proxies * 2, d.z[:40], d.z[40:80]),
+                *(d.proxy_y, d.proxy_y),
+            ),
+            d.y,
+        )
+    ),
     "latent_cluster_loss": (lambda d, _: nn.latent_cluster_loss(d.x, d.y, d.clusters, k=3)),
     "modularity": (lambda d, _: modularity(d.edges, d.weight, d.z.softmax(1))),
     "modularity_loss": (lambda d, _: nn.modularity_loss(d.edges, d.weight, d.z.softmax(1))),

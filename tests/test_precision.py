@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from tests.test_device import CALLS, C, D, Inputs, inputs
 
-ROWS = 40
+ROWS = 80
 STEPS = {"cpu": int(os.environ.get("PYG_RELATIONAL_STEPS", "12")), "cuda": 200}
 CUDA = pytest.param(
     "cuda",

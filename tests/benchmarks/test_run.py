@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,10 @@ def test_the_commit_is_marked_when_files_differ_but_not_by_results(monkeypatch, 
     assert not commit().endswith("-dirty")
     (tmp_path / "code.py").write_text("2")
     assert commit().endswith("-dirty")
+    shutil.rmtree(tmp_path / ".git")
+    assert commit() is None
+    monkeypatch.setenv("GIT_COMMIT", "0123456789ab")
+    assert commit() == "0123456789ab"
 
 
 def test_the_best_setting_is_run_for_every_seed(smoke):
