@@ -66,6 +66,17 @@ def edges_to_sum(
 
     Shapes:
         As there.
+
+    Raises:
+        TypeError: As there.
+        ValueError: As there.
+        RuntimeError: In place of that, compiled or in a CUDA graph, if a value is wrong.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.graph.undirected import edges_to_sum
+        >>> edges_to_sum(torch.tensor([[1, 0], [0, 1]]), None, 2)[0].tolist()
+        [[0, 1], [1, 0]]
     """
     if may_read():
         return undirected_edges(edge_index, edge_weight, num_nodes, *also)[:2]
