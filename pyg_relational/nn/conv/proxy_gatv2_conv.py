@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import dropout, leaky_relu
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.nn.dense import Linear
 from torch_geometric.nn.inits import glorot, zeros
@@ -172,11 +172,12 @@ class ProxyGATv2Conv(ProxyConv):
         self, x: Tensor, query: Tensor, pair: tuple[Tensor, Tensor], at: int, weighted: bool
     ) -> tuple[Tensor, Any]:
         key, value = pair
-        if weighted or (self.training and self.dropout) or not is_fused(query, key):
+        if weighted or not is_fused(query, key):
             return super()._complete(x, query, pair, at, weighted)
-        out, total = gatv2_attention(query, key, value, self.att[0], self.negative_slope)
+        share = self.dropout if self.training else 0.0
+        out, total = gatv2_attention(query, key, value, self.att[0], self.negative_slope, share)
         if self.self_loop == "per_set":
             own_key, own_value = self.project(x, at)
             own = (self.score(query, own_key) - total).sigmoid()[:, :, None].to(out.dtype)
-            out = out + own * (own_value - out)
+            out = out - own * out + dropout(own, share) * own_value
         return out, None

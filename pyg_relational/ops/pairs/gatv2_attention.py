@@ -1,13 +1,15 @@
 """GATv2 attention of all queries to all keys."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pyg_relational.ops.fused.available import is_fused
-from pyg_relational.ops.fused.gatv2 import attend, attend_backward
+from pyg_relational.ops.fused.gatv2 import attend, attend_backward, kept
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 
 __all__ = ["gatv2_attention"]
@@ -16,7 +18,12 @@ _Pair = tuple[Tensor, Tensor]
 
 
 def gatv2_attention(
-    query: Tensor, key: Tensor, value: Tensor, att: Tensor, negative_slope: float = 0.2
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    att: Tensor,
+    negative_slope: float = 0.2,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     r"""Weighted sum of the values and log-sum-exp of the scores.
 
@@ -34,6 +41,7 @@ def gatv2_attention(
         value: :math:`v`.
         att: :math:`a`.
         negative_slope: :math:`s`.
+        dropout: Share of the weights that are left out at random, the others scaled to make up for them. (default: 0)
 
     Shapes:
         ``query``: :math:`[B, H, C]`, ``key``, ``value``: :math:`[P, H, C]`, ``att``: :math:`[H, C]`,
@@ -52,14 +60,27 @@ def gatv2_attention(
     if value.shape != key.shape:
         raise ValueError(f"value must have shape {list(key.shape)}, got {list(value.shape)}")
     if is_fused(query, key, value, att):
-        fused: _Pair = _attend(query, key, value, att, negative_slope)
+        seed = torch.randint(2**62, (1,), device=query.device) if dropout else None
+        fused: _Pair = _attend(query, key, value, att, negative_slope, dropout, seed)
         return fused
-    return _plain(query, key, value, att, negative_slope)
+    drop = partial(functional.dropout, p=dropout) if dropout else _none
+    return _plain(query, key, value, att, negative_slope, drop)
 
 
-def _plain(query: Tensor, key: Tensor, value: Tensor, att: Tensor, slope: float) -> _Pair:
+def _none(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    att: Tensor,
+    slope: float,
+    drop: Callable[[Tensor], Tensor] = _none,
+) -> _Pair:
     scores = gatv2_scores(query, key, att, slope)
-    out = torch.einsum("hbp,phc->bhc", scores.softmax(2).to(value.dtype), value)
+    out = torch.einsum("hbp,phc->bhc", drop(scores.softmax(2)).to(value.dtype), value)
     return out, scores.logsumexp(2).T
 
 
@@ -70,7 +91,7 @@ _gradients = torch.library.custom_op(
 
 
 @_attend.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, att: Tensor, slope: float) -> _Pair:
+def _(query: Tensor, key: Tensor, value: Tensor, att: Tensor, *options: Any) -> _Pair:
     return value.new_empty(query.shape), query.new_empty(query.shape[:2], dtype=torch.float32)
 
 
@@ -80,15 +101,20 @@ def _(grad: Tensor, grad_lse: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
 
 
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:
-    *tensors, ctx.slope = inputs
-    ctx.save_for_backward(*tensors, *output)
+    *tensors, slope, dropout, seed = inputs
+    ctx.options = slope, dropout
+    ctx.save_for_backward(*tensors, *output, seed)
 
 
 def _backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-    *tensors, out, lse = ctx.saved_tensors
+    *tensors, out, lse, seed = ctx.saved_tensors
+    slope, dropout = ctx.options
     if torch.is_grad_enabled():  # a second derivative
-        return *torch.func.vjp(partial(_plain, slope=ctx.slope), *tensors)[1](grads), None
-    return *_gradients(*grads, *tensors, out, lse, ctx.slope), None
+        (samples, heads, _), proxies = out.shape, len(tensors[1])
+        factor = kept(seed, heads, samples, proxies, dropout) if dropout else 1.0
+        plain = partial(_plain, slope=slope, drop=lambda weight: weight * factor)
+        return *torch.func.vjp(plain, *tensors)[1](grads), None, None, None
+    return *_gradients(*grads, *tensors, out, lse, slope, dropout, seed), None, None, None
 
 
 _attend.register_autograd(_backward, setup_context=_keep)

@@ -22,17 +22,19 @@ from pyg_relational.ops.fused.kernels.sampled import sampled as sampled_kernel
 CAPABILITIES = (80, 90)
 INTEGERS = {"C", "D", "E", "M", "N", "X", "Y", "width"}
 INDICES = {"row", "col", "own"}
+OTHER = {"seed": "*i64", "dropout": "fp32"}
 SHORT = {"product": {"ptr", "col"}}  # indices of 32 bits
 FIELDS = ("kernel", "constants", "sm", "registers", "spilled", "shared")
 
 
 def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
     """Name, function, constants and options of each."""
-    tile = {"T": gatv2.TILE}
-    yield "gatv2.forward", gatv2_kernels.forward, tile, gatv2.OPTIONS
-    for samples in (True, False):
-        constants = {"SAMPLES": samples, **tile}
-        yield "gatv2.slopes", gatv2_kernels.slopes, constants, gatv2.OPTIONS
+    for drop in (False, True):
+        tile = {"DROP": drop, "T": gatv2.TILE}
+        yield "gatv2.forward", gatv2_kernels.forward, tile, gatv2.OPTIONS
+        for samples in (True, False):
+            constants = {"SAMPLES": samples, **tile}
+            yield "gatv2.slopes", gatv2_kernels.slopes, constants, gatv2.OPTIONS
     for precision in ("tf32", "tf32x3"):
         for own in (False, True):
             constants = {"S": minima.GROUP, "OWN": own, "PRECISION": precision, **minima.TILES}
@@ -51,6 +53,7 @@ def source(name: str, function: Any, constants: dict[str, Any], multiples: set[s
     kinds |= dict.fromkeys(kinds.keys() & INTEGERS, "i32")
     kinds |= dict.fromkeys(kinds.keys() & INDICES, "*i64") | dict.fromkeys(constants, "constexpr")
     kinds |= dict.fromkeys(SHORT.get(name, ()), "*i32")
+    kinds |= {name: kind for name, kind in OTHER.items() if name in kinds}
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, (name, kind) in enumerate(kinds.items())

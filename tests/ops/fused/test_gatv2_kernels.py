@@ -152,7 +152,72 @@ def test_the_layer(device, self_loop, softmax, monkeypatch):
         if not fused:
             exact = out, *grads
     assert_close((out, *grads), exact, rtol=1e-4, atol=1e-5)
-    assert len(calls) == (1 if softmax == "joint" else 2)
-    conv.train()(x, sets)
+    sets_seen = 1 if softmax == "joint" else 2
+    assert len(calls) == sets_seen
     conv.eval()(x, sets, return_attention_weights=True)
-    assert len(calls) == (1 if softmax == "joint" else 2)
+    assert len(calls) == sets_seen
+
+
+def dropped(query, key, value, att, slope, dropout, seed):
+    """The literal form with the weights that the kernels leave out."""
+    keep = gatv2.kept(seed, query.shape[1], len(query), len(key), dropout).cpu().double()
+    scores = oracles.gatv2_scores(query, key, att, slope)
+    out = torch.einsum("hbp,phc->bhc", scores.softmax(2) * keep, value)
+    return out, scores.logsumexp(2).T
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 2, 4), (33, 50, 2, 7), (64, 97, 1, 5)])
+@pytest.mark.parametrize("programs", [1, 10**6])
+def test_dropout_equals_the_literal_form(device, shape, programs, monkeypatch):
+    monkeypatch.setattr(gatv2, "_PROGRAMS", programs)
+    seed = torch.tensor([7], device=device)
+    leaves = inputs(*shape, device=device)
+    ours = values_and_gradients(lambda *a: pairs._attend(*a, 0.4, seed), leaves)
+    doubles = [t.detach().cpu().double().requires_grad_() for t in leaves]
+    exact = values_and_gradients(lambda *a: dropped(*a, 0.4, seed), doubles)
+    assert_near(ours, exact, 5e-6)
+
+
+def test_dropout_leaves_out_its_share_by_the_seed(device):
+    a, b = (gatv2.kept(torch.tensor([s], device=device), 3, 50, 70, 0.3) for s in (1, 2))
+    again = gatv2.kept(torch.tensor([1], device=device), 3, 50, 70, 0.3)
+    assert a.equal(again)
+    assert sorted(set(a.flatten().tolist())) == pytest.approx([0, 1 / 0.7])
+    error = (0.3 * 0.7 / a.numel()) ** 0.5
+    for part in (a, b):
+        assert abs((part == 0).double().mean().item() - 0.3) < 4 * error
+    both = ((a == 0) & (b == 0)).double().mean().item()
+    assert abs(both - 0.09) < 4 * (0.09 * 0.91 / a.numel()) ** 0.5
+    heads = ((a[0] == 0) & (a[1] == 0)).double().mean().item()
+    assert abs(heads - 0.09) < 4 * (0.09 * 0.91 / a[0].numel()) ** 0.5
+
+
+def test_second_derivative_with_dropout(device):
+    leaves = inputs(3, 4, 1, 2, device=device)
+    seed = torch.tensor([3], device=device)
+
+    def second(f, leaves):
+        total = sum(r.square().sum() for r in f(*leaves, 0.2, 0.5, seed))
+        grads = torch.autograd.grad(total, leaves, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in grads), leaves)
+
+    doubles = [t.detach().cpu().double().requires_grad_() for t in leaves]
+    assert_near(second(pairs._attend, leaves), second(dropped, doubles), 2e-5)
+
+
+@pytest.mark.parametrize("self_loop", ["none", "per_set"])
+def test_dropout_of_the_layer(device, self_loop, monkeypatch):
+    torch.manual_seed(0)
+    conv = ProxyGATv2Conv(4, 3, self_loop=self_loop, dropout=0.5, bias=False).to(device)
+    x, g = torch.randn(30, 4, device=device), torch.randn(6, 4, device=device)
+    exact = conv.eval()(x, g)
+    calls = []
+    monkeypatch.setattr(proxy_gatv2_conv, "is_fused", lambda *t: True)
+    monkeypatch.setattr(pairs, "is_fused", lambda *t: True)
+    plain = pairs._attend
+    monkeypatch.setattr(pairs, "_attend", lambda *a: calls.append(a[5]) or plain(*a))
+    draws = torch.stack([conv.train()(x, g) for _ in range(40)])
+    assert calls == [0.5] * 40
+    error = draws.std(0) / 40**0.5
+    assert ((draws.mean(0) - exact).abs() < 5 * error + 1e-5).all()
+    assert draws.std(0).min() > 1e-3

@@ -9,7 +9,7 @@ log-sum-exp, proxies with minus infinity for the linear part of their score.
 import triton
 import triton.language as tl
 
-__all__ = ["forward", "slopes"]
+__all__ = ["forward", "kept", "slopes"]
 
 
 @triton.jit
@@ -24,11 +24,31 @@ def _place(X, Y, C, T: tl.constexpr):
 
 
 @triton.jit
-def forward(x, y, w, x_linear, y_linear, value, out, top_out, total_out, X, Y, C, T: tl.constexpr):
+def _keep(seed, sample, proxy, P, dropout):
+    """What weights of one head are multiplied by: 0, or what makes up for those; the same in every pass."""
+    draw = tl.rand(tl.load(seed) + tl.program_id(1), sample * P + proxy)
+    return tl.where(draw < dropout, 0.0, 1 / (1 - dropout))
+
+
+@triton.jit
+def kept(seed, out, P, dropout, T: tl.constexpr):
+    """Those factors of one sample, one head and ``T`` proxies. ``out``: [H, B, P]."""
+    sample = tl.program_id(2)
+    proxy = tl.program_id(0) * T + tl.arange(0, T)
+    row = (tl.program_id(1) * tl.num_programs(2) + sample).to(tl.int64) * P
+    tl.store(out + row + proxy, _keep(seed, sample, proxy, P, dropout))
+
+
+@triton.jit
+def forward(
+    x, y, w, x_linear, y_linear, value, seed, out, top_out, total_out,
+    X, Y, C, dropout, DROP: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
     """Weighted sums of ``T`` samples ``y`` and one head over a part of the proxies ``x``, not yet divided by ``total``.
 
     ``x``, ``value``: [H, C, X], ``y``: [H, C, Y], ``w``: [H, C], ``x_linear``: [H, X], ``y_linear``: [H, Y], ``out``:
     zeros [parts, H, C, Y]; ``top``, ``total``: [parts, H, Y], the largest score and the sum of exponentials below it.
+    With ``DROP`` weights are left out of the sums, not of ``total``, by :func:`kept`. ``seed``: [1], int64.
     """
     rows = tl.arange(0, T)
     weights, x1, y1, xc, yc, o, columns, first, last = _place(X, Y, C, T)
@@ -46,6 +66,8 @@ def forward(x, y, w, x_linear, y_linear, value, out, top_out, total_out, X, Y, C
         p, scale = tl.exp(s - new[None, :]), tl.exp(top - new)
         total = total * scale + tl.sum(p, 0)
         top = new
+        if DROP:
+            p *= _keep(seed, columns[None, :], (i + rows)[:, None], X, dropout)
         for c in range(C):
             u = tl.load(value + xc + c * X + i + rows)
             tl.store(out + c * Y, tl.load(out + c * Y) * scale + tl.sum(p * u[:, None], 0))
@@ -56,8 +78,8 @@ def forward(x, y, w, x_linear, y_linear, value, out, top_out, total_out, X, Y, C
 
 @triton.jit
 def slopes(
-    x, y, w, x_linear, y_linear, x_value, y_value, lse, delta, by_sign, by_all, by_value,
-    X, Y, C, SAMPLES: tl.constexpr, T: tl.constexpr,
+    x, y, w, x_linear, y_linear, x_value, y_value, lse, delta, seed, by_sign, by_all, by_value,
+    X, Y, C, dropout, DROP: tl.constexpr, SAMPLES: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     """Gradients of ``T`` columns ``y`` and one head over a part of the rows ``x``.
 
@@ -83,10 +105,17 @@ def slopes(
             g += u[:, None] * v[None, :]
         if SAMPLES:
             p = tl.exp(s - tl.load(lse + y1)[None, :])
+            if DROP:
+                g *= _keep(seed, columns[None, :], (i + rows)[:, None], X, dropout)
             g = p * (g - tl.load(delta + y1)[None, :])
         else:
             p = tl.exp(s - tl.load(lse + x1 + i + rows)[:, None])
-            g = p * (g - tl.load(delta + x1 + i + rows)[:, None])
+            if DROP:
+                keep = _keep(seed, (i + rows)[:, None], columns[None, :], Y, dropout)
+                g = p * (g * keep - tl.load(delta + x1 + i + rows)[:, None])
+                p *= keep
+            else:
+                g = p * (g - tl.load(delta + x1 + i + rows)[:, None])
         total += tl.sum(g, 0)
         for c in range(C):
             u = tl.load(x + xc + c * X + i + rows)[:, None]
