@@ -199,3 +199,10 @@ def test_compiled_is_eager(name):
         else:
             torch.testing.assert_close(got, eager, rtol=1e-8, atol=1e-10, msg=kind.__name__)
         assert kind is not not_finite or eager == "refused"
+    assert autocast_depth() == 0
+
+
+def autocast_depth() -> int:
+    """Contexts that are open: with one left, autocast keeps weights as they were."""
+    torch.autocast_increment_nesting()
+    return torch.autocast_decrement_nesting()

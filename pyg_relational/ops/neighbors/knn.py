@@ -24,6 +24,7 @@ from pyg_relational.ops.neighbors.projection import candidates_projected, projec
 from pyg_relational.ops.neighbors.rank import rank
 from pyg_relational.ops.neighbors.top import search_on_device
 from pyg_relational.ops.neighbors.tree import Found, faster, fits
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["KNN", "knn"]
 
@@ -109,12 +110,17 @@ def knn(
             f"k must be in 1..{what} = {most} for n = {x.shape[0]} rows, got {k}: "
             "take a smaller k or a larger batch"
         )
+    return _knn(x, k, metric == "cosine", y)
+
+
+@uncompiled  # sizes depend on the data; what is refused within a compiled autocast would leave it open
+def _knn(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
     checks = [finite(x, "x")] if y is None else [finite(x, "x"), finite(y, "y")]
     if y is not None and not len(y):
         settle(*checks)
         return KNN(x.new_empty((0, k), dtype=torch.int64), x.new_empty((0, k)))
     with torch.autocast(x.device.type, enabled=False):
-        points = prepare(x, y, metric == "cosine")
+        points = prepare(x, y, cosine)
         settle(*checks, norm_check(points))
         index, distance = _search(points, k)
         return KNN(index, distance.to(x.dtype))

@@ -73,10 +73,10 @@ class _PairConsistency(torch.autograd.Function):
         ctx.needs = inputs[-2:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> Any:
         u, q, *grads = ctx.saved_tensors
         of_inputs = [
-            scaled(g, grad, u, q) if need else None
+            scaled(g, grad, u, q) if need and grad is not None else None
             for g, need in zip(grads, ctx.needs, strict=True)
         ]
         return *of_inputs, *[None] * 7
