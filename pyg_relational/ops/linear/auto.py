@@ -97,7 +97,7 @@ def _road_like(operator: ShiftedLaplacian) -> bool:
     component = connected_components(operator.edge_index, n)
     node = torch.arange(n)
     first = torch.full((int(component.max()) + 1,), n).scatter_reduce_(0, component, node, "amin")
-    row, col = operator.edge_index.numpy()
+    row, col = operator.edge_index.int().numpy()  # SciPy 1.12 takes no other
     ones = np.ones(len(row), dtype=np.float32)
     graph = scipy.sparse.csr_array((ones, (row, col)), shape=(n, n))
     step = dijkstra(graph, indices=first.numpy(), unweighted=True, min_only=True).astype(int)
