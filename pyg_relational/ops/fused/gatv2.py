@@ -119,7 +119,7 @@ def kept(seed: Tensor, heads: int, samples: int, proxies: int, dropout: float) -
 
     whole = proxies + -proxies % TILE
     out = torch.empty(heads, samples, whole, device=seed.device)
-    kernel[whole // TILE, heads, samples](seed, out, whole, dropout, T=TILE, num_warps=1)
+    kernel[samples, heads, whole // TILE](seed, out, whole, dropout, T=TILE, num_warps=1)
     return out[:, :, :proxies]
 
 

@@ -20,7 +20,7 @@ from pyg_relational.ops.fused.kernels.product import product as product_kernel
 from pyg_relational.ops.fused.kernels.sampled import sampled as sampled_kernel
 
 CAPABILITIES = (80, 90)
-INTEGERS = {"C", "D", "E", "M", "N", "X", "Y", "width"}
+INTEGERS = {"C", "D", "E", "M", "N", "P", "X", "Y", "width"}
 INDICES = {"row", "col", "own"}
 OTHER = {"seed": "*i64", "dropout": "fp32"}
 SHORT = {"product": {"ptr", "col"}}  # indices of 32 bits
@@ -35,6 +35,7 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
         for samples in (True, False):
             constants = {"SAMPLES": samples, **tile}
             yield "gatv2.slopes", gatv2_kernels.slopes, constants, gatv2.OPTIONS
+    yield "gatv2.kept", gatv2_kernels.kept, {"T": gatv2.TILE}, {"num_warps": 1}
     for precision in ("tf32", "tf32x3"):
         for own in (False, True):
             constants = {"S": minima.GROUP, "OWN": own, "PRECISION": precision, **minima.TILES}

@@ -33,9 +33,9 @@ def _keep(seed, sample, proxy, P, dropout):
 @triton.jit
 def kept(seed, out, P, dropout, T: tl.constexpr):
     """Those factors of one sample, one head and ``T`` proxies. ``out``: [H, B, P]."""
-    sample = tl.program_id(2)
-    proxy = tl.program_id(0) * T + tl.arange(0, T)
-    row = (tl.program_id(1) * tl.num_programs(2) + sample).to(tl.int64) * P
+    sample = tl.program_id(0)
+    proxy = tl.program_id(2) * T + tl.arange(0, T)
+    row = (tl.program_id(1) * tl.num_programs(0) + sample).to(tl.int64) * P
     tl.store(out + row + proxy, _keep(seed, sample, proxy, P, dropout))
 
 
