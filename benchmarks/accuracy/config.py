@@ -12,6 +12,7 @@ from benchmarks.accuracy import data, methods, models, pretrained
 from benchmarks.store import identity
 
 Value = bool | int | float | str
+ADDING = ("gcr", "gcr_control")  # methods that add to the loss of any other
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,16 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A method that another one adds to."""
+
+    name: str
+    options: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Method:
-    """A method, its options, and the settings that are tuned.
+    """A method, its options, and the settings that are tuned; ``beside``: what it adds to, the baseline by default.
 
     A key of ``grid`` is an option of the method or a field of ``Train``; its settings are the
     products of the lists. ``latents``: whether its latents are looked into, as the task says.
@@ -90,6 +99,7 @@ class Method:
     grid: dict[str, list[Value]] = field(default_factory=dict)
     label: str = ""
     latents: bool = False
+    beside: Other | None = None
 
     @property
     def trials(self) -> int:
@@ -139,6 +149,7 @@ class Run:
             "model": _component(task.model.name, models.register, task.model.options),
             "train": _used(task.train),
             "method": _component(method.name, methods.register, method.options),
+            **({"beside": _other(method)} if method.beside else {}),
             **({"attack": asdict(task.attack)} if attacked else {}),
             **({"latents": asdict(self.latents)} if self.latents else {}),
             "seed": self.seed,
@@ -269,8 +280,16 @@ _LATER = {
 }
 _LATER_OPTIONS: dict[str, dict[str, Value]] = {
     "gcr_control": {"stage": "late", "pool": False, "center": False},
+    "gll_pruned": {"softmax": 0.0},
     "cnn2graph": {"without": ""},
 }
+
+
+def _other(method: Method) -> dict[str, Any]:
+    if method.name not in ADDING:
+        raise ValueError(f"beside is for the methods {ADDING}, got it with {method.name!r}")
+    assert method.beside is not None
+    return _component(method.beside.name, methods.register, method.beside.options)
 
 
 def _used(part: data.Source | Train) -> dict[str, Any]:

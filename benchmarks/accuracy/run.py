@@ -22,6 +22,7 @@ from benchmarks.accuracy.budget import Budget, OutOfTimeError
 from benchmarks.accuracy.config import Run, load, settings
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Method
+from benchmarks.accuracy.models import Backbone
 from benchmarks.accuracy.robustness import robustness
 from benchmarks.accuracy.table import report
 from benchmarks.accuracy.train import Output, fit, predict, score
@@ -190,12 +191,22 @@ def build(run: Run, problem: data.Problem, device: str) -> Method:
     """The method on a network that depends on the seed alone."""
     torch.manual_seed(run.seed)
     shape = list(problem.train.x.shape[1:])
-    of_model, of_method = run.config["model"], run.config["method"]
+    of_model, of_method, other = (run.config.get(k) for k in ("model", "method", "beside"))
     model = models.register[of_model["name"]](shape, problem.num_classes, **of_model["options"])
+    model = model.to(device)
+    beside = [_trained(model, problem, other)] if other else []
     method = methods.register[of_method["name"]](
-        model.to(device), problem.train, **of_method["options"]
+        model, problem.train, *beside, **of_method["options"]
     )
     torch.manual_seed(run.seed)
+    return method
+
+
+def _trained(model: Backbone, problem: data.Problem, other: dict[str, Any]) -> Method:
+    """A method to add to."""
+    method = methods.register[other["name"]](model, problem.train, **other["options"])
+    if method.loss is None:
+        raise ValueError(f"beside must be a method that is trained, got {other['name']!r}")
     return method
 
 

@@ -63,6 +63,12 @@ def test_shipped_configs_are_valid_and_described(path):
         ("loss_weight", "lossweight", r"options of method 'gcr' must be among .* \['lossweight'\]"),
         ("[0.1, 1]", "[0.1]", r"same number of grid settings, got \{'baseline': 2, 'gcr': 1\}"),
         ("name: gcr", "name: baseline", "methods must differ"),
+        (
+            "name: gcr",
+            "name: lcc\n  beside: {name: gll}",
+            r"beside is for the methods \('gcr', .* got it with 'lcc'",
+        ),
+        ("name: gcr", "name: gcr\n  beside: {name: lc}", "method must be one of .* got 'lc'"),
     ],
 )
 def test_mistakes_are_named(study_file, old, new, message):
@@ -98,8 +104,10 @@ def test_id_depends_on_all_that_the_result_does_and_on_nothing_else(study_file):
         run("width: 16", "width: 17"),
         run("batch_size: 50", "batch_size: 51"),
         run("name: gcr", "name: gcr\n  options: {stage: early}"),
+        run("name: gcr", "name: gcr\n  beside: {name: lcc}"),
+        run("name: gcr", "name: gcr\n  beside: {name: lcc, options: {k: 3}}"),
     ]
-    assert len({run().id, *(other.id for other in others)}) == 8
+    assert len({run().id, *(other.id for other in others)}) == 10
 
 
 def test_id_is_stable_across_versions_of_this_code(study_file):

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from benchmarks import machine
+from benchmarks.accuracy import config
 from benchmarks.accuracy.config import Train, load, settings
 from benchmarks.accuracy.data import Problem, problem
-from benchmarks.accuracy.methods import Method, Samples
+from benchmarks.accuracy.methods import Batch, Method, Samples
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.run import build
@@ -40,6 +41,42 @@ def test_gcr_changes_training_and_lowers_the_similarity_between_classes(study):
     base, _, data = trained(study, 0)
     gcr, _, _ = trained(study, 1, loss_weight=10.0)
     assert score(gcr, data)["inter_similarity"] < score(base, data)["inter_similarity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gll", {"k": 4, "base": 3, "softmax": 0.5}),
+        ("gll_pruned", {"k": 4, "base": 3}),
+        ("lcc", {"k": 5, "warmup": 1}),
+        ("cnn2graph", {}),
+    ],
+)
+def test_gcr_adds_to_the_loss_of_any_method(study, name, options):
+    data = problem(study.tasks[0].data, 0)
+    rows = torch.arange(40)
+    batch = Batch(data.train.x[rows], data.train.y[rows], rows)
+    losses = []
+    for method in (
+        config.Method(name, options),
+        config.Method("gcr", {"loss_weight": 0.0}, beside=config.Other(name, options)),
+        config.Method("gcr", {"loss_weight": 2.0}, beside=config.Other(name, options)),
+    ):
+        run = settings("test", study.tasks[0], study.methods[0], 0)[0]
+        built = build(replace(run, method=method), data, "cpu")
+        for epoch in range(2):
+            built.on_epoch(epoch, 2)
+            value, logits = built.loss(batch)
+        losses.append(value.item())
+        assert logits.shape == (40, data.num_classes)
+    assert losses[0] == losses[1] < losses[2] - 1e-4
+
+
+def test_gcr_refuses_what_is_not_trained(study):
+    method = config.Method("gcr", beside=config.Other("logistic"))
+    run = replace(settings("test", study.tasks[0], study.methods[0], 0)[0], method=method)
+    with pytest.raises(ValueError, match="beside must be a method that is trained, got 'logistic'"):
+        build(run, problem(study.tasks[0].data, 0), "cpu")
 
 
 def test_training_is_reproducible_and_depends_on_the_seed(study):

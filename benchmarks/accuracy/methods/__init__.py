@@ -8,7 +8,8 @@ A file here holds one function
 which gets the freshly initialised backbone and the training samples (inputs on the device, labels
 as the run may see them, -1 where they are hidden), and returns a :class:`Method`: what to optimise
 and how to predict. Its keyword-only arguments are the options that a config may set or tune. It is
-found by being here.
+found by being here. One that adds to the loss of another takes that method as ``beside``, the third argument: the
+rows of the batch are the first that the layers of the model see.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,8 @@
-"""Graph consistency regularisation (arXiv 2509.23373) beside the cross-entropy."""
+"""Graph consistency regularisation (arXiv 2509.23373) beside the cross-entropy, or another method's loss."""
 
 from dataclasses import replace
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from benchmarks.accuracy.methods import Batch, Method, Samples, register
 from benchmarks.accuracy.methods.baseline import baseline
@@ -15,6 +14,7 @@ from pyg_relational.nn import FeatureCapture, GraphConsistencyLoss
 def gcr(
     model: Backbone,
     train: Samples,
+    beside: Method | None = None,
     *,
     loss_weight: float = 1.0,
     weights: str = "adaptive",
@@ -26,7 +26,10 @@ def gcr(
     balance: bool = False,
     pool: bool = False,
 ) -> Method:
-    """Cross-entropy + ``loss_weight`` * graph consistency of the features of each layer."""
+    """Loss of the method beside it + ``loss_weight`` * graph consistency of the features of each layer."""
+    beside = beside or baseline(model, train)
+    assert beside.loss is not None
+    inner = beside.loss
     consistency = GraphConsistencyLoss(
         weights=weights,
         stage=stage,
@@ -39,8 +42,8 @@ def gcr(
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
         with FeatureCapture(model, model.layers, pool=pool) as capture:
-            logits = model(batch.x)
-        alignment = consistency(capture.features, logits, batch.y)
-        return cross_entropy(logits, batch.y) + loss_weight * alignment, logits
+            value, logits = inner(batch)
+        features = [rows[: len(batch.y)] for rows in capture.features]
+        return value + loss_weight * consistency(features, logits, batch.y), logits
 
-    return replace(baseline(model, train), loss=loss)
+    return replace(beside, loss=loss)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from benchmarks.accuracy.methods import Batch, Method, Samples, register
 from benchmarks.accuracy.methods.baseline import baseline
@@ -16,6 +15,7 @@ from pyg_relational.nn import FeatureCapture, GraphConsistencyLoss
 def gcr_control(
     model: Backbone,
     train: Samples,
+    beside: Method | None = None,
     *,
     target: str = "shuffled",
     loss_weight: float = 1.0,
@@ -29,18 +29,22 @@ def gcr_control(
     """
     if target not in ("shuffled", "apart"):
         raise ValueError(f"target must be 'shuffled' or 'apart', got {target!r}")
+    beside = beside or baseline(model, train)
+    assert beside.loss is not None
+    inner = beside.loss
     consistency = GraphConsistencyLoss(stage=stage, center=center)
     generator = torch.Generator().manual_seed(0)
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
         with FeatureCapture(model, model.layers, pool=pool) as capture:
-            logits = model(batch.x)
+            value, logits = inner(batch)
         n = len(batch.y)
+        features = [rows[:n] for rows in capture.features]
         if target == "apart":
-            alignment = consistency(capture.features, logits, torch.arange(n, device=logits.device))
+            alignment = consistency(features, logits, torch.arange(n, device=logits.device))
         else:
             order = torch.randperm(n, generator=generator).to(logits.device)
-            alignment = consistency(capture.features, logits[order], batch.y[order])
-        return cross_entropy(logits, batch.y) + loss_weight * alignment, logits
+            alignment = consistency(features, logits[order], batch.y[order])
+        return value + loss_weight * alignment, logits
 
-    return replace(baseline(model, train), loss=loss)
+    return replace(beside, loss=loss)

@@ -68,8 +68,9 @@ def gll(
         more = hidden[
             torch.randperm(len(hidden), generator=generator)[:unlabelled].to(hidden.device)
         ]
-        features = model.embed(torch.cat([train.x[drawn], batch.x, train.x[more]]))
-        scores = logits(features[: len(drawn)], train.y[drawn], features[len(drawn) :])
+        features = model.embed(torch.cat([batch.x, train.x[more], train.x[drawn]]))
+        features, known = features[: -len(drawn)], features[-len(drawn) :]
+        scores = logits(known, train.y[drawn], features)
         rows = torch.isin(torch.cat([batch.index, more]), drawn, invert=True)
         rows = rows if rows.any() else ~rows
         y = torch.cat([batch.y, guess[more]])

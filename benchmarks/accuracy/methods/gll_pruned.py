@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from benchmarks.accuracy.methods import Batch, Method, Samples, register
+from benchmarks.accuracy.methods.baseline import baseline
 from benchmarks.accuracy.methods.gll import EPS
 from benchmarks.accuracy.models import Backbone
 from pyg_relational.nn import BaseSampler, SoftModularityPruning, laplace_propagation
@@ -29,6 +30,7 @@ def gll_pruned(
     bandwidth: float | str = 1.0,
     base: int = 10,
     test_base: int = 100,
+    softmax: float = 0.0,
 ) -> Method:
     """As ``gll``, with gates on the edges that learn from both losses, noisy in training and hard at test.
 
@@ -47,11 +49,13 @@ def gll_pruned(
     ).to(start.device)
     pruning.reset_parameters(start)
     gates = torch.optim.Adam(pruning.parameters(), RATE)
-    drawn = fixed
+    headed = baseline(model, train).loss
+    assert headed is not None
+    drawn, warm = fixed, False
 
     def draw(epoch: int, epochs: int) -> None:
-        nonlocal drawn
-        drawn = sampler()
+        nonlocal drawn, warm
+        drawn, warm = sampler(), epoch < softmax * epochs
 
     def relate(known: Tensor, y: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         x = unit_rows(torch.cat([known, features]))
@@ -69,10 +73,12 @@ def gll_pruned(
         return (u[len(known) :].clamp_min(0) + EPS).log(), pruned.loss
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
+        if warm:
+            return headed(batch)
         gates.step()  # by the gradients of the batch before
         gates.zero_grad()
-        features = model.embed(torch.cat([train.x[drawn], batch.x]))
-        known, features = features[: len(drawn)], features[len(drawn) :]
+        features = model.embed(torch.cat([batch.x, train.x[drawn]]))
+        features, known = features[: len(batch.y)], features[len(batch.y) :]
         scores, pruning_loss = relate(known, train.y[drawn], features)
         rows = torch.isin(batch.index, drawn, invert=True)
         rows = rows if rows.any() else ~rows
