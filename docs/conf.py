@@ -27,6 +27,7 @@ root_doc = "index"
 html_theme = "furo"
 html_title = "pyg_relational"
 html_copy_source = False
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # no script, no request

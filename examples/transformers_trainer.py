@@ -1,6 +1,6 @@
-"""GCR in a Hugging Face Trainer: ``compute_loss`` reads ``hidden_states``. Needs ``pip install transformers accelerate``.
+"""GCR in a Hugging Face Trainer: ``compute_loss`` reads ``hidden_states``. Needs ``transformers`` and ``accelerate``.
 
-A small BERT without pretrained weights tells sequences of two kinds of words apart; with a model of yours nothing else changes.
+A small BERT without pretrained weights tells sequences of two kinds of words apart; a model of yours takes its place.
 """
 
 import contextlib
