@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: bench test lint types doctest smoke speed gpu test-extras test-oldest test-kernels mutants
+.PHONY: bench test lint types doctest smoke speed gpu test-extras test-oldest test-kernels mutants docs
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks run benchmarks/configs/default.yaml
@@ -26,6 +26,11 @@ types: $(STAMP)
 
 doctest: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules --import-mode=prepend pyg_relational
+
+# The site, in docs/_build/html; a warning is an error. Python 3.11 or later.
+docs: $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 # Triton's kernels without a GPU: interpreted, and compiled ahead of time. A CUDA build of torch pins a triton of its own.
 test-kernels: $(STAMP)
@@ -57,6 +62,7 @@ EXTRAS_STAMP = $(EXTRAS_VENV)/.installed
 
 test-extras: $(EXTRAS_STAMP)
 	DGLBACKEND=pytorch $(EXTRAS_BIN)/python -m pytest tests/test_extras.py tests/test_interop.py tests/ops/neighbors/test_approximate.py
+	$(EXTRAS_BIN)/python -m pytest tests/test_examples.py -k "lightning or transformers"
 
 $(EXTRAS_STAMP): pyproject.toml constraints.txt
 	test -x $(EXTRAS_BIN)/python || $(PYTHON) -m venv $(EXTRAS_VENV)
@@ -66,7 +72,7 @@ ifdef EXTRAS_WHEELS
 else
 	$(EXTRAS_BIN)/python -m pip install --no-build-isolation --no-deps torch-scatter torch-sparse
 endif
-	$(EXTRAS_BIN)/python -m pip install -c constraints.txt -e '.[approximate]' dgl==1.1.3 packaging pytest hypothesis
+	$(EXTRAS_BIN)/python -m pip install -c constraints.txt -e '.[approximate]' dgl==1.1.3 packaging pytest hypothesis lightning transformers accelerate
 	touch $@
 
 # The oldest versions that pyproject.toml promises. torch 2.6 of the registry is a CUDA build: gigabytes.

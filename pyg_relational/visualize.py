@@ -144,7 +144,7 @@ def embedding_map(
 
     t-SNE (`van der Maaten and Hinton 2008 <https://www.jmlr.org/papers/v9/vandermaaten08a.html>`_, scikit-learn) of
     all rows together, scaled to length 1. It keeps neighbourhoods: sizes of groups and distances between them mean
-    nothing. Features that collapsed to one direction are one point.
+    nothing. Features that collapsed to one direction are one point. A new figure names the classes at its side.
 
     Args:
         sets: By name, features and the class of each row; at most three: dots, squares and stars. One may be empty.
@@ -204,7 +204,21 @@ def embedding_map(
         )
     axes.set_xticks([])
     axes.set_yticks([])
+    if ax is None and 0 < len(known) <= _CLASS_LABELS:
+        _name_classes(axes, {str(c): colours(i) for i, c in enumerate(known.tolist())})
     return axes
+
+
+def _name_classes(axes: "Axes", colours: Mapping[str, Any]) -> None:
+    """The colour of each class, right of the picture."""
+    from matplotlib.lines import Line2D
+
+    style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5}
+    handles = [
+        Line2D([], [], color=colour, label=name, **style) for name, colour in colours.items()
+    ]
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
+    axes.legend(handles=handles, title="class", fontsize=8, **place)
 
 
 def _places(rows: Tensor, seed: int) -> Any:

@@ -65,6 +65,11 @@ def indexed() -> dict[str, Any]:
     return {**given, "loader": loader, "y_train": given["y"], "epochs": 2}
 
 
+def trained() -> dict[str, Any]:
+    given = training()
+    return {**given, "x_train": given["x"], "y_train": given["y"]}
+
+
 def wide() -> dict[str, Any]:
     given = rows(d=512)
     y = torch.arange(90) % 10
@@ -87,6 +92,7 @@ GIVEN = {
     "label_propagation": [features],
     "latent_cluster_correction": [indexed],
     "modularity": [rows],
+    "training_loops": [trained],
 }
 
 

@@ -83,7 +83,10 @@ def test_embedding_map_draws_each_set_in_the_colours_of_its_classes():
         "images": (x.requires_grad_(), torch.arange(24) % 3),
         "proxies": (torch.eye(3), torch.arange(3)),
     }
-    images, proxies = embedding_map(sets).collections
+    axes = embedding_map(sets)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "1", "2"]
+    assert embedding_map(sets, new_figure().add_subplot()).get_legend() is None
+    images, proxies = axes.collections
     assert [points.get_label() for points in (images, proxies)] == ["images", "proxies"]
     assert (len(images.get_offsets()), len(proxies.get_offsets())) == (24, 3)
     np.testing.assert_allclose(images.get_facecolors()[:3], proxies.get_facecolors())
