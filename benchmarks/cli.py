@@ -1,4 +1,4 @@
-"""Studies: run, cluster, speed and gpu make rows, table and plot show rows of any."""
+"""Studies: run, cluster, speed and gpu make rows; table, plot and report show rows of any."""
 
 import re
 import sys
@@ -14,6 +14,7 @@ from benchmarks.accuracy.run import SUITE as ACCURACY
 from benchmarks.clustering.run import SUITE as CLUSTERING
 from benchmarks.drawing import save
 from benchmarks.gpu.run import SUITE as GPU
+from benchmarks.page import page
 from benchmarks.speed.run import SUITE as SPEED
 from benchmarks.store import Row, read
 from benchmarks.suite import Suite
@@ -60,6 +61,13 @@ def plot(results: list[Path], output: Path | None = None, only: str | None = Non
             print(path)
 
 
+def report(results: list[Path], output: Path = Path("report.html")) -> None:
+    """Write one HTML page of finished runs: curves, tables that sort and filter, every run."""
+    rows = {folder.name: read([folder]) for folder in results}
+    output.write_text(page(rows), encoding="utf-8")
+    print(output)
+
+
 def list_all() -> None:
     """Print what there is: configs, data sets, methods with their options, models with theirs."""
     print("configs")
@@ -102,13 +110,15 @@ def parser() -> ArgumentParser:
         suite.options(sub)
         sub.add_argument("--output", type=Path, help="folder for rows, table and pictures")
         sub.set_defaults(verb=partial(make, suite))
-    for name, verb in (("table", table), ("plot", plot), ("list", list_all)):
+    for name, verb in (("table", table), ("plot", plot), ("report", report), ("list", list_all)):
         sub = add(name, verb.__doc__)
         sub.set_defaults(verb=verb)
         if verb is not list_all:
             sub.add_argument("results", type=Path, nargs="+", help="folders with a runs.jsonl")
         if verb is table:
             sub.add_argument("--baseline", help="what to compare with; the suite's by default")
+        if verb is report:
+            sub.add_argument("--output", type=Path, default=Path("report.html"), help="file")
         if verb is plot:
             sub.add_argument("--output", type=Path, help="folder; the first of the results")
             sub.add_argument("--only", help="pattern of the pictures' names, in place of the usual")

@@ -19,6 +19,7 @@ def test_help_lists_the_verbs_and_the_options_of_each(capsys):
         "gpu": "--device --only --limit --output",
         "table": "--baseline results",
         "plot": "--only --output results",
+        "report": "--output results",
         "list": "-h",
     }.items():
         usage = out.split(f"usage: python -m benchmarks {verb} ")[1].split("usage:")[0]
