@@ -8,7 +8,7 @@ import torch
 
 from pyg_relational.cli.inputs import Graph, add_inputs, new_files, read_graph
 from pyg_relational.cli.picture import draw_graph
-from pyg_relational.cli.report import describe, table, write_csv
+from pyg_relational.cli.report import describe, write_csv
 from pyg_relational.ops import connected_components
 
 __all__ = ["add_options", "run"]
@@ -65,7 +65,7 @@ def _summary(graph: Graph, component: torch.Tensor) -> str:
     sizes = component.bincount().sort(descending=True).values
     lines = [
         ("edges", f"{graph.edge_index.shape[1] // 2:,}"),
-        ("neighbours of a row", f"{degree.min()} to {degree.max()}, median {degree.median()}"),
+        ("neighbours", f"{degree.min()} to {degree.max()}, median {degree.median()}"),
         ("rows without a neighbour", f"{int((degree == 0).sum()):,}"),
         ("components", f"{len(sizes):,}, the largest of {sizes[0]:,} rows"),
     ]
@@ -74,5 +74,5 @@ def _summary(graph: Graph, component: torch.Tensor) -> str:
         from pyg_relational.metrics import homophily
 
         share = 100 * homophily(graph.edge_index, graph.edge_weight, y).item()
-        lines.append(("weight inside of classes", f"{share:.1f} % (homophily)"))
-    return table(["graph", ""], lines)
+        lines.append(("homophily", f"{share:.1f} % of that between labels"))
+    return "\n".join(f"{name:<26}{value}" for name, value in lines)

@@ -48,7 +48,6 @@ _COLOURS = (  # tab10 and tab20 without their greys
     ),
 )
 _LONGEST = 24  # letters of a name in the legend
-_REST = "lightgrey"
 
 
 def draw_graph(
@@ -79,28 +78,27 @@ def draw_graph(
     axes = figure.add_subplot()
     _draw_edges(axes, at, graph)
     size = float(np.clip(30_000 / len(at), 3, 40))
-    counts = torch.bincount(groups[groups >= 0], minlength=len(names))
-    shown = counts.argsort(descending=True, stable=True)
-    shown = shown[counts[shown] > 0]
-    most = len(_COLOURS) if len(shown) <= len(_COLOURS) else len(_COLOURS) - 1
     large = (graph.data.y >= 0) & given
     large &= not bool(large.all())
-    own, others = shown[:most].sort().values.tolist(), shown[most:]
-    rest = int((groups < 0).sum())
-    if rest:
-        _points(axes, at, groups < 0, size, _REST, f"{none} ({rest:,})")
-    if len(others):
-        label = f"{len(others):,} smaller ones ({int(counts[others].sum()):,})"
-        _points(axes, at, torch.isin(groups, others), size, "dimgrey", label)
-    for number, colour in zip(own, _COLOURS, strict=False):
-        label = f"{_short(names[number])} ({int(counts[number]):,})"
-        _points(axes, at, groups == number, size, colour, label, large)
+    own, smaller = _shown(groups)
+    parts = [
+        (_short(names[number]), groups == number, colour)
+        for number, colour in zip(own.tolist(), _COLOURS, strict=False)
+    ]
+    parts += [(f"{len(smaller):,} smaller ones", torch.isin(groups, smaller), "dimgrey")]
+    parts += [(none, groups < 0, "lightgrey")]
+    for _, rows, colour in reversed(parts):
+        _points(axes, at, rows & ~large, s=size, color=colour, linewidths=0, zorder=2)
+        _points(axes, at, rows & large, s=60, color=colour, edgecolors="black", zorder=3)
+    for name, rows, colour in parts:
+        if count := int(rows.sum()):
+            axes.scatter([], [], s=40, color=colour, label=f"{name} ({count:,})")
     if bool(large.any()):
         axes.scatter([], [], s=60, c="white", edgecolors="black", label="label was given")
     axes.set_title(title)
     axes.set_axis_off()
     axes.set_aspect("equal", "datalim")
-    figure.legend(loc="outside right center", frameon=False, fontsize=9, markerscale=1)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
 
 
@@ -143,21 +141,17 @@ def _draw_edges(axes: "Axes", at: Array, graph: Graph) -> None:
     axes.add_collection(LineCollection(list(lines), colors="0.5", linewidths=0.4, alpha=alpha))
 
 
-def _points(
-    axes: "Axes",
-    at: Array,
-    rows: Tensor,
-    size: float,
-    colour: Any,
-    label: str,
-    large: Tensor | None = None,
-) -> None:
-    large = torch.zeros_like(rows) if large is None else rows & large
-    small_x, small_y = at[(rows & ~large).numpy()].T
-    large_x, large_y = at[large.numpy()].T
-    axes.scatter(small_x, small_y, s=size, color=colour, linewidths=0, zorder=2)
-    axes.scatter(large_x, large_y, s=60, color=colour, edgecolors="black", zorder=3)
-    axes.scatter([], [], s=40, color=colour, label=label)
+def _points(axes: "Axes", at: Array, rows: Tensor, **style: Any) -> None:
+    x, y = at[rows.numpy()].T
+    axes.scatter(x, y, **style)
+
+
+def _shown(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Groups with a colour of their own, the largest in the order of their numbers, and the others."""
+    found, counts = groups[groups >= 0].unique(return_counts=True)
+    order = found[counts.argsort(descending=True, stable=True)]
+    most = len(_COLOURS) if len(order) <= len(_COLOURS) else len(_COLOURS) - 1
+    return order[:most].sort().values, order[most:]
 
 
 def _short(name: str) -> str:
