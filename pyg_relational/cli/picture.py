@@ -117,15 +117,16 @@ def places(graph: Graph, seed: int = 0) -> Array:
 
     x = graph.x.double().numpy()
     wide = np.pad(x, [(0, 0), (0, max(0, 2 - x.shape[1]))])
-    start = PCA(2, svd_solver="covariance_eigh").fit_transform(wide)
-    start = 10 * start / max(np.abs(start).max(), 1e-12)
+    if wide.any():
+        wide = PCA(2, svd_solver="covariance_eigh").fit_transform(wide)
+        wide *= 10 / np.abs(wide).max()
     once = graph.edge_index[0] < graph.edge_index[1]
     pairs = graph.edge_index[:, once].T.contiguous().numpy()
     length = (-graph.edge_weight[once].double().log()).clamp_min(0).sqrt()
     igraph.set_random_number_generator(random.Random(seed))
     try:
         layout = igraph.Graph(len(x), pairs).layout_umap(
-            dist=length.tolist(), seed=start.tolist(), epochs=_EPOCHS, min_dist=_LEAST
+            dist=length.tolist(), seed=wide[:, :2].tolist(), epochs=_EPOCHS, min_dist=_LEAST
         )
     finally:
         igraph.set_random_number_generator(random)

@@ -54,8 +54,7 @@ def test_few_labels_are_told(command):
 def test_duplicate_rows_and_numbered_classes(command):
     columns = {name: np.tile(values[:100], 3) for name, values in table(300).items()}
     columns["kind"] = np.where(np.arange(300) < 100, np.arange(300) % 3 + 7, -1)
-    status, out, _ = command("propagate pets.csv --label kind --k 5", columns)
-    assert status == 0
+    assert command("propagate pets.csv --label kind --k 5", columns)[0] == 0
     assert [row["class"] for row in read("pets-propagate/predictions.csv")] == (
         ["7", "8", "9"] * 33 + ["7"]
     ) * 3
