@@ -74,5 +74,5 @@ def _summary(graph: Graph, component: torch.Tensor) -> str:
         from pyg_relational.metrics import homophily
 
         share = 100 * homophily(graph.edge_index, graph.edge_weight, y).item()
-        lines.append(("homophily", f"{share:.1f} % of that between labels"))
+        lines.append(("homophily", f"{share:.1f} % of the weight between labels"))
     return "\n".join(f"{name:<26}{value}" for name, value in lines)

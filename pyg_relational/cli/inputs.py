@@ -1,5 +1,6 @@
 """What the commands share at their start: options, the table, its graph, and names of files that may be written."""
 
+import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +87,18 @@ def read_graph(data: Path, label: str | None, ignore: Sequence[str], k: int) -> 
     n = len(own.y)
     if not check_count(k, "k") < n:
         raise ValueError(f"k must be less than the number of rows, got {k} and {n} rows")
+    _warn_of_row_numbers(own)
     scaled = StandardScaler().fit_transform(own.x.flatten(1).numpy())
     x = torch.from_numpy(scaled).float()
     edge_index, weight = knn_graph(x, k)
     return Graph(own, x, edge_index[:, weight > 0], weight[weight > 0])
+
+
+def _warn_of_row_numbers(data: OwnData) -> None:
+    """Of columns that count the rows: as features they are next to never meant."""
+    for name, column in zip(data.columns, data.x.T if data.columns else (), strict=True):
+        if torch.equal(column - column[0], torch.arange(len(column)).to(column)):
+            print(
+                f"note: column {name!r} counts the rows; --ignore {name!r} leaves it out",
+                file=sys.stderr,
+            )

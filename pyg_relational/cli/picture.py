@@ -74,7 +74,7 @@ def draw_graph(
         seed: Of the layout.
     """
     at = places(graph, seed)
-    figure = new_figure(10, 7.5)
+    figure = new_figure(9, 6.5)
     axes = figure.add_subplot()
     _draw_edges(axes, at, graph)
     size = float(np.clip(30_000 / len(at), 3, 40))

@@ -22,7 +22,7 @@ def test_edges_are_those_of_the_standardised_features(command):
     assert [float(row["weight"]) for row in rows] == pytest.approx(weight[once].tolist(), rel=1e-3)
     assert Path("pets-graph/graph.png").exists()
     assert f"edges                     {len(rows)}" in out
-    assert "homophily                 100.0 % of that between labels" in out
+    assert "homophily                 100.0 % of the weight between labels" in out
 
 
 def test_components_and_rows_without_a_neighbour(command):
@@ -35,3 +35,10 @@ def test_components_and_rows_without_a_neighbour(command):
 def test_rows_that_are_all_the_same(command):
     _, out, _ = command("graph pets.csv --k 3", {"a": np.ones(12), "b": ["x"] * 12})
     assert "pets.csv: 12 rows, 2 features" in out
+
+
+def test_a_column_that_counts_the_rows_is_told(command):
+    columns = {"Unnamed: 0": range(1, 301)} | table()
+    _, _, err = command("graph pets.csv --label kind", columns)
+    assert err == "note: column 'Unnamed: 0' counts the rows; --ignore 'Unnamed: 0' leaves it out\n"
+    assert command("graph pets.csv --label kind --force", table())[2] == ""
