@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_relational.cli.inputs import Graph, add_inputs, new_files, read_graph
 from pyg_relational.cli.picture import draw_graph
-from pyg_relational.cli.report import describe, table, write_csv
+from pyg_relational.cli.report import count, describe, table, write_csv
 from pyg_relational.cluster import leiden, spectral
 from pyg_relational.ops import modularity
 
@@ -74,7 +74,7 @@ def run(
     print(f"\nModularity: {modularity(graph.edge_index, graph.edge_weight, found).item():.3f}")
     _print_agreement(graph.data.y, found)
     names = [f"cluster {c}" for c in range(len(sizes))]
-    title = f"{data.name}: each row and its {k} nearest neighbours, coloured by cluster"
+    title = f"{data.name}: rows and their nearest neighbours (k = {k}), coloured by cluster"
     draw_graph(picture, graph, found, names, title, seed=seed)
     print("Wrote", table_file, picture)
 
@@ -84,11 +84,14 @@ def _clusters(graph: Graph, clusters: int | None, prune: bool, seed: int) -> tup
     edges, n = (graph.edge_index, graph.edge_weight), len(graph.x)
     if clusters is None:
         found = leiden(*edges, n, seed=seed)
-        return found, f"{int(found.max()) + 1} clusters by Leiden, which maximises modularity"
+        return (
+            found,
+            f"{count(int(found.max()) + 1, 'cluster')} by Leiden, which maximises modularity",
+        )
     if not prune:
         size = max(2, n // (10 * clusters)) if clusters > 0 else 2
         found = spectral(*edges, clusters, min_size=size, num_nodes=n, seed=seed)
-        return found, f"{clusters} clusters by spectral clustering"
+        return found, f"{count(clusters, 'cluster')} by spectral clustering"
     from pyg_relational.nn.pool.modularity_pruning import ModularityPruning
 
     pruned = ModularityPruning(clusters, seed=seed)(graph.x, *edges)
@@ -98,7 +101,7 @@ def _clusters(graph: Graph, clusters: int | None, prune: bool, seed: int) -> tup
         if not torch.equal(pruned.edge_weight, edges[1])
         else "of the whole graph: pruning did not raise modularity"
     )
-    return pruned.clusters, f"{clusters} clusters by spectral clustering {what}"
+    return pruned.clusters, f"{count(clusters, 'cluster')} by spectral clustering {what}"
 
 
 def _print_agreement(y: Tensor, clusters: Tensor) -> None:

@@ -55,7 +55,7 @@ def run(
     groups, names, by = component, [f"component {c}" for c in range(len(component))], "component"
     if graph.data.classes:
         groups, names, by = graph.data.y, graph.data.classes, "given class"
-    title = f"{data.name}: each row and its {k} nearest neighbours, coloured by {by}"
+    title = f"{data.name}: rows and their nearest neighbours (k = {k}), coloured by {by}"
     draw_graph(picture, graph, groups, names, title, given=True, none="no label", seed=seed)
     print("\nWrote", edges, picture)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pyg_relational.cli.picture import plain
 from pyg_relational.visualize import new_figure
 
 __all__ = ["draw_label_rates"]
@@ -35,7 +36,8 @@ def draw_label_rates(path: Path, rates: dict[str, dict[int, list[float]]], title
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="labels a class", ylabel="accuracy on held-out labels, %")
     axes.set_title(
-        f"{title}: means of {len(next(iter(by_rate.values())))} draws, 95 % intervals", fontsize=11
+        f"{plain(title)}: means of {len(next(iter(by_rate.values())))} draws, 95 % intervals",
+        fontsize=11,
     )
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -16,7 +16,7 @@ from pyg_relational.visualize import new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_graph", "places"]
+__all__ = ["draw_graph", "places", "plain"]
 
 Array = NDArray[Any]
 
@@ -82,10 +82,10 @@ def draw_graph(
     large &= not bool(large.all())
     own, smaller = _shown(groups)
     parts = [
-        (_short(names[number]), groups == number, colour)
+        (plain(_short(names[number])), groups == number, colour)
         for number, colour in zip(own.tolist(), _COLOURS, strict=False)
     ]
-    parts += [(f"{len(smaller):,} smaller ones", torch.isin(groups, smaller), "dimgrey")]
+    parts += [(f"{len(smaller):,} others", torch.isin(groups, smaller), "dimgrey")]
     parts += [(none, groups < 0, "lightgrey")]
     for _, rows, colour in reversed(parts):
         _points(axes, at, rows & ~large, s=size, color=colour, linewidths=0, zorder=2)
@@ -95,7 +95,7 @@ def draw_graph(
             axes.scatter([], [], s=40, color=colour, label=f"{name} ({count:,})")
     if bool(large.any()):
         axes.scatter([], [], s=60, c="white", edgecolors="black", label="label was given")
-    axes.set_title(title)
+    axes.set_title(plain(title))
     axes.set_axis_off()
     axes.set_aspect("equal", "datalim")
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
@@ -131,6 +131,19 @@ def places(graph: Graph, seed: int = 0) -> Array:
     finally:
         igraph.set_random_number_generator(random)
     return np.array(layout.coords)
+
+
+def plain(text: str) -> str:
+    r"""Text that matplotlib shows as it is: dollars are no formula, and a name with a line before it is in the legend.
+
+    Args:
+        text: Any.
+
+    Example:
+        >>> plain("$5"), plain("_other")
+        ('\\$5', ' _other')
+    """
+    return " " * text.startswith("_") + text.replace("$", r"\$")
 
 
 def _draw_edges(axes: "Axes", at: Array, graph: Graph) -> None:

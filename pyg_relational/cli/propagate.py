@@ -72,7 +72,7 @@ def run(
         graph,
         found.y,
         classes,
-        f"{data.name}: each row and its {k} nearest neighbours, coloured by predicted class",
+        f"{data.name}: rows and their nearest neighbours (k = {k}), coloured by predicted class",
         given=True,
         none="no label reaches it",
         seed=seed,

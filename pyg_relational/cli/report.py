@@ -7,10 +7,25 @@ from pathlib import Path
 
 from pyg_relational.own_data import OwnData
 
-__all__ = ["describe", "share", "table", "write_csv"]
+__all__ = ["count", "describe", "share", "table", "write_csv"]
 
 _MOST_LINES = 30
 _Z = 1.959963984540054  # of a two-sided 95 % interval
+
+
+def count(number: int, what: str) -> str:
+    """A number of things.
+
+    Args:
+        number: How many.
+        what: One of them.
+
+    Example:
+        >>> count(1, "row"), count(2000, "row"), count(2, "class")
+        ('1 row', '2,000 rows', '2 classes')
+    """
+    many = "es" if what.endswith("s") else "s"
+    return f"{number:,} {what}{many if number != 1 else ''}"
 
 
 def describe(data: OwnData, path: Path) -> str:
@@ -22,8 +37,9 @@ def describe(data: OwnData, path: Path) -> str:
     """
     n, width = len(data.y), data.x[0].numel()
     known = int((data.y >= 0).sum())
-    labels = f"; {known:,} with a label of {len(data.classes)} classes" if data.classes else ""
-    return f"{path.name}: {n:,} rows, {width:,} features{labels}"
+    labels = f"; {known:,} with a label of {count(len(data.classes), 'class')}"
+    what = f"{path.name}: {count(n, 'row')}, {count(width, 'feature')}"
+    return what + labels if data.classes else what
 
 
 def share(hits: int, count: int) -> str:
@@ -44,7 +60,7 @@ def share(hits: int, count: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
-    """Columns of text, the first to the left and numbers to the right; of a long one the first lines.
+    """Columns of text, the first to the left and numbers to the right; of a long one the first lines and the last.
 
     Args:
         header: Names of the columns.
@@ -58,16 +74,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
     """
     cells = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
     left_out = len(cells) - _MOST_LINES
-    cells = [list(header), *(cells if left_out <= 0 else cells[:_MOST_LINES])]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
-    return "\n".join([*lines, *([f"... and {left_out:,} more"] if left_out > 0 else [])])
+    if left_out > 0:
+        cells = cells[: _MOST_LINES - 1] + cells[-1:]
+    cells.insert(0, list(header))
+    first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in cells]
+    if left_out > 0:
+        lines.insert(-1, f"... and {left_out:,} more")
+    return "\n".join(lines)
 
 
 def write_csv(path: Path, columns: dict[str, Iterable[object]]) -> None:

@@ -1,7 +1,8 @@
 """Given labels spread over the graph of a table, and how well held-out ones are met."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -54,7 +55,8 @@ def spread(graph: Graph, y: Tensor, method: Method, k: int) -> Predicted:
     n = len(y)
     ends = tuple(graph.edge_index.numpy())
     adjacency = scipy.sparse.csr_array((graph.edge_weight.numpy(), ends), shape=(n, n))
-    model = kind(k=k, affinity="precomputed").fit(adjacency, y.numpy())
+    with _many_classes():
+        model = kind(k=k, affinity="precomputed").fit(adjacency, y.numpy())
     best = model.label_distributions_.argmax(1)
     found = torch.from_numpy(model.classes_[best])
     probability = torch.from_numpy(model.label_distributions_[np.arange(n), best]).double()
@@ -147,9 +149,18 @@ def _places(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return place, ((counts + 1) // 2)[y + 1]
 
 
+@contextmanager
+def _many_classes() -> Iterator[None]:
+    """One label a class is no mistake here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")
+        yield
+
+
 def _logistic(x: Tensor, y: Tensor) -> Tensor:
     from sklearn.linear_model import LogisticRegression
 
     given = y >= 0
-    fitted = LogisticRegression(max_iter=1000).fit(x[given].numpy(), y[given].numpy())
+    with _many_classes():
+        fitted = LogisticRegression(max_iter=1000).fit(x[given].numpy(), y[given].numpy())
     return torch.from_numpy(fitted.predict(x.numpy()))

@@ -44,6 +44,24 @@ def test_rows_that_no_label_reaches_have_no_class(command):
     assert "Rows that no label reaches: 100; a larger --k joins more" in out
 
 
+def test_names_of_classes_are_shown_as_they_are(command, monkeypatch):
+    from matplotlib.figure import Figure
+
+    shown = []
+    drawn = Figure.savefig
+
+    def look(figure, *args, **kwargs):
+        shown.extend(text.get_text() for legend in figure.legends for text in legend.get_texts())
+        return drawn(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    names = np.array(["$5 to 10$_", "_other", "a" * 30, ""])
+    columns = table() | {"kind": names[np.where(np.arange(300) < 40, np.arange(300) % 3, 3)]}
+    assert command("propagate pets.csv --label kind", columns)[0] == 0
+    long = f"{'a' * 23}… (100)"
+    assert shown == [r"\$5 to 10\$_ (100)", " _other (100)", long, "label was given"]
+
+
 def test_few_labels_are_told(command):
     _, out, _ = command("propagate pets.csv --label kind", table(labelled=3))
     assert "Accuracy is not known: no class has two labels" in out

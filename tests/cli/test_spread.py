@@ -1,4 +1,3 @@
-import numpy as np
 import torch
 from scipy.stats import binomtest
 
@@ -73,5 +72,6 @@ def test_long_tables_are_cut():
     lines = table(["class", "rows"], [[f"c{i}", 1000 * i] for i in range(33)]).splitlines()
     assert len(lines) == 32
     assert lines[2] == "c1      1,000"
-    assert lines[-1] == "... and 3 more"
-    assert np.ptp([len(line) for line in lines[:-1]]) == 0
+    assert lines[-2] == "... and 3 more"
+    assert lines[-1] == "c32    32,000"
+    assert {len(line) for line in lines} == {13, 14}
