@@ -246,3 +246,10 @@ def test_says_why_own_data_can_not_be_run(tmp_path):
 
 def test_own_data_are_named_by_their_file():
     assert describe(Source(path="/a/b/pets.csv", train_size=60)) == "pets.csv, 60 train"
+
+
+def test_a_split_stays_where_training_rows_are_drawn_from_its_own(tmp_path):
+    write_csv(tmp_path)
+    source = Source(path=str(tmp_path / "pets.csv"), label="kind", split="part", train_size=30)
+    p = problem(source, 0)
+    assert (len(p.train.y), int((p.train.y >= 0).sum()), len(p.test.y)) == (60, 30, 45)
