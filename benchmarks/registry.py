@@ -1,8 +1,10 @@
-"""Functions by name, whose keyword-only arguments are their options."""
+"""Functions by name or from a file, whose keyword-only arguments are their options."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
+
+from benchmarks import own
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,11 +32,14 @@ class Registry(Generic[F]):
         return add
 
     def __getitem__(self, name: str) -> F:
-        """The function of that name.
+        """The function of that name, or of a ``file.py:function``.
 
         Raises:
             ValueError: None has it.
+            OSError: There is no such file.
         """
+        if own.is_function(name):
+            return own.function(name)
         if name not in self.functions:
             raise ValueError(f"{self.kind} must be one of {sorted(self.functions)}, got {name!r}")
         return self.functions[name]

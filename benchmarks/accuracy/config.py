@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks import own
 from benchmarks.accuracy import data, methods, models, pretrained
 from benchmarks.store import identity
 
@@ -145,7 +146,7 @@ class Run:
         attacked = self.stage == "test" and task.attack is not None
         return {
             "stage": self.stage,
-            "data": _used(task.data),
+            "data": _data(task.data),
             "model": _component(task.model.name, models.register, task.model.options),
             "train": _used(task.train),
             "method": _component(method.name, methods.register, method.options),
@@ -170,7 +171,7 @@ def load(path: Path, seeds: list[int] | None = None) -> Study:
     """Read and check a study.
 
     Args:
-        path: YAML file.
+        path: YAML file. Files of the user's own are looked for from its folder.
         seeds: In place of the file's.
 
     Raises:
@@ -182,7 +183,8 @@ def load(path: Path, seeds: list[int] | None = None) -> Study:
     parser.add_class_arguments(Study)
     try:
         study: Study = Study(**vars(parser.instantiate(parser.parse_path(path))))
-        study = _labelled(study if seeds is None else replace(study, seeds=seeds))
+        study = study if seeds is None else replace(study, seeds=seeds)
+        study = _beside(_labelled(study), path.parent)
         _check(study)
     except (ArgumentError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -244,8 +246,42 @@ def _check_positive(train: Train) -> None:
 
 def _labelled(study: Study) -> Study:
     tasks = [replace(task, label=task.label or data.describe(task.data)) for task in study.tasks]
-    named = [replace(method, label=method.label or method.name) for method in study.methods]
+    named = [
+        replace(method, label=method.label or method.name.rpartition(":")[2])
+        for method in study.methods
+    ]
     return replace(study, tasks=tasks, methods=named)
+
+
+def _beside(study: Study, folder: Path) -> Study:
+    """With the whole paths of the user's own files, which the study gives from its folder."""
+
+    def whole(name: str) -> str:
+        return str((folder / name).resolve()) if own.is_function(name) else name
+
+    methods = [
+        replace(
+            method,
+            name=whole(method.name),
+            beside=method.beside and replace(method.beside, name=whole(method.beside.name)),
+        )
+        for method in study.methods
+    ]
+    tasks = [
+        replace(
+            task,
+            model=replace(task.model, name=whole(task.model.name)),
+            data=_found(task.data, folder),
+        )
+        for task in study.tasks
+    ]
+    return replace(study, tasks=tasks, methods=methods)
+
+
+def _found(source: data.Source, folder: Path) -> data.Source:
+    if source.path is None:
+        return source
+    return replace(source, path=str((folder / source.path).resolve()))
 
 
 def _settings(method: Method) -> Iterator[dict[str, Value]]:
@@ -277,6 +313,10 @@ _LATER = {
     "trained_blocks": 0,
     "optimiser": "adamw",
     "flip": True,
+    "path": None,
+    "label": None,
+    "split": None,
+    "ignore": (),
 }
 _LATER_OPTIONS: dict[str, dict[str, Value]] = {
     "gcr_control": {"stage": "late", "pool": False, "center": False},
@@ -292,6 +332,13 @@ def _other(method: Method) -> dict[str, Any]:
     return _component(method.beside.name, methods.register, method.beside.options)
 
 
+def _data(source: data.Source) -> dict[str, Any]:
+    """Own data are known by their content, wherever they lie."""
+    used = _used(source)
+    path = used.pop("path", None)
+    return used if path is None else {**used, "sha256": own.sha256(Path(path))}
+
+
 def _used(part: data.Source | Train) -> dict[str, Any]:
     return {k: v for k, v in asdict(part).items() if k not in _LATER or v != _LATER[k]}
 
@@ -299,7 +346,10 @@ def _used(part: data.Source | Train) -> dict[str, Any]:
 def _component(name: str, registry: Any, options: dict[str, Any]) -> dict[str, Any]:
     later = _LATER_OPTIONS.get(name, {})
     complete = registry.complete(name, options)
+    path = Path(name.rpartition(":")[0])
+    version = {"sha256": own.sha256(path)} if own.is_function(name) else {}
     return {
-        "name": name,
+        "name": Path(name).name,
+        **version,
         "options": {k: v for k, v in complete.items() if k not in later or v != later[k]},
     }

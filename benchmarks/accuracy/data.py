@@ -1,8 +1,10 @@
-"""What a run trains and is scored on: a data set, cut down, made noisy and standardised by seed."""
+"""What a run trains and is scored on: a data set or the user's own, cut down, made noisy and standardised by seed."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +13,15 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 import pyg_relational.datasets as datasets
+from benchmarks import own
 from benchmarks.accuracy import pretrained
 from benchmarks.accuracy.methods import Samples
 from benchmarks.machine import DATASETS
+from pyg_relational.own_data import read_own_data
 
 HELD_OUT = 0.2
 GAUSSIAN = "Gaussian"
+Splits = tuple[Samples, Samples, int]  # to train on, to score on, number of classes
 DIMENSIONS, TRAIN_SAMPLES, TEST_SAMPLES = 32, 10_000, 5_000  # of Gaussian classes
 
 
@@ -32,9 +37,13 @@ class Source:
     enlarged to ``image_size`` and become what its last ``trained_blocks`` blocks get, or pooled features where none
     is trained, see ``pretrained.py``. The data set "Gaussian" is made: ``classes`` unit normal distributions
     in 32 dimensions around means that are drawn from a normal distribution of variance 1 themselves.
+
+    ``path`` is that of the user's own rows, from the folder of the config (``pyg_relational/own_data.py``); ``label``,
+    ``split`` and ``ignore`` name columns. Without ``split``, ``train_size`` labelled rows are drawn by the seed, and
+    the test split is the others. Rows without a label join the training samples, with -1 for a label.
     """
 
-    name: str
+    name: str = ""
     train_size: int | None = None
     label_noise: float = 0.0
     standardise: bool = True
@@ -44,10 +53,14 @@ class Source:
     encoder: str | None = None
     image_size: int = 96
     trained_blocks: int = 0
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
+    ignore: tuple[str, ...] = ()
 
 
 class Problem(NamedTuple):
-    """Training samples with the labels as given (-1: hidden), their true ones, samples to score on."""
+    """Training samples with the labels as given (-1: hidden), their true ones (-1: unknown), samples to score on."""
 
     train: Samples
     true_y: Tensor
@@ -68,13 +81,15 @@ def describe(source: Source) -> str:
     labels = f", {count} label{'s' * (count > 1)} a class" if count else ""
     classes = f", {source.classes} classes" if source.classes else ""
     encoder = f", {source.encoder}" if source.encoder else ""
-    return f"{source.name}{classes}{encoder}{size}{noise}{labels}"
+    name = Path(source.path).name if source.path else source.name
+    return f"{name}{classes}{encoder}{size}{noise}{labels}"
 
 
 def check(source: Source) -> None:
     """Raise ValueError for a data set or a value that does not exist."""
     known = [*datasets.__all__, GAUSSIAN]
-    if source.name not in known:
+    _check_own(source)
+    if source.path is None and source.name not in known:
         raise ValueError(f"data set must be one of {known}, got {source.name!r}")
     if (source.name == GAUSSIAN) != (source.classes is not None):
         raise ValueError(f"classes must be given for {GAUSSIAN} alone, got {source.classes}")
@@ -92,7 +107,7 @@ def check(source: Source) -> None:
 def available(source: Source) -> str | None:
     """None if the data set can be loaded, and else why not; tries to download it."""
     try:
-        _load(source)
+        problem(source, seed=0) if source.path else _load(source)
     except (OSError, ValueError, ImportError) as error:
         return str(error)
     return None
@@ -109,13 +124,17 @@ def problem(source: Source, seed: int, validate: bool = False) -> Problem:
 
     Raises:
         ValueError: A class has fewer samples than ``labels_per_class``; or it is given and
-            ``validate``: held-out labels would be labels that the run may not have.
+            ``validate``: held-out labels would be labels that the run may not have. Of own data, a class has no
+            training sample.
     """
     if validate and source.labels_per_class is not None:
         raise ValueError("labels_per_class leaves no labels to hold out, got validate=True")
-    (x, y), test, num_classes = _load(source)
+    train, test, num_classes = _load(source)
+    (x, y), unlabelled = _apart(train)
     if source.train_size is not None:
-        keep, _ = _divide(y, train_size=source.train_size, seed=seed)
+        keep, rest = _divide(y, train_size=source.train_size, seed=seed)
+        if source.path and not source.split:
+            test = Samples(x[rest], y[rest])
         x, y = x[keep], y[keep]
     noisy = flip_labels(y, source.label_noise, num_classes, seed)
     if validate:
@@ -125,7 +144,10 @@ def problem(source: Source, seed: int, validate: bool = False) -> Problem:
     if source.labels_per_class is not None:
         noisy = hide_labels(noisy, source.labels_per_class, num_classes, seed)
     result = Problem(Samples(x, noisy), y, test, num_classes)
-    return _standardised(result) if source.standardise else result
+    if source.path:
+        result = _of_own(result, unlabelled, source)
+    result = _standardised(result) if source.standardise else result
+    return _single(result)
 
 
 def flip_labels(y: Tensor, fraction: float, num_classes: int, seed: int) -> Tensor:
@@ -149,6 +171,19 @@ def hide_labels(y: Tensor, per_class: int, num_classes: int, seed: int) -> Tenso
     return hidden
 
 
+def _check_own(source: Source) -> None:
+    columns = {"label": source.label, "split": source.split, "ignore": source.ignore}
+    if source.path is None:
+        if given := [name for name, value in columns.items() if value]:
+            raise ValueError(f"{given} must be given with path alone, got name {source.name!r}")
+    elif source.name:
+        raise ValueError(
+            f"data must have a name or a path, got {source.name!r} and {source.path!r}"
+        )
+    elif source.train_size is None and source.split is None:
+        raise ValueError(f"train_size or split must be given with path, got {source.path!r} alone")
+
+
 def _check_encoder(source: Source) -> None:
     encoder, trained = source.encoder, source.trained_blocks
     if encoder not in (None, pretrained.NAME):
@@ -169,6 +204,34 @@ def _divide(y: Tensor, seed: int, **size: Any) -> tuple[Tensor, Tensor]:
     return first, second
 
 
+def _apart(samples: Samples) -> tuple[Samples, Tensor]:
+    """Those with a label, and inputs of the others."""
+    known = samples.y >= 0
+    if bool(known.all()):
+        return samples, samples.x[:0]
+    return Samples(samples.x[known], samples.y[known]), samples.x[~known]
+
+
+def _of_own(problem: Problem, unlabelled: Tensor, source: Source) -> Problem:
+    """With the unlabelled rows at the end of the training samples."""
+    (x, y), true_y, test, num_classes = problem
+    counts = true_y.bincount(minlength=num_classes)
+    if int(counts.min()) == 0:
+        raise ValueError(
+            f"every class of {source.path} must have a labelled training row, got none of the "
+            f"{int(counts.argmin()) + 1}th in order with train_size {source.train_size}"
+        )
+    none = y.new_full((len(unlabelled),), -1)
+    train = Samples(torch.cat([x, unlabelled]), torch.cat([y, none]))
+    return Problem(train, torch.cat([true_y, none]), test, num_classes)
+
+
+def _single(problem: Problem) -> Problem:
+    """In single precision, once columns of any size are standardised."""
+    train, test = (s._replace(x=s.x.float()) for s in (problem.train, problem.test))
+    return problem._replace(train=train, test=test)
+
+
 def _standardised(problem: Problem) -> Problem:
     mean, std = problem.train.x.mean(0), problem.train.x.std(0)
     scale = torch.where(std > 0, std, torch.ones_like(std))
@@ -178,27 +241,31 @@ def _standardised(problem: Problem) -> Problem:
     return problem._replace(train=train, test=test)
 
 
-def _load(source: Source) -> tuple[Samples, Samples, int]:
+def _load(source: Source) -> Splits:
     if source.classes is not None:
         return gaussian_classes(source.classes)
-    if source.encoder is not None:
-        return _encoded(source.name, source.allow_partial, source.image_size, source.trained_blocks)
-    return _splits(source.name, source.allow_partial)
+    load: Callable[..., Splits] = _splits
+    arguments: tuple[Any, ...] = (source.name, source.allow_partial)
+    if source.path is not None:
+        version = own.sha256(Path(source.path))
+        load, arguments = _own, (source.path, source.label, source.split, source.ignore, version)
+    if source.encoder is None:
+        return load(*arguments)
+    return _encoded(load, arguments, source.image_size, source.trained_blocks)
 
 
 @lru_cache(maxsize=2)
 def _encoded(
-    name: str, allow_partial: bool, image_size: int, trained: int
-) -> tuple[Samples, Samples, int]:
-    train, test, classes = _splits(name, allow_partial)
-    parts = (
-        Samples(pretrained.encode(part.x, image_size, trained), part.y) for part in (train, test)
-    )
-    return *parts, classes
+    load: Callable[..., Splits], arguments: tuple[Any, ...], image_size: int, trained: int
+) -> Splits:
+    train, test, classes = load(*arguments)
+    x = pretrained.encode(train.x, image_size, trained)
+    test_x = pretrained.encode(test.x, image_size, trained) if len(test.x) else x[:0]
+    return Samples(x, train.y), Samples(test_x, test.y), classes
 
 
 @lru_cache(maxsize=2)
-def gaussian_classes(classes: int) -> tuple[Samples, Samples, int]:
+def gaussian_classes(classes: int) -> Splits:
     """Training and test samples of normal distributions, the same in every run; classes in turn."""
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(classes, DIMENSIONS, generator=generator)
@@ -211,11 +278,26 @@ def gaussian_classes(classes: int) -> tuple[Samples, Samples, int]:
 
 
 @lru_cache(maxsize=2)
-def _splits(name: str, allow_partial: bool) -> tuple[Samples, Samples, int]:
+def _splits(name: str, allow_partial: bool) -> Splits:
     partial = {"allow_partial": True} if allow_partial else {}
     dataset = getattr(datasets, name)(root=DATASETS, **partial)
     train, test = (Samples(*dataset.split(part)) for part in ("train", "test"))
     return train, test, dataset.num_classes
+
+
+@lru_cache(maxsize=2)
+def _own(
+    path: str, label: str | None, split: str | None, ignore: tuple[str, ...], version: str
+) -> Splits:
+    """The user's own rows, read again in a new version; without a split all are for training."""
+    data = read_own_data(path, label, split=split, ignore=ignore)
+    if not data.classes:
+        raise ValueError(f"label must name the column of the labels of {path}, got none")
+    train = torch.ones_like(data.y, dtype=torch.bool) if data.train is None else data.train
+    parts = Samples(data.x[train], data.y[train]), Samples(data.x[~train], data.y[~train])
+    if bool((parts[1].y < 0).any()):
+        raise ValueError(f"rows of {path} that are test must have a label, got one without")
+    return *parts, len(data.classes)
 
 
 def _can_be_partial(name: str) -> bool:

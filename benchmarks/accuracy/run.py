@@ -191,22 +191,23 @@ def build(run: Run, problem: data.Problem, device: str) -> Method:
     """The method on a network that depends on the seed alone."""
     torch.manual_seed(run.seed)
     shape = list(problem.train.x.shape[1:])
-    of_model, of_method, other = (run.config.get(k) for k in ("model", "method", "beside"))
-    model = models.register[of_model["name"]](shape, problem.num_classes, **of_model["options"])
+    of_model, of_method = (run.config[part]["options"] for part in ("model", "method"))
+    model = models.register[run.task.model.name](shape, problem.num_classes, **of_model)
     model = model.to(device)
+    other = run.method.beside
     beside = [_trained(model, problem, other)] if other else []
-    method = methods.register[of_method["name"]](
-        model, problem.train, *beside, **of_method["options"]
-    )
+    method = methods.register[run.method.name](model, problem.train, *beside, **of_method)
+    if not isinstance(method, Method):
+        raise ValueError(f"{run.method.name} must return a Method, got {type(method).__name__}")
     torch.manual_seed(run.seed)
     return method
 
 
-def _trained(model: Backbone, problem: data.Problem, other: dict[str, Any]) -> Method:
+def _trained(model: Backbone, problem: data.Problem, other: config.Other) -> Method:
     """A method to add to."""
-    method = methods.register[other["name"]](model, problem.train, **other["options"])
+    method = methods.register[other.name](model, problem.train, **other.options)
     if method.loss is None:
-        raise ValueError(f"beside must be a method that is trained, got {other['name']!r}")
+        raise ValueError(f"beside must be a method that is trained, got {other.name!r}")
     return method
 
 

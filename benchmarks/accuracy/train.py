@@ -123,9 +123,10 @@ def score(method: Method, problem: Problem) -> dict[str, float]:
     """
     logits, features = predict(method, problem.test.x)
     y, c = problem.test.y, problem.num_classes
-    known = embed(method, problem.train.x)
-    neighbours = knn(known, NEIGHBOURS, metric="cosine", y=features).index
-    votes = one_hot(problem.true_y[neighbours], c).sum(1).argmax(1)
+    known = problem.true_y >= 0
+    voters, true_y = embed(method, problem.train.x)[known], problem.true_y[known]
+    neighbours = knn(voters, NEIGHBOURS, metric="cosine", y=features).index
+    votes = one_hot(true_y[neighbours], c).sum(1).argmax(1)
     intra, inter = class_similarity(features, y)
     scores = {
         "accuracy": multiclass_accuracy(logits, y, c, average="micro"),

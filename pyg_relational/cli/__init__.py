@@ -1,0 +1,3 @@
+"""The command ``pyg-relational``: graphs, labels and clusters of a table, without writing code."""
+
+__all__: list[str] = []
