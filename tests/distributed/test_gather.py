@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pyg_relational.distributed import gather
 from pyg_relational.nn import FeatureCapture, graph_consistency_loss
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def problem() -> tuple[nn.Module, Tensor, Tensor]:
