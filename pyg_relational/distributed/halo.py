@@ -66,7 +66,9 @@ class Halo:
         """
         if len(self.send) == 1:
             return x
-        if x.dim() == 1:  # a gradient through torch.cat of vectors without numbers has no derivative
+        if (
+            x.dim() == 1
+        ):  # a gradient through torch.cat of vectors without numbers has no derivative
             return self.extend(x[:, None])[:, 0]
         given = x.index_select(0, self.give)
         rows = _Exchange.apply(given, self.send, self.receive, self.group)
