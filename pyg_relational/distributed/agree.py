@@ -27,7 +27,7 @@ def agree(facts: Callable[[], Facts], group: Any = None) -> list[list[int]]:
 
     Raises:
         TypeError: If ``facts`` raises it, on any rank.
-        ValueError: If ``facts`` raises it, on any rank, or what must be alike is not.
+        ValueError: If ``facts`` raises anything else, on any rank, or what must be alike is not.
 
     Example:
         >>> from pyg_relational.distributed.agree import agree
@@ -64,7 +64,7 @@ def described(x: Tensor) -> str:
 def _asked(facts: Callable[[], Facts]) -> tuple[dict[str, object], list[int], Exception | None]:
     try:
         return *facts(), None
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever it is, the others must not wait
         return {}, [], error
 
 
@@ -88,14 +88,14 @@ def _device(group: Any) -> torch.device:
 
 def _refuse(error: Exception | None, alike: dict[str, object], group: Any) -> None:
     told: list[Any] = [None] * dist.get_world_size(group)
-    mine = (isinstance(error, TypeError), str(error) if error else "", alike)
-    dist.all_gather_object(told, mine, group=group)
-    for rank, (wrong_type, message, _) in enumerate(told):
-        if message:
-            kind = TypeError if wrong_type else ValueError
-            raise kind(f"{message} (on rank {rank})") from error
-    first = told[0][2]
-    for rank, (_, _, other) in enumerate(told):
+    wrong = None if error is None else (isinstance(error, TypeError), str(error) or repr(error))
+    dist.all_gather_object(told, (wrong, alike), group=group)
+    for rank, (wrong, _) in enumerate(told):
+        if wrong:
+            kind = TypeError if wrong[0] else ValueError
+            raise kind(f"{wrong[1]} (on rank {rank})") from error
+    first = told[0][1]
+    for rank, (_, other) in enumerate(told):
         for name in first | other:
             if repr(first.get(name)) != repr(other.get(name)):
                 raise ValueError(
