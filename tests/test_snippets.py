@@ -58,6 +58,12 @@ def training() -> dict[str, Any]:
     return {**given, **more, "cross_entropy": cross_entropy, "gather": distributed.gather}
 
 
+def marked() -> dict[str, Any]:
+    given = rows()
+    given["x"].requires_grad_()
+    return {**given, "mask": torch.arange(90) % 3 == 0}
+
+
 def indexed() -> dict[str, Any]:
     given = training()
     index = torch.arange(90).split(30)
@@ -85,6 +91,7 @@ def features() -> dict[str, Any]:
 GIVEN = {
     "README": [training, features, partial],
     "cnn2graph": [wide],
+    "distributed": [marked],
     "estimators": [partial],
     "graph_consistency": [training],
     "graphs": [rows],

@@ -2,10 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
 Build = Callable[[], dict[str, Callable[[], object]]]
+
+
+class Spent(NamedTuple):
+    """What a contestant returns that runs in processes of its own: CPU seconds and extra MiB, of the busiest."""
+
+    seconds: float
+    mib: float
 
 
 @dataclass(frozen=True)

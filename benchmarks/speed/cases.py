@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.case import Case, off
+from benchmarks.speed.distributed import DISTRIBUTED
 from benchmarks.speed.latent import LATENT
 from benchmarks.speed.modularity import MODULARITY
 from benchmarks.speed.neighbors import NEIGHBORS
@@ -127,4 +128,5 @@ CASES = {
     **MODULARITY,
     **LATENT,
     **NEIGHBORS,
+    **DISTRIBUTED,
 }

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import peak_memory, reset_peak_memory
+from benchmarks.speed.case import Spent
 
 
 def in_fresh_process(case: str, what: str, *args: str) -> Any:
@@ -29,9 +30,10 @@ def cpu_seconds(functions: dict[str, Callable[[], object]], repeat: int) -> dict
     for turn in range(repeat + 1):
         for name, function in functions.items():
             start = time.process_time()
-            function()
+            spent = function()
+            own = time.process_time() - start
             if turn or repeat == 1:
-                seconds[name].append(time.process_time() - start)
+                seconds[name].append(spent.seconds if isinstance(spent, Spent) else own)
         if repeat == 1:
             break
     return seconds
@@ -42,8 +44,8 @@ def extra_mib(function: Callable[[], object]) -> float:
     gc.collect()
     reset_peak_memory("cpu")
     before = peak_memory("cpu")
-    function()
-    return peak_memory("cpu") - before
+    spent = function()
+    return spent.mib if isinstance(spent, Spent) else peak_memory("cpu") - before
 
 
 def ratio(ours: list[float], peer: list[float]) -> float:

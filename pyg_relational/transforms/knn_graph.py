@@ -1,5 +1,6 @@
 """k-nearest-neighbour graph of features, with weights that are differentiable in them."""
 
+from collections.abc import Callable
 from typing import Any, Literal, SupportsFloat
 
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "Symmetrize",
     "check_knn_graph",
     "knn_graph",
+    "knn_weights",
 ]
 
 Metric = Literal["euclidean", "cosine"]
@@ -115,7 +117,7 @@ def knn_graph(
         else neighbor_pairs(index, symmetrize == "mutual")
     )
     with torch.autocast(x.device.type, enabled=False):
-        weight = _weights(x, pairs, index[:, -1], metric, kernel, bandwidth).to(dtype)
+        weight = knn_weights(x, pairs, index[:, -1], metric, kernel, bandwidth).to(dtype)
     if symmetrize is None:
         return pairs, weight
     edge_index, pair = both_directions(pairs, x.shape[0])
@@ -159,9 +161,29 @@ def _neighbor_to_point(index: Tensor) -> Tensor:
     return torch.stack([key // n, key % n])
 
 
-def _weights(
-    x: Tensor, pairs: Tensor, last: Tensor, metric: Metric, kernel: Kernel, bandwidth: Bandwidth
+def knn_weights(
+    x: Tensor,
+    pairs: Tensor,
+    last: Tensor,
+    metric: Metric,
+    kernel: Kernel,
+    bandwidth: Bandwidth,
+    complete: Callable[[Tensor], Tensor] = lambda scale: scale,
 ) -> Tensor:
+    """Weights of :func:`knn_graph` for pairs that are found.
+
+    Args:
+        x: Features.
+        pairs: Edges.
+        last: The ``k``-th neighbour of the first rows of ``x``.
+        metric: As there.
+        kernel: As there.
+        bandwidth: As there.
+        complete: From the bandwidths of these rows those of all of ``x``, where ``last`` is of some.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, ``pairs``: :math:`[2, P]`, ``last``: :math:`[m]`, output: :math:`[P]`.
+    """
     if kernel == "binary":
         return x.new_ones(pairs.shape[1])
     if kernel == "cosine":
@@ -170,9 +192,9 @@ def _weights(
     if kernel is None:
         return safe_sqrt(_square_distance(x, pairs, metric))
     if bandwidth == "self_tuning":
-        to_last = torch.stack([torch.arange(x.shape[0], device=x.device), last])
+        to_last = torch.stack([torch.arange(len(last), device=x.device), last])
         both = _square_distance(x, torch.cat([pairs, to_last], dim=1), metric)
-        square, scale = both[: pairs.shape[1]], safe_sqrt(both[pairs.shape[1] :])
+        square, scale = both[: pairs.shape[1]], complete(safe_sqrt(both[pairs.shape[1] :]))
         return gaussian_kernel(
             square, scale.index_select(0, pairs[0]) * scale.index_select(0, pairs[1])
         )

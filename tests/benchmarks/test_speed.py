@@ -11,9 +11,10 @@ from scipy.sparse import csc_array, csr_array
 from benchmarks import machine
 from benchmarks.accuracy import data
 from benchmarks.cli import main
-from benchmarks.speed import latent, modularity, propagation, run
+from benchmarks.speed import distributed, latent, modularity, propagation, run
+from benchmarks.speed.case import Spent
 from benchmarks.speed.cases import CASES
-from benchmarks.speed.measure import cpu_seconds, ratio
+from benchmarks.speed.measure import cpu_seconds, extra_mib, ratio
 from benchmarks.speed.plot import curve
 from benchmarks.speed.table import report
 from benchmarks.store import identity, read
@@ -36,6 +37,19 @@ def test_rounds_alternate_after_one_that_does_not_count():
     seconds = cpu_seconds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert calls == ["a", "b"] * 3
     assert [len(rounds) for rounds in seconds.values()] == [2, 2]
+
+
+def test_what_runs_elsewhere_says_what_it_spent():
+    assert cpu_seconds({"a": lambda: Spent(7.0, 9.0)}, 1) == {"a": [7.0]}
+    assert extra_mib(lambda: Spent(7.0, 9.0)) == 9.0
+
+
+def test_ranks_send_what_the_formula_says():
+    for found in distributed.step(2, 500):
+        said = found.formula
+        assert found.sent["graph ring"] == said["ring"] == 250 * 16 * 4 / 1e6
+        assert said["features"] < found.sent["graph rows"] < 2 * said["features"]
+        assert said["solve"] < found.sent["solve rows"] < 2 * said["solve"]
 
 
 def test_extra_memory_is_that_of_the_call():

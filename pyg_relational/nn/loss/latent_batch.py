@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.distributed import gather
+from pyg_relational.distributed.gather import gather
 from pyg_relational.nn.loss.latent_layer import LatentLayer
 from pyg_relational.ops.checks import check_labels
 

@@ -24,6 +24,9 @@ __all__ = [
     "check_solver",
     "check_source",
     "check_tau",
+    "label_checks",
+    "label_mask",
+    "label_values",
     "mean_by",
     "node_shift",
     "node_source",
@@ -81,21 +84,32 @@ def check_inputs(
     if not isinstance(y, Tensor):
         raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
     n = y.shape[0] if y.dim() else 0
-    mask = _mask(y, mask, n)
+    mask = label_mask(y, mask, n)
     source = edge_index if edge_weight is None else (edge_index, edge_weight)
     index, weight, _ = read_graph(source, n)
     if weight.dtype in (torch.float16, torch.bfloat16):
         weight = weight.float()
-    checks, classes = _label_checks(y, mask, num_classes)
+    checks, classes = label_checks(y, mask, num_classes)
     index, weight, _ = checked_edges(index, weight, n, *checks)
     if batch is None:
         batch = torch.zeros(n, dtype=torch.int64, device=y.device)
     else:
         check_batch(batch, index, n)
-    return Labelled(index, weight, _values(y, mask, classes, weight.dtype), mask, batch)
+    return Labelled(index, weight, label_values(y, mask, classes, weight.dtype), mask, batch)
 
 
-def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
+def label_mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
+    """Labelled nodes, ``y >= 0`` where nothing is said.
+
+    Args:
+        y: Classes or values of the nodes.
+        mask: Labelled nodes, or ``None``.
+        n: Number of nodes.
+
+    Raises:
+        TypeError: If ``mask`` is not a bool Tensor.
+        ValueError: If its shape is wrong, or it is missing for values.
+    """
     if mask is None:
         if y.is_floating_point():
             raise ValueError("mask must be given where y holds values, got None")
@@ -108,10 +122,16 @@ def _mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
     return mask
 
 
-def _label_checks(
+def label_checks(
     y: Tensor, mask: Tensor, num_classes: int | None
 ) -> tuple[list[Check], int | None]:
-    """What is asked of the labels, and the number of classes where they are classes."""
+    """What is asked of the labels, first that there is one, and the number of classes where they are classes.
+
+    Args:
+        y: Classes or values of the nodes.
+        mask: Labelled nodes.
+        num_classes: Number of classes, ``None`` for the largest + 1.
+    """
     n = len(mask)
 
     def refuse_mask() -> None:
@@ -151,8 +171,15 @@ def _label_checks(
     return [labelled, lowest, highest] if n else [labelled], c
 
 
-def _values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:
-    """Values of labelled nodes, 0 of the others."""
+def label_values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:
+    """Values of labelled nodes, 0 of the others.
+
+    Args:
+        y: Classes or values of the nodes.
+        mask: Labelled nodes.
+        num_classes: Number of classes, ``None`` where ``y`` holds values.
+        dtype: Number type of the result.
+    """
     if num_classes is None:
         return y.to(dtype).where(mask[:, None], 0.0)
     number = torch.arange(num_classes, device=y.device)

@@ -1,6 +1,7 @@
 """Preconditioned conjugate gradients on many right-hand sides, refined in float64."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -59,6 +60,12 @@ class System(Protocol):
     def unscale(self, x: Tensor) -> Tensor:
         """Values of the unknowns before scaling."""
 
+    def largest(self, x: Tensor) -> Tensor:
+        """Largest absolute value of each column."""
+
+
+Round = Callable[[Any, Tensor, torch.dtype, float, int], tuple[Tensor, int]]
+
 
 def conjugate_gradients(
     system: System,
@@ -67,6 +74,7 @@ def conjugate_gradients(
     size: Tensor,
     tol: tuple[float, float],
     max_iter: int,
+    one_round: Round | None = None,
 ) -> tuple[Tensor, SolveInfo]:
     """Solve in rounds, each on the residual of the last.
 
@@ -77,6 +85,7 @@ def conjugate_gradients(
         size: Least size of each solution that the tolerance is relative to.
         tol: Relative tolerance to aim at, and to accept.
         max_iter: Most iterations.
+        one_round: What iterates, :func:`conjugate_round` where there is no other.
 
     Shapes:
         ``b``, ``x``: :math:`[n, c]`, ``size``: :math:`[c]`.
@@ -84,6 +93,7 @@ def conjugate_gradients(
     Returns:
         The solution, scaled, and how it was reached.
     """
+    iterate = one_round or conjugate_round
     b = system.project(b)
     x, r = (torch.zeros_like(b), b) if x is None else (x, system.residual(b, x))
     error, dtype, iterations, least = _error(system, r), system.dtype, 0, _LEAST
@@ -93,7 +103,7 @@ def conjugate_gradients(
         target = min(max(state.ratio / _MARGIN, _REFINE[dtype]), least)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, trial)
-        step, count = conjugate_round(system, r * state.open, dtype, target, most)
+        step, count = iterate(system, r * state.open, dtype, target, most)
         if count == trial:
             system.strengthen()
         new_r = system.residual(b, x + step)
@@ -137,7 +147,7 @@ def _state(
     tol: tuple[float, float],
     closer: Tensor | None = None,
 ) -> _State:
-    whole = torch.maximum(size, largest(system.unscale(x)))
+    whole = torch.maximum(size, system.largest(system.unscale(x)))
     aim = min(tol[0], tol[1] / system.growth) * whole
     open_ = (error > aim) | ~torch.isfinite(error)
     bound = (error * system.growth).where(error > 0, 0.0) + system.rounding * whole
@@ -156,7 +166,7 @@ def largest(x: Tensor) -> Tensor:
 
 
 def _error(system: System, r: Tensor) -> Tensor:
-    return largest(system.unscale(system.precondition(r)))
+    return system.largest(system.unscale(system.precondition(r)))
 
 
 def conjugate_round(

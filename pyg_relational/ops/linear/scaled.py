@@ -257,6 +257,10 @@ class ScaledLaplacian:
         """Values of the nodes."""
         return x * self.scale[:, None]
 
+    def largest(self, x: Tensor) -> Tensor:
+        """Largest absolute value of each column."""
+        return largest(x)
+
 
 def _inverse(matrix: Tensor) -> Tensor:
     """Inverse of a symmetric matrix that is positive definite but for rounding."""

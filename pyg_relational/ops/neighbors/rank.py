@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.ops.graph.kernels import unit_rows
 from pyg_relational.ops.neighbors.candidates import Points
 
-__all__ = ["nearest", "rank"]
+__all__ = ["distances", "nearest", "rank"]
 
 _CLOSE = 1e-5  # relative gap below which float32 may swap two distances
 _TINY = 1e-15  # distance whose square is near float32's smallest
@@ -35,7 +35,7 @@ def nearest(
     points: Points, k: int, row: Tensor, col: Tensor, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` nearest candidates of each row, and ``k + 1`` distances, infinite where there are no more."""
-    value = _distance(points, row, col, dtype)
+    value = distances(points, row, col, dtype)
     order = _order(row, value)
     counts = _counts(row)[:, None]
     slot = counts.cumsum(0) - counts + torch.arange(k + 1, device=row.device)
@@ -65,7 +65,7 @@ def _blur(points: Points, value: Tensor) -> Tensor | float:
     return 8 * eps * (value.sqrt() + 8 * eps) if points.cosine else _TINY
 
 
-def _distance(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def distances(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Direct distance of query ``row`` and point ``col``, pair by pair, in chunks that fit the cache."""
     chunk = max(1, 2**17 // max(1, points.x.shape[1]))
     pairs = zip(row.split(chunk), col.split(chunk), strict=True)

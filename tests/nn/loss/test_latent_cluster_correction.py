@@ -12,7 +12,7 @@ from pyg_relational.cluster import leiden
 from pyg_relational.nn import LatentClusterCorrection, latent_cluster_loss, latent_cluster_targets
 from pyg_relational.ops import modularity, tangent_basis
 from pyg_relational.transforms import knn_graph
-from tests.test_distributed import spawn
+from tests.distributed.test_gather import spawn
 
 N = 90
 

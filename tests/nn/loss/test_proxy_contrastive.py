@@ -13,7 +13,7 @@ from torch import Tensor
 from pyg_relational.distributed import gather
 from pyg_relational.nn import ProxyContrastiveLoss, proxy_contrastive_loss
 from tests import oracles
-from tests.test_distributed import spawn
+from tests.distributed.test_gather import spawn
 
 TERMS = st.lists(st.integers(-1, 4), max_size=7)
 REDUCTIONS = ["mean", "nonzero_mean"]
