@@ -771,3 +771,23 @@ def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset
             old, new = group[i], group[j]
             group = [new if g == old else g for g in group]
     return held
+
+
+def outlier_degree(x: Tensor, k: int) -> Tensor:
+    """Symmetry ratio less distance ratio, eqs. 1 to 5, point by point; 0 - 1 of k copies."""
+    index, distance = knn(x, k, "euclidean")
+    degree = []
+    for i in range(len(x)):
+        mirrors = [2 * x[i] - x[j] for j in index[i]]
+        total = distance[i].sum()
+        nearest = sum(min((m - p).norm() for p in x) for m in mirrors)
+        theirs = sum(distance[j].sum() for j in index[i])
+        degree.append(nearest / total - theirs / (k * total) if total > 0 else total - 1)
+    return torch.stack(degree)
+
+
+def box_plot_outliers(degree: list[float], r: float) -> list[bool]:
+    """Eqs. 6 to 10, ranks counted from 1."""
+    ranked, n = sorted(degree), len(degree)
+    low, high = (ranked[math.floor(share * n + 0.5) - 1] for share in (0.25, 0.75))
+    return [o > high + r * (high - low) for o in degree]

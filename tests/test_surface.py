@@ -232,6 +232,7 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
         "PLaplacePropagation": (nn.PLaplacePropagation, linear | {"p": 4.0, "tau": 0.5}),
         "PoissonPropagation": (nn.PoissonPropagation, linear),
         "RandomWalkPropagation": (nn.RandomWalkPropagation, linear | {"alpha": 0.5}),
+        "RemoveOutliers": (transforms.RemoveOutliers, {"k": 3, "whisker": 1.5}),
         "SoftModularityPruning": (lambda **o: nn.SoftModularityPruning(4, 2, **o), soft),
         "SparseDMoN": (lambda **o: nn.SparseDMoN(4, 2, **o), {"dropout": 0.5}),
         "CNN2Graph": (

@@ -9,7 +9,11 @@ from pyg_relational.transforms.knn_graph import knn_graph
 
 if TYPE_CHECKING:
     from pyg_relational.transforms.pyg import DenseGraph, KNNGraph
+    from pyg_relational.transforms.remove_outliers import RemoveOutliers
 
-__all__ = ["DenseGraph", "KNNGraph", "batch_graph", "dense_graph", "knn_graph"]
+__all__ = ["DenseGraph", "KNNGraph", "RemoveOutliers", "batch_graph", "dense_graph", "knn_graph"]
 
-__getattr__, __dir__ = on_demand(__name__, dict.fromkeys(("DenseGraph", "KNNGraph"), "pyg"))
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {"DenseGraph": "pyg", "KNNGraph": "pyg", "RemoveOutliers": "remove_outliers"},
+)
