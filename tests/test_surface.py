@@ -223,6 +223,10 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
             solving | {"k": 3, "tau": 0.5, "bandwidth": "unit", "unit": False, "metric": "cosine"},
         ),
         "KNNGraph": (lambda **o: transforms.KNNGraph(3, **o), {"metric": "cosine", "kernel": None}),
+        "KNNHypergraph": (
+            lambda **o: transforms.KNNHypergraph(3, **o),
+            {"metric": "cosine", "bandwidth": 2.0},
+        ),
         "LaplacePropagation": (nn.LaplacePropagation, linear | {"tau": 0.5, "order": 2}),
         "ModularityLoss": (
             nn.ModularityLoss,

@@ -26,6 +26,7 @@ __all__ = [
     "Symmetrize",
     "check_knn_graph",
     "knn_graph",
+    "pair_weights",
 ]
 
 Metric = Literal["euclidean", "cosine"]
@@ -115,7 +116,7 @@ def knn_graph(
         else neighbor_pairs(index, symmetrize == "mutual")
     )
     with torch.autocast(x.device.type, enabled=False):
-        weight = _weights(x, pairs, index[:, -1], metric, kernel, bandwidth).to(dtype)
+        weight = pair_weights(x, pairs, index[:, -1], metric, kernel, bandwidth).to(dtype)
     if symmetrize is None:
         return pairs, weight
     edge_index, pair = both_directions(pairs, x.shape[0])
@@ -159,9 +160,22 @@ def _neighbor_to_point(index: Tensor) -> Tensor:
     return torch.stack([key // n, key % n])
 
 
-def _weights(
+def pair_weights(
     x: Tensor, pairs: Tensor, last: Tensor, metric: Metric, kernel: Kernel, bandwidth: Bandwidth
 ) -> Tensor:
+    """Weights of pairs of rows, differentiable in these.
+
+    Args:
+        x: Features.
+        pairs: Pairs of rows.
+        last: Last neighbour of every row, whose distance is its bandwidth.
+        metric: As of :func:`knn_graph`.
+        kernel: As there.
+        bandwidth: As there.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, ``pairs``: :math:`[2, P]`, ``last``: :math:`[n]`, output: :math:`[P]`.
+    """
     if kernel == "binary":
         return x.new_ones(pairs.shape[1])
     if kernel == "cosine":
