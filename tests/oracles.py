@@ -831,3 +831,26 @@ def hypergraph_svc(kernel: Tensor, matrix: Tensor, sign: Tensor, a: float, i: fl
     f = kernel @ alpha + b
     hinge = sum((1 - sign[j] * f[j]).clamp(min=0) ** 2 for j in range(len(f)) if sign[j] != 0)
     return 0.5 * (hinge + a * alpha @ kernel @ alpha + i * f @ matrix @ f)
+
+
+def two_view_contrast(a: dict[int, Tensor], b: dict[int, Tensor], tau: float) -> Tensor:
+    """Eq. 2 or 4 of SITAR for rows by name, both directions, in the mean over those that are in both views."""
+
+    def h(u: Tensor, v: Tensor) -> Tensor:
+        return torch.exp(cosine(u, v) / tau)
+
+    terms = []
+    for one, other in ((a, b), (b, a)):
+        for i in one.keys() & other.keys():
+            near = h(one[i], other[i])
+            apart = [h(one[i], view[k]) for view in (one, other) for k in view if k != i]
+            terms.append(-torch.log(near / (near + sum(apart))))
+    return torch.stack(terms).mean() if terms else torch.zeros(())
+
+
+def group_means(x: Tensor, groups: list[int]) -> dict[int, Tensor]:
+    """Eq. 3: mean of each group's rows."""
+    return {
+        g: torch.stack([x[i] for i in range(len(x)) if groups[i] == g]).mean(0)
+        for g in set(groups) - {-1}
+    }

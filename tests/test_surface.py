@@ -99,7 +99,7 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
 
 
 # Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
-OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size on_unreachable p recall
+OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size mix on_unreachable p recall
 resolution self_loop solver tau temperature threshold tol"""
 
 
@@ -221,6 +221,10 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
         "GraphLearningLayer": (
             nn.GraphLearningLayer,
             solving | {"k": 3, "tau": 0.5, "bandwidth": "unit", "unit": False, "metric": "cosine"},
+        ),
+        "GroupContrastiveLoss": (
+            nn.GroupContrastiveLoss,
+            {"instance_weight": 0.25, "group_weight": 2.0, "temperature": 0.75},
         ),
         "KNNGraph": (lambda **o: transforms.KNNGraph(3, **o), {"metric": "cosine", "kernel": None}),
         "KNNHypergraph": (

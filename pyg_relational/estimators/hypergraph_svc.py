@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from pyg_relational.estimators.base import Affinity, Array, GraphClassifier
+from pyg_relational.ops.checks import check_share
 from pyg_relational.ops.linear.mixed import MixedLaplacian
 from pyg_relational.ops.linear.solvers import ConvergenceError
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric
@@ -131,24 +132,22 @@ class HypergraphSVC(GraphClassifier):
         return 1 / (x.shape[1] * variance) if variance > 0 else 1.0
 
     def _check(self) -> None:
-        number = {"gamma": (self.gamma, 0), "ambient": (self.ambient, 0)}
-        for name, (value, low) in number.items():
-            if name == "gamma" and value == "scale":
-                continue
-            _check_real(value, name)
-            if not low < value < np.inf:
-                raise ValueError(f"{name} must be > 0 and finite, got {value}")
+        if self.gamma != "scale":
+            _check_real(self.gamma, "gamma", above=0)
+        _check_real(self.ambient, "ambient", above=0)
         _check_real(self.intrinsic, "intrinsic")
-        if not 0 <= self.intrinsic < np.inf:
-            raise ValueError(f"intrinsic must be >= 0 and finite, got {self.intrinsic}")
         _check_real(self.mix, "mix")
-        if not 0 <= self.mix <= 1:
-            raise ValueError(f"mix must be in [0, 1], got {self.mix}")
+        check_share(self.mix, "mix")
 
 
-def _check_real(value: Any, name: str) -> None:
+def _check_real(value: Any, name: str, above: float | None = None) -> None:
+    """Raise unless it is a finite number >= 0, or > ``above``."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    number = float(value)
+    if not (0 <= number < np.inf) or (above is not None and number <= above):
+        least = ">= 0" if above is None else f"> {above}"
+        raise ValueError(f"{name} must be {least} and finite, got {value}")
 
 
 class Machine(NamedTuple):
