@@ -172,7 +172,8 @@ def _contrast(a: Tensor, b: Tensor, has_a: Tensor, has_b: Tensor, temperature: f
     both = (has_a & has_b).repeat(2)
     nearness = torch.linalg.vecdot(u, v).repeat(2) / temperature
     loss = _others(torch.cat([u, v]), torch.cat([has_a, has_b]), temperature) - nearness
-    return loss.where(both, 0.0).sum() / both.sum().clamp(min=1)
+    mean: Tensor = loss.where(both, 0.0).sum() / both.sum().clamp(min=1)
+    return mean
 
 
 def _others(w: Tensor, there: Tensor, temperature: float) -> Tensor:
