@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks.accuracy.config import Train, load
@@ -10,7 +11,7 @@ from benchmarks.accuracy.train import fit, predict
 from pyg_relational.nn import GroupContrastiveLoss
 from tests.benchmarks.test_gll import blobs, encoder, hide
 
-CONFIG = Path(__file__).parents[2] / "benchmarks" / "configs" / "study_group_contrast.yaml"
+CONFIGS = sorted((Path(__file__).parents[2] / "benchmarks" / "configs").glob("study_group_*.yaml"))
 
 
 def loss(train, epoch, **options):
@@ -62,7 +63,8 @@ def test_hidden_labels_are_never_read():
     assert torch.equal(*results)
 
 
-def test_the_study_names_every_method_and_a_control():
-    study = load(CONFIG)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_the_study_names_every_method_and_a_control(config):
+    study = load(config)
     assert "groups, shuffled" in {method.label for method in study.methods}
     assert {method.trials for method in study.methods} == {1}
