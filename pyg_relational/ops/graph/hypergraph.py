@@ -44,7 +44,7 @@ def hypergraph_laplacian_product(
     """
     node, edge = hyperedge_index
     scale = _inverse_root(hyperedge_index, hyperedge_weight, len(u))
-    share = hyperedge_weight / edge.bincount(minlength=len(hyperedge_weight)).clamp(min=1)
+    share = hyperedge_weight / _sizes(edge, hyperedge_weight)
     scaled = scale[:, None] * u
     total = u.new_zeros(len(hyperedge_weight), u.shape[1])
     total = total.index_add(0, edge, scaled.index_select(0, node)) * share[:, None]
@@ -66,10 +66,16 @@ def hypergraph_diagonal(
         ``hyperedge_index``: :math:`[2, nnz]`, ``hyperedge_weight``: :math:`[m]`, output: :math:`[n]`.
     """
     node, edge = hyperedge_index
-    size = edge.bincount(minlength=len(hyperedge_weight)).clamp(min=1)
+    size = _sizes(edge, hyperedge_weight)
     scale = _inverse_root(hyperedge_index, hyperedge_weight, num_nodes)
     own = torch.zeros_like(scale).index_add(0, node, (hyperedge_weight / size)[edge])
     return (scale > 0).to(scale) - scale.square() * own
+
+
+def _sizes(edge: Tensor, weight: Tensor) -> Tensor:
+    """Members of each hyperedge, 1 of none; unlike a ``bincount`` it does not wait for a device."""
+    one = torch.ones_like(edge, dtype=weight.dtype)
+    return torch.zeros_like(weight).index_add(0, edge, one).clamp(min=1)
 
 
 def _inverse_root(hyperedge_index: Tensor, hyperedge_weight: Tensor, n: int) -> Tensor:
