@@ -771,3 +771,86 @@ def spanning_forest(edges: Tensor, weight: list[float], n: int) -> set[frozenset
             old, new = group[i], group[j]
             group = [new if g == old else g for g in group]
     return held
+
+
+def outlier_degree(x: Tensor, k: int) -> Tensor:
+    """Symmetry ratio less distance ratio, eqs. 1 to 5, point by point; 0 - 1 of k copies."""
+    index, distance = knn(x, k, "euclidean")
+    degree = []
+    for i in range(len(x)):
+        mirrors = [2 * x[i] - x[j] for j in index[i]]
+        total = distance[i].sum()
+        nearest = sum(min((m - p).norm() for p in x) for m in mirrors)
+        theirs = sum(distance[j].sum() for j in index[i])
+        degree.append(nearest / total - theirs / (k * total) if total > 0 else total - 1)
+    return torch.stack(degree)
+
+
+def box_plot_outliers(degree: list[float], r: float) -> list[bool]:
+    """Eqs. 6 to 10, ranks counted from 1."""
+    ranked, n = sorted(degree), len(degree)
+    low, high = (ranked[math.floor(share * n + 0.5) - 1] for share in (0.25, 0.75))
+    return [o > high + r * (high - low) for o in degree]
+
+
+def knn_hypergraph(x: Tensor, k: int, mu: float) -> tuple[Tensor, Tensor]:
+    """Incidence F [n, n] of every row with its k neighbours, and weights over ordered pairs, hyperedge by hyperedge."""
+    n = len(x)
+    f = torch.eye(n, dtype=x.dtype).index_put(
+        (knn(x.detach(), k, "euclidean")[0], torch.arange(n)[:, None]),
+        torch.ones((), dtype=x.dtype),
+    )
+    weight = []
+    for e in range(n):
+        members = f[:, e].nonzero()[:, 0].tolist()
+        size = len(members)
+        pairs = [(i, j) for i in members for j in members if i != j]
+        total = sum(torch.exp(-(x[i] - x[j]).square().sum() / mu) for i, j in pairs)
+        weight.append(total / (size * (size - 1)))
+    return f, torch.stack(weight)
+
+
+def hypergraph_laplacian(f: Tensor, w: Tensor) -> Tensor:
+    """Eq. 8, I - D_v^-1/2 F W D_e^-1 F^T D_v^-1/2; rows and columns of nodes without degree are 0."""
+    d = f @ w
+    root = torch.diag(torch.where(d > 0, d.where(d > 0, 1) ** -0.5, 0))
+    size = torch.diag(1 / f.sum(0).clamp(min=1))
+    return torch.diag((d > 0).to(f)) - root @ f @ torch.diag(w) @ size @ f.T @ root
+
+
+def mixed_propagation(matrix: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """matrix u = 0 off the labels, u = values on them, by a dense solve."""
+    free = ~mask
+    inner = torch.linalg.solve(matrix[free][:, free], -matrix[free][:, mask] @ values[mask])
+    return values.index_put((mask,), values[mask]).index_put((free,), inner)
+
+
+def hypergraph_svc(kernel: Tensor, matrix: Tensor, sign: Tensor, a: float, i: float, theta: Tensor):
+    """Eq. 11 for dual variables and bias ``theta``; ``sign`` is 0 where there is no label."""
+    alpha, b = theta[:-1], theta[-1]
+    f = kernel @ alpha + b
+    hinge = sum((1 - sign[j] * f[j]).clamp(min=0) ** 2 for j in range(len(f)) if sign[j] != 0)
+    return 0.5 * (hinge + a * alpha @ kernel @ alpha + i * f @ matrix @ f)
+
+
+def two_view_contrast(a: dict[int, Tensor], b: dict[int, Tensor], tau: float) -> Tensor:
+    """Eq. 2 or 4 of SITAR for rows by name, both directions, in the mean over those that are in both views."""
+
+    def h(u: Tensor, v: Tensor) -> Tensor:
+        return torch.exp(cosine(u, v) / tau)
+
+    terms = []
+    for one, other in ((a, b), (b, a)):
+        for i in one.keys() & other.keys():
+            near = h(one[i], other[i])
+            apart = [h(one[i], view[k]) for view in (one, other) for k in view if k != i]
+            terms.append(-torch.log(near / (near + sum(apart))))
+    return torch.stack(terms).mean() if terms else torch.zeros(())
+
+
+def group_means(x: Tensor, groups: list[int]) -> dict[int, Tensor]:
+    """Eq. 3: mean of each group's rows."""
+    return {
+        g: torch.stack([x[i] for i in range(len(x)) if groups[i] == g]).mean(0)
+        for g in set(groups) - {-1}
+    }

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from pyg_relational import metrics, nn
-from pyg_relational.transforms import dense_graph, knn_graph
+from pyg_relational.transforms import dense_graph, knn_graph, knn_hypergraph
 
 N, D, C = 12, 4, 3
 EDGES = torch.tensor([[i, j] for i in range(N) for j in range(N) if i != j and i * j % 3 != 1]).T
@@ -97,6 +97,8 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "image_text_modularity_loss": lambda d: nn.image_text_modularity_loss(
         d.x, d.z, d.z.softmax(1), d.z.flip(1).softmax(1), 3
     ),
+    "instance_contrastive_loss": lambda d: nn.instance_contrastive_loss(d.z, d.z.flip(0)),
+    "group_contrastive_loss": lambda d: nn.group_contrastive_loss(d.z, d.z.flip(1)),
     "ProxyGATv2Conv": conv(nn.ProxyGATv2Conv, heads=2, self_loop="per_set"),
     "ProxyAttentionConv": conv(nn.ProxyAttentionConv, heads=2, self_loop="residual"),
     "ProxyPoolConv": conv(nn.ProxyPoolConv, combine="mean"),
@@ -120,6 +122,9 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
         torch.arange(N) < 6,
         phi=lambda q, w, i, j: w * (q + q**3),
         num_classes=C,
+    ),
+    "hypergraph_propagation": lambda d: nn.hypergraph_propagation(
+        *knn_hypergraph(d.x, 3), d.y, torch.arange(N) < 6, num_classes=C
     ),
     "GraphLearningLayer": lambda d: nn.GraphLearningLayer(k=4)(d.x, d.y, torch.arange(N) < 6, C),
     "knn_graph": lambda d: knn_graph(d.x, 3)[1],

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from pyg_relational import metrics, nn
 from pyg_relational.ops import knn, modularity
-from pyg_relational.transforms import dense_graph, knn_graph
+from pyg_relational.transforms import dense_graph, knn_graph, knn_hypergraph
 from tests.device import Counts, pretend
 
 N, D, C = 256, 16, 10
@@ -112,6 +112,8 @@ CALLS: dict[str, Call] = {
     "image_text_modularity_loss": (
         lambda d, _: nn.image_text_modularity_loss(d.x, d.z, d.z.softmax(1), d.z.softmax(1), 5)
     ),
+    "instance_contrastive_loss": (lambda d, _: nn.instance_contrastive_loss(d.z, d.z.flip(0))),
+    "group_contrastive_loss": (lambda d, _: nn.group_contrastive_loss(d.z, d.z.flip(1))),
     # layers
     "ProxyGATv2Conv": (lambda d, place: conv(nn.ProxyGATv2Conv(D, 8, heads=4), d, place)),
     "ProxyAttentionConv": (lambda d, place: conv(nn.ProxyAttentionConv(D, 8, heads=4), d, place)),
@@ -136,6 +138,17 @@ CALLS: dict[str, Call] = {
     ),
     "p_laplace_propagation of two classes": (
         lambda d, _: nn.p_laplace_propagation(d.edges, d.weight, d.y % 2, d.mask, num_classes=2)
+    ),
+    "hypergraph_propagation": (
+        lambda d, _: nn.hypergraph_propagation(
+            *knn_hypergraph(d.x, 5),
+            d.y,
+            d.mask,
+            edge_index=d.edges,
+            edge_weight=d.weight,
+            mix=0.5,
+            num_classes=C,
+        )
     ),
     "GraphLearningLayer": (lambda d, place: place(nn.GraphLearningLayer())(d.x, d.y, d.mask, C)),
     # pooling

@@ -99,7 +99,7 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
 
 
 # Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
-OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size on_unreachable p recall
+OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size mix on_unreachable p recall
 resolution self_loop solver tau temperature threshold tol"""
 
 
@@ -222,7 +222,15 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
             nn.GraphLearningLayer,
             solving | {"k": 3, "tau": 0.5, "bandwidth": "unit", "unit": False, "metric": "cosine"},
         ),
+        "GroupContrastiveLoss": (
+            nn.GroupContrastiveLoss,
+            {"instance_weight": 0.25, "group_weight": 2.0, "temperature": 0.75},
+        ),
         "KNNGraph": (lambda **o: transforms.KNNGraph(3, **o), {"metric": "cosine", "kernel": None}),
+        "KNNHypergraph": (
+            lambda **o: transforms.KNNHypergraph(3, **o),
+            {"metric": "cosine", "bandwidth": 2.0},
+        ),
         "LaplacePropagation": (nn.LaplacePropagation, linear | {"tau": 0.5, "order": 2}),
         "ModularityLoss": (
             nn.ModularityLoss,
@@ -232,6 +240,7 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
         "PLaplacePropagation": (nn.PLaplacePropagation, linear | {"p": 4.0, "tau": 0.5}),
         "PoissonPropagation": (nn.PoissonPropagation, linear),
         "RandomWalkPropagation": (nn.RandomWalkPropagation, linear | {"alpha": 0.5}),
+        "RemoveOutliers": (transforms.RemoveOutliers, {"k": 3, "whisker": 1.5}),
         "SoftModularityPruning": (lambda **o: nn.SoftModularityPruning(4, 2, **o), soft),
         "SparseDMoN": (lambda **o: nn.SparseDMoN(4, 2, **o), {"dropout": 0.5}),
         "CNN2Graph": (

@@ -7,7 +7,7 @@ import pandas as pd
 from benchmarks.store import Row
 from benchmarks.tables import markdown, mean_and_half, paired_by_seed
 
-BASELINE = "knn"
+BASELINE, ALONE = "knn", "none"  # of graphs; of samples clustered without one
 MEASURES = {  # title, scale, digits
     "accuracy": ("ACC %", 100.0, 2),
     "nmi": ("NMI", 1.0, 3),
@@ -24,7 +24,8 @@ NOTE = (
     "clustering, paired by seed, with its 95 % interval; a star where that excludes 0. Modularity is that of the "
     "partition on the kNN graph, homophily the weighted share of the graph's edges inside of classes, edges its number "
     "of edges against the kNN graph's. modularity_pruning is pruned_consensus where that modularity is above knn's, "
-    "else knn: what ModularityPruning gives with the same clustering."
+    "else knn: what ModularityPruning gives with the same clustering. Without outliers, without random: samples were "
+    "taken out, clustered was the kNN graph of the others, and each has the cluster of the nearest of these."
 )
 
 
@@ -42,11 +43,13 @@ def with_test(rows: Sequence[Row]) -> list[Row]:
     same = {(row["data"], row["clustering"], row["seed"], row["graph"]): row for row in rows}
     more = []
     for (*run, graph), pruned in same.items():
-        given = same.get((*run, BASELINE))
-        if graph == "pruned_consensus" and given is not None:
+        kind, *nodes = graph.split(", ")
+        given = same.get((*run, ", ".join([BASELINE, *nodes])))
+        if kind == "pruned_consensus" and given is not None:
             best = max(given, pruned, key=lambda row: row["modularity"])
             seconds = {"graph_seconds": pruned["graph_seconds"]}
-            more.append({**best, **seconds, "graph": "modularity_pruning"})
+            name = ", ".join(["modularity_pruning", *nodes])
+            more.append({**best, **seconds, "graph": name})
     return [*rows, *more]
 
 
@@ -62,7 +65,7 @@ def _glance(runs: pd.DataFrame) -> str:
 def _details(runs: pd.DataFrame, baseline: str) -> str:
     lines = []
     for clustering, same in runs.groupby("clustering", sort=False):
-        base = same[same["graph"] == baseline]
+        base = same[same["graph"] == (baseline if baseline in set(same["graph"]) else ALONE)]
         for graph, group in same.groupby("graph", sort=False):
             line = {"clustering": clustering, "graph": graph, "seeds": len(group)}
             for measure, (title, scale, digits) in MEASURES.items():

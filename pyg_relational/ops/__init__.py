@@ -3,6 +3,7 @@
 from pyg_relational.ops.graph.components import connected_components
 from pyg_relational.ops.graph.edge_dot import edge_diff_dot, edge_dot
 from pyg_relational.ops.graph.edges import both_directions, neighbor_pairs
+from pyg_relational.ops.graph.hypergraph import hypergraph_laplacian_product
 from pyg_relational.ops.graph.kernels import gaussian_kernel, safe_sqrt, unit_rows
 from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.graph.modularity import modularity
@@ -38,6 +39,7 @@ __all__ = [
     "edge_dot",
     "gatv2_scores",
     "gaussian_kernel",
+    "hypergraph_laplacian_product",
     "knn",
     "laplacian_product",
     "modularity",

@@ -10,8 +10,9 @@ from torch_geometric.transforms import BaseTransform
 from pyg_relational.ops.options import check_options, show_options
 from pyg_relational.transforms.dense_graph import Similarity, check_dense_graph, dense_graph
 from pyg_relational.transforms.knn_graph import check_knn_graph, knn_graph
+from pyg_relational.transforms.knn_hypergraph import check_knn_hypergraph, knn_hypergraph
 
-__all__ = ["DenseGraph", "KNNGraph", "node_features"]
+__all__ = ["DenseGraph", "KNNGraph", "KNNHypergraph", "node_features"]
 
 
 def node_features(data: Any) -> Tensor:
@@ -125,3 +126,45 @@ class DenseGraph(BaseTransform):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({show_options(self.options)})"
+
+
+@functional_transform("relational_knn_hypergraph")
+class KNNHypergraph(BaseTransform):  # type: ignore[misc]
+    """Adds the hypergraph of :func:`knn_hypergraph` to ``data``, of each graph of ``data.batch`` apart.
+
+    The rows are ``data.x``, or ``data.pos`` where that is missing. Sets ``hyperedge_index`` and ``hyperedge_weight`` as
+    :class:`torch_geometric.nn.HypergraphConv` takes them. There are as many hyperedges as nodes, so that PyG's batches
+    number both right.
+
+    Args:
+        k: Number of neighbours.
+        **options: Keyword arguments of :func:`knn_hypergraph`.
+
+    Raises:
+        TypeError: If an option is unknown or of a wrong type.
+        ValueError: If one is out of range.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from pyg_relational.transforms import KNNHypergraph
+        >>> KNNHypergraph(k=2)(Data(x=torch.randn(5, 3)))
+        Data(x=[5, 3], hyperedge_index=[2, 15], hyperedge_weight=[5], num_nodes=5)
+    """
+
+    def __init__(self, k: int, **options: Any) -> None:
+        check_knn_hypergraph(k, **check_options(knn_hypergraph, options, given=("batch",)))
+        self.k = int(k)
+        self.options = options
+
+    def forward(self, data: Data) -> Data:
+        """Return ``data`` with the hypergraph."""
+        x = node_features(data)
+        data.hyperedge_index, data.hyperedge_weight = knn_hypergraph(
+            x, self.k, batch=data.get("batch"), **self.options
+        )
+        data.num_nodes = x.shape[0]
+        return data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({show_options({'k': self.k} | self.options)})"

@@ -16,7 +16,8 @@ from benchmarks.clustering.graphs import (
     resistances,
     sampled,
 )
-from benchmarks.clustering.partitions import CLUSTERINGS, leiden_with_k
+from benchmarks.clustering.nodes import NODES
+from benchmarks.clustering.partitions import CLUSTERINGS, density_peaks, leiden_with_k
 from benchmarks.clustering.table import with_test
 from benchmarks.store import read
 from pyg_relational.ops import both_directions
@@ -154,6 +155,43 @@ def test_features_are_clustered_without_a_graph(tmp_path, monkeypatch, blobs):
     assert "| kmeans " in (tmp_path / "table.md").read_text()
 
 
+def test_samples_are_taken_out_and_come_back(tmp_path, monkeypatch, blobs):
+    x, y = blobs
+    problem = run.Problem(x, y, 3, GRAPHS["knn"](x, Recipe(8, 3, 0)), 0.0)
+    monkeypatch.setattr(run, "load", lambda *a: problem)
+    seen = []
+    monkeypatch.setitem(CLUSTERINGS, "spectral", lambda g, n, k, s: seen.append(n) or y[-n:] * 0)
+    command = ["cluster", "--data", "COIL20", "--graphs", "knn", "--clusterings", "spectral"]
+    command += ["--points", "kmeans", "density_peaks", "--nodes", "outliers", "random"]
+    assert main([*command, "--seeds", "0", "1", "--output", str(tmp_path)]) == 0
+    out = 120 - len(NODES["outliers"](x, 0))
+    assert 0 < out < 31
+    assert seen == [120] * 2 + [120 - out] * 4
+    rows = read([tmp_path])
+    number = {"none": 3, "none, without outliers": 3, "none, without random": 4}
+    for graph, count in number.items():
+        points = [row for row in rows if row["graph"] == graph]
+        assert len(points) == count
+        assert all(row["accuracy"] == 1 for row in points if row["clustering"] == "kmeans")
+    assert all(row["accuracy"] == 1 / 3 for row in rows if row["clustering"] == "spectral")
+    left = {tuple(NODES["random"](x, seed).tolist()) for seed in (0, 1)}
+    assert len(left) == 2
+    assert {len(rows) for rows in left} == {120 - out}
+
+
+def test_density_peaks_by_hand():
+    x = torch.tensor([0.0, 1.0, 2.0, 10.0, 11.0, 12.0, 13.5])[:, None]
+    found = density_peaks(x, 2, 0)
+    assert found[:3].unique().numel() == found[3:].unique().numel() == 1
+    assert found[0] != found[3]
+
+
+def test_density_peaks_find_separate_groups(blobs):
+    x, y = blobs
+    found = density_peaks(x, 3, 0)
+    assert len({(a, b) for a, b in zip(found.tolist(), y.tolist(), strict=True)}) == 3
+
+
 def test_an_encoders_features_have_length_one(monkeypatch):
     monkeypatch.setattr(run.pretrained, "encode", lambda x, **_: x.flatten(1) + 1)
     problem = run.load("PenDigits, efficientnet_lite0, binary", 5)
@@ -180,6 +218,9 @@ def test_the_partition_of_higher_modularity_is_kept():
     ]
     assert all(r["graph"] == "modularity_pruning" and r["graph_seconds"] == 5 for r in more)
     assert with_test(rows[:1]) == rows[:1]
+    less = [row | {"graph": row["graph"] + ", without outliers"} for row in rows]
+    names = {row["graph"] for row in with_test([*rows, *less])[2 * len(rows) :]}
+    assert names == {"modularity_pruning", "modularity_pruning, without outliers"}
 
 
 def test_pictures_show_means_of_the_rows():

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 from pyg_relational.nn.loss.dgcluster import DGClusterLoss, dgcluster_loss
 from pyg_relational.nn.loss.graph_consistency import GraphConsistencyLoss, graph_consistency_loss
 from pyg_relational.nn.loss.grapix import GraPixLoss, grapix_loss
+from pyg_relational.nn.loss.group_contrastive import (
+    GroupContrastiveLoss,
+    group_contrastive_loss,
+    instance_contrastive_loss,
+)
 from pyg_relational.nn.loss.image_text import image_text_modularity_loss
 from pyg_relational.nn.loss.latent_cluster import (
     LatentClusterTargets,
@@ -26,6 +31,7 @@ __all__ = [
     "EdgeConsistency",
     "GraPixLoss",
     "GraphConsistencyLoss",
+    "GroupContrastiveLoss",
     "LatentClusterCorrection",
     "LatentClusterInfo",
     "LatentClusterTargets",
@@ -34,7 +40,9 @@ __all__ = [
     "dgcluster_loss",
     "graph_consistency_loss",
     "grapix_loss",
+    "group_contrastive_loss",
     "image_text_modularity_loss",
+    "instance_contrastive_loss",
     "latent_cluster_loss",
     "latent_cluster_targets",
     "modularity_loss",

@@ -2,6 +2,7 @@
 
 from pyg_relational.nn.prop.general import propagation
 from pyg_relational.nn.prop.graph_learning_layer import GraphLearningLayer
+from pyg_relational.nn.prop.hypergraph import hypergraph_propagation
 from pyg_relational.nn.prop.laplace import LaplacePropagation, laplace_propagation
 from pyg_relational.nn.prop.p_eikonal import p_eikonal
 from pyg_relational.nn.prop.p_laplace import PLaplacePropagation, p_laplace_propagation
@@ -16,6 +17,7 @@ __all__ = [
     "PLaplacePropagation",
     "PoissonPropagation",
     "RandomWalkPropagation",
+    "hypergraph_propagation",
     "laplace_propagation",
     "p_eikonal",
     "p_laplace_propagation",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_relational.ops.linear.solvers import SolveInfo
 
-__all__ = ["System", "conjugate_gradients", "conjugate_round", "largest"]
+__all__ = ["Preconditioned", "System", "conjugate_gradients", "conjugate_round", "largest"]
 
 # Graphs below are of k = 10 neighbours of 10,000 Gaussian points, or grids, with 20 labels; seconds of one thread.
 # Most that one round reduces the residual by. float32 at 1e-4, 1e-5, 1e-6, 1e-7: 41, 42, 32, 34 iterations in 16-d;
@@ -27,7 +27,17 @@ _ITERATIONS = {torch.float32: 1_000, torch.float64: 2**62}
 _EVERY = 16  # iterations between looks at whether a device is done; not measured
 
 
-class System(Protocol):
+class Preconditioned(Protocol):
+    """A symmetric positive matrix and its preconditioner."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Product with the matrix."""
+
+    def precondition(self, r: Tensor) -> Tensor:
+        """Product with the inverse of the preconditioner."""
+
+
+class System(Preconditioned, Protocol):
     """A matrix scaled to a unit diagonal, in the number type of what it is applied to."""
 
     @property
@@ -44,12 +54,6 @@ class System(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """Number type to begin in."""
-
-    def apply(self, x: Tensor) -> Tensor:
-        """Product with the matrix."""
-
-    def precondition(self, r: Tensor) -> Tensor:
-        """Product with the inverse of the preconditioner."""
 
     def project(self, x: Tensor) -> Tensor:
         """Take out what the matrix cannot see."""
@@ -170,7 +174,7 @@ def _error(system: System, r: Tensor) -> Tensor:
 
 
 def conjugate_round(
-    system: System, r: Tensor, dtype: torch.dtype, target: float, max_iter: int
+    system: Preconditioned, r: Tensor, dtype: torch.dtype, target: float, max_iter: int
 ) -> tuple[Tensor, int]:
     """Conjugate gradients from 0 until every column's residual is ``target`` of what it was.
 
