@@ -34,7 +34,7 @@ def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         ``scores``: :math:`[n, c]`, ``lower``, ``upper``: :math:`[c]`, int64, output: :math:`[n]`.
 
     Raises:
-        ValueError: If no sizes within the bounds add up to the number of rows.
+        ValueError: If no sizes within the bounds add up to the number of rows, or a score is not finite.
 
     Example:
         >>> import torch
@@ -48,6 +48,8 @@ def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         raise ValueError(
             f"lower and upper must leave room for {n} rows, got {lower.tolist()}, {upper.tolist()}"
         )
+    if not bool(torch.isfinite(scores).all()):
+        raise ValueError("scores must be finite, got NaN or infinity")
     scores = scores.double()
     if n == 0:
         return lower.new_zeros(0)

@@ -89,6 +89,18 @@ def test_a_node_that_nothing_holds_and_bad_input():
         propagation(*edges, phi=cubic, sigma=decay, initial=torch.ones(2, 2))
 
 
+def test_what_holds_a_node():
+    path, y = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.tensor([0, -1, -1])
+    weight = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=F64)
+    with pytest.raises(ValueError, match="got 1 nodes that no label reaches, the first is node 2"):
+        propagation(path, weight, y, phi=cubic)
+    with pytest.raises(ConvergenceError, match="its Jacobian is singular"):  # flat at the start
+        propagation(path, weight, y, phi=cubic, sigma=lambda u, i: u**3)
+    half = torch.full((3, 1), 0.5, dtype=F64)
+    u = propagation(path, weight, y, phi=cubic, sigma=lambda u, i: u**3, initial=half)
+    assert u[2].abs() < 1e-9
+
+
 @pytest.mark.parametrize("normalization", ["combinatorial", "randomwalk", "normalized"])
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_source_in_laplace(normalization, order):
