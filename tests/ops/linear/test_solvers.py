@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyg_relational.nn import laplace_propagation
-from pyg_relational.ops import CG, ConvergenceError, Direct, Multigrid
+from pyg_relational.ops import CG, Auto, ConvergenceError, Direct, Multigrid
 from pyg_relational.ops.graph.edges import both_directions
 from pyg_relational.ops.linear import multigrid
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
@@ -290,3 +290,10 @@ def test_bad_options(kind):
         kind(tol=2)
     with pytest.raises(ValueError, match="max_iter must be >= 1, got 0"):
         kind(max_iter=0)
+
+
+@pytest.mark.parametrize("kind", [CG, Multigrid, Auto])
+def test_tolerances(kind):
+    assert kind(tol=0.5).tolerances(F32) == (0.5, 0.5)
+    assert kind().tolerances(F32) == (1e-6, 1e-5)
+    assert kind().tolerances(F64) == (1e-12, 1e-8)
