@@ -80,8 +80,10 @@ def test_before_the_first_update_scores_draw_at_random():
     ("index", "u", "message"),
     [
         ([4], [[0.5, 0.5]], r"index must be in \[0, 4\), got 4"),
+        ([0, 4], [[0.5, 0.5]] * 2, r"index must be in \[0, 4\), got 4"),
         ([-1], [[0.5, 0.5]], r"index must be in \[0, 4\), got -1"),
         ([2], [[0.5]], r"u must have shape \[b, c\] with c > 1, got \[1, 1\]"),
+        ([0, 2], [[0.5]] * 2, r"u must have shape \[b, c\] with c > 1, got \[2, 1\]"),
         ([2], [[0.5, torch.nan]], "u must be finite"),
         ([2, 1], [[0.5, 0.5]], r"index must have shape \[1\]"),
     ],

@@ -82,7 +82,8 @@ def test_choice():
 
 
 def test_share():
-    check_share(0, "keep")
+    for good in (0, 0.5, 1):
+        check_share(good, "keep")
     for bad in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=rf"keep must be in \[0, 1\], got {bad}"):
             check_share(bad, "keep")

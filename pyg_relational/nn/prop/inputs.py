@@ -215,7 +215,7 @@ def check_tau(tau: Any) -> None:
     check_number(tau, "tau")
     low, high = _bounds(tau)
     if not 0 <= low <= high < math.inf:
-        raise ValueError(f"tau must be >= 0 and finite, got {low}")
+        raise ValueError(f"tau must be >= 0 and finite, got {high if low >= 0 else low}")
 
 
 def check_source(f: Any) -> None:

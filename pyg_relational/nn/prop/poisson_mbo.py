@@ -1,5 +1,6 @@
 """Poisson-MBO: Poisson learning turned into a partition with classes of given sizes."""
 
+import math
 from typing import Any
 
 import torch
@@ -89,8 +90,8 @@ def poisson_mbo(
                 [0., 1.]])
     """
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
-    if not mu >= 0:
-        raise ValueError(f"mu must be >= 0, got {mu}")
+    if not 0 <= mu < math.inf:
+        raise ValueError(f"mu must be >= 0 and finite, got {mu}")
     max_iter = check_count(max_iter, "max_iter", 0)
     steps = check_count(steps, "steps")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)

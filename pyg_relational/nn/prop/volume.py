@@ -1,5 +1,6 @@
 """Partitions with classes of given sizes: the best one for given scores."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -34,7 +35,7 @@ def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         ``scores``: :math:`[n, c]`, ``lower``, ``upper``: :math:`[c]`, int64, output: :math:`[n]`.
 
     Raises:
-        ValueError: If no sizes within the bounds add up to the number of rows.
+        ValueError: If no sizes within the bounds add up to the number of rows, or a score is not finite.
 
     Example:
         >>> import torch
@@ -48,6 +49,8 @@ def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         raise ValueError(
             f"lower and upper must leave room for {n} rows, got {lower.tolist()}, {upper.tolist()}"
         )
+    if not bool(torch.isfinite(scores).all()):
+        raise ValueError("scores must be finite, got NaN or infinity")
     scores = scores.double()
     if n == 0:
         return lower.new_zeros(0)
@@ -90,10 +93,10 @@ def check_priors(priors: Tensor | None, values: Tensor, slack: float = 0.0) -> T
         ``priors``, output: :math:`[c]`, ``values``: :math:`[n, c]`.
 
     Raises:
-        ValueError: If they are not finite, ``>= 0`` and of that shape, or ``slack`` is negative.
+        ValueError: If they are not finite, ``>= 0`` and of that shape, or ``slack`` is negative or not finite.
     """
-    if not slack >= 0:
-        raise ValueError(f"slack must be >= 0, got {slack}")
+    if not 0 <= slack < math.inf:
+        raise ValueError(f"slack must be >= 0 and finite, got {slack}")
     if priors is None:
         return None
     priors = torch.as_tensor(priors, dtype=torch.float64, device=values.device)

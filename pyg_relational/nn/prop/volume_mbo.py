@@ -1,5 +1,6 @@
 """Volume-constrained MBO: a partition with classes of given sizes that cuts few edges."""
 
+import math
 from typing import Any
 
 import torch
@@ -90,8 +91,8 @@ def volume_mbo(
                 [0., 1.]])
     """
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be >= 0, got {temperature}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be >= 0 and finite, got {temperature}")
     max_iter = check_count(max_iter, "max_iter")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     check_labels(y, len(y))

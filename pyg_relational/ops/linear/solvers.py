@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.checks import check_count
+
 __all__ = [
     "CG",
     "Auto",
@@ -61,6 +63,7 @@ class CG:
         strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
 
     Raises:
+        TypeError: If ``max_iter`` is no integer.
         ValueError: If a number is out of range.
 
     Example:
@@ -97,6 +100,7 @@ class Multigrid:
         strict: Raise :class:`ConvergenceError` instead of warning where the tolerance is not reached.
 
     Raises:
+        TypeError: If ``max_iter`` is no integer.
         ValueError: If a number is out of range; when it solves, on CUDA or for ``order > 1``.
         ImportError: When it solves, if pyamg is not installed.
 
@@ -121,8 +125,7 @@ class Multigrid:
 def _check(tol: float | None, max_iter: int = 1) -> None:
     if tol is not None and not 0 < tol < 1:
         raise ValueError(f"tol must be in (0, 1) or None, got {tol}")
-    if max_iter < 1:
-        raise ValueError(f"max_iter must be >= 1, got {max_iter}")
+    check_count(max_iter, "max_iter")
 
 
 def _tolerances(tol: float | None, dtype: torch.dtype) -> tuple[float, float]:

@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -5,6 +7,7 @@ from torch_geometric.nn import GATConv, GATv2Conv
 
 from pyg_relational.nn import ProxyGATv2Conv
 
+module = importlib.import_module("pyg_relational.nn.conv.proxy_gatv2_conv")
 F64 = torch.float64
 EDGES = torch.cartesian_prod(torch.arange(7), torch.arange(5)).T
 CUDA = pytest.param(
@@ -99,3 +102,16 @@ def test_attention_follows_the_nearer_proxy():
         torch.tensor([[0.1], [0.9]]), torch.tensor([[0.0], [1.0]]), return_attention_weights=True
     )
     assert_close(weights[:, :, 0], torch.eye(2), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("self_loop", ["none", "per_set"])
+def test_the_form_for_kernels(self_loop, monkeypatch):
+    torch.manual_seed(0)
+    conv = ProxyGATv2Conv(4, 3, heads=2, self_loop=self_loop, dropout=0.5, bias=False).double()
+    x, g = torch.randn(3, 4, dtype=F64), torch.randn(6, 4, dtype=F64)
+    exact = conv.eval()(x, g)
+    monkeypatch.setattr(module, "is_fused", lambda *t: True)
+    assert_close(conv(x, g), exact)
+    draws = torch.stack([conv.train()(x, g).detach() for _ in range(100)])
+    assert ((draws.mean(0) - exact).abs() < 5 * draws.std(0) / 10).all()
+    assert draws.std(0).min() > 1e-3

@@ -280,6 +280,12 @@ def test_unlabelled_samples_and_those_of_no_cluster_take_no_part():
     assert found.target.equal(inside.target)
 
 
+def test_all_samples_in_no_cluster():
+    found = latent_cluster_targets(torch.randn(4, 2), torch.zeros(4).long(), torch.full((4,), -1))
+    assert len(found.index) == len(found.label) == 0
+    assert not found.misclustered.any()
+
+
 def test_choice_of_classes_and_clusters():
     z, y, c = problem()
     every = latent_cluster_targets(z, y, c, k=2)

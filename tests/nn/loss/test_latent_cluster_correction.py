@@ -216,6 +216,8 @@ def test_fresh_memory_is_what_was_recorded_since_the_last_update():
     correction.record(x, torch.arange(N))
     correction.step()
     assert correction.clusters[0].equal(updated(x, y).clusters[0])
+    with pytest.raises(ValueError, match="must have 4 values a row as before, got 3"):
+        correction(x[:, :3], torch.arange(N))
     correction.step()  # not due, needs nothing
     assert correction.due
     with pytest.raises(RuntimeError, match="an update needs latents"):

@@ -111,6 +111,7 @@ def test_cuda_equals_cpu():
         ({"index": torch.zeros(3, 1).long()}, ValueError, r"index must have shape \[2, k\]"),
         ({"index": torch.zeros(2, 0).long()}, ValueError, r"k >= 1, got \[2, 0\]"),
         ({"index": torch.tensor([[0], [2]])}, ValueError, r"index must be in 0..1, got 0..2"),
+        ({"index": torch.tensor([[-1], [1]])}, ValueError, r"index must be in 0..1, got -1..1"),
         ({"entropy_weight": -1}, ValueError, "entropy_weight must be finite and >= 0, got -1"),
         ({"batch": torch.zeros(2)}, TypeError, "batch must be int64"),
     ],

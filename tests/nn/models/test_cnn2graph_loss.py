@@ -151,8 +151,8 @@ def test_errors_name_the_argument(change, error, message):
 
 
 def test_classes_of_images_are_checked():
-    with pytest.raises(ValueError, match=r"y must be -1 or a class in \[0, 3\), got 4"):
-        CNN2GraphLoss()(output(4, 3, 3), torch.tensor([0, 4, 1, 1]))
+    with pytest.raises(ValueError, match=r"y must be -1 or a class in \[0, 3\), got 3"):
+        CNN2GraphLoss()(output(4, 3, 3), torch.tensor([0, 3, 1, 1]))
     with pytest.raises(TypeError, match=r"y must be int64, got torch\.float32"):
         CNN2GraphLoss()(output(4, 3, 3), torch.zeros(4))
 

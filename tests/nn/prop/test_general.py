@@ -53,6 +53,18 @@ def test_first_and_second_derivatives_in_all(phi):
     assert gradgradcheck(g, (p, values, f, a, tau), fast_mode=True)
 
 
+def test_third_derivative():
+    path, y = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.tensor([0, -1, 1])
+    weight, a = torch.ones(4, dtype=F64), torch.ones((), dtype=F64)
+
+    def second(tau):
+        u = propagation(path, weight, y, phi=lopsided, sigma=decay, parameters=(a, tau))[1, 0]
+        (first,) = torch.autograd.grad(u, tau, create_graph=True)
+        return torch.autograd.grad(first, tau, create_graph=True)[0]
+
+    assert gradcheck(second, (torch.tensor(0.7, dtype=F64, requires_grad=True),))
+
+
 def test_the_named_equations_are_members():
     graph = random_graph(15, 0.3, seed=2)
     edges = graph.edge_index, graph.edge_weight, graph.y, graph.mask
@@ -87,6 +99,31 @@ def test_a_node_that_nothing_holds_and_bad_input():
         propagation(*edges, phi=lambda q, w, i, j: w[:, 0], sigma=decay)
     with pytest.raises(ValueError, match="initial must be finite and have shape"):
         propagation(*edges, phi=cubic, sigma=decay, initial=torch.ones(2, 2))
+
+
+def test_autocast_changes_nothing():
+    path, y = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.tensor([0, -1, 1])
+    weight, a = torch.tensor([1.0, 1.0, 2.0, 2.0], dtype=F64), torch.tensor([[1.001]])
+
+    def phi(q, w, i, j, a):
+        return cubic(q, w, i, j, (a @ a).double())
+
+    with torch.autocast("cpu", torch.bfloat16):
+        u = propagation(path, weight, y, phi=phi, parameters=(a,))
+    exact = propagation(path, weight, y, phi=cubic, parameters=(a.double() ** 2,))
+    torch.testing.assert_close(u, exact, rtol=1e-6, atol=1e-6)
+
+
+def test_what_holds_a_node():
+    path, y = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.tensor([0, -1, -1])
+    weight = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=F64)
+    with pytest.raises(ValueError, match="got 1 nodes that no label reaches, the first is node 2"):
+        propagation(path, weight, y, phi=cubic)
+    with pytest.raises(ConvergenceError, match="its Jacobian is singular"):  # flat at the start
+        propagation(path, weight, y, phi=cubic, sigma=lambda u, i: u**3)
+    half = torch.full((3, 1), 0.5, dtype=F64)
+    u = propagation(path, weight, y, phi=cubic, sigma=lambda u, i: u**3, initial=half)
+    assert u[2].abs() < 1e-9
 
 
 @pytest.mark.parametrize("normalization", ["combinatorial", "randomwalk", "normalized"])

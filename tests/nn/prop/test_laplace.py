@@ -374,6 +374,7 @@ def test_cuda_equals_cpu(device, dtype):
 
 ERRORS = [
     ({"tau": -1.0}, ValueError, r"tau must be >= 0 and finite, got -1.0"),
+    ({"tau": torch.tensor([1.0, torch.inf])}, ValueError, "tau must be >= 0 and finite, got inf"),
     ({"tau": torch.zeros(3)}, ValueError, r"tau must be a scalar or have shape \[6\], got \[3\]"),
     ({"order": 0}, ValueError, "order must be >= 1, got 0"),
     ({"order": 1.5}, TypeError, "order must be an int, got float"),
@@ -401,6 +402,7 @@ ERRORS = [
     ),
     ({"mask": torch.ones(6)}, TypeError, "mask must be a bool Tensor, got torch.float32"),
     ({"y": torch.zeros(6)}, ValueError, r"y must have shape \[n, c\] where it holds values"),
+    ({"y": torch.zeros(6, 2), "num_classes": 6}, ValueError, r"y must have shape \[n, 6\]"),
     ({"y": torch.full((6, 2), torch.nan)}, ValueError, "y must be finite on labelled nodes"),
     ({"y": torch.full((6,), -1)}, ValueError, r"y must be in \[0, 0\) on labelled nodes, got -1"),
     ({"y": [0] * 6}, TypeError, "y must be a Tensor, got list"),

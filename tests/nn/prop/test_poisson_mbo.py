@@ -21,8 +21,8 @@ def blobs(n=600, classes=3, seed=0):
 @pytest.mark.parametrize("seed", range(6))
 def test_equals_dense_form(seed):
     graph = random_graph(8, extra=0.8, seed=seed, classes=2, labelled=0.0)  # no two scores tie
-    mask = torch.arange(8) % 4 == 0
-    y = torch.tensor([0, 0, 0, 0, 1, 0, 0, 0])
+    mask = torch.arange(8) % 3 == 0
+    y = torch.tensor([0, 0, 0, 0, 0, 0, 1, 0])  # two labels and one
     priors = torch.tensor([0.625, 0.375])
     u = poisson_mbo(
         graph.edge_index, graph.edge_weight, y, mask, class_priors=priors, mu=0.5, steps=3
@@ -84,6 +84,7 @@ def test_degenerate():
     ("y", "kwargs", "error", "message"),
     [
         (torch.tensor([0, -1, 1]), {"mu": -1.0}, ValueError, "mu"),
+        (torch.tensor([0, -1, 1]), {"mu": torch.inf}, ValueError, "mu must be >= 0 and finite"),
         (torch.tensor([0, -1, 1]), {"class_priors": torch.ones(3)}, ValueError, r"shape \[2\]"),
         (torch.tensor([0, -1, 1]), {"class_priors": -torch.ones(2)}, ValueError, ">= 0"),
         (torch.tensor([-1, -1, -1]), {}, ValueError, "at least one labelled"),

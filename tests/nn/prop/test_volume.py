@@ -68,3 +68,10 @@ def test_equal_rows_and_no_rows():
 def test_no_room():
     with pytest.raises(ValueError, match="room for 3 rows"):
         volume_threshold(torch.zeros(3, 2), torch.tensor([0, 0]), torch.tensor([1, 1]))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_scores_that_are_not_finite(value):
+    one = torch.tensor([1, 1])
+    with pytest.raises(ValueError, match="scores must be finite"):
+        volume_threshold(torch.tensor([[0.0, value], [1.0, 0.0]]), one, one)

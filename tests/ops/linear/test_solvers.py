@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from pyg_relational.nn import laplace_propagation
-from pyg_relational.ops import CG, ConvergenceError, Direct, Multigrid
+from pyg_relational.ops import CG, Auto, ConvergenceError, Direct, Multigrid
 from pyg_relational.ops.graph.edges import both_directions
 from pyg_relational.ops.linear import multigrid
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
+from pyg_relational.ops.linear.solvers import SolveInfo, report
 from pyg_relational.transforms import knn_graph
 from tests.graphs import random_graph
 from tests.oracles import dense_laplacian, dense_weights, laplace
@@ -290,3 +291,18 @@ def test_bad_options(kind):
         kind(tol=2)
     with pytest.raises(ValueError, match="max_iter must be >= 1, got 0"):
         kind(max_iter=0)
+    with pytest.raises(TypeError, match="max_iter must be an int, got float"):
+        kind(max_iter=2.5)
+
+
+@pytest.mark.parametrize("kind", [CG, Multigrid, Auto])
+def test_tolerances(kind):
+    assert kind(tol=0.5).tolerances(F32) == (0.5, 0.5)
+    assert kind().tolerances(F32) == (1e-6, 1e-5)
+    assert kind().tolerances(F64) == (1e-12, 1e-8)
+
+
+def test_a_report_names_the_worst_column():
+    info = SolveInfo(3, torch.tensor([1e-3, 1e-1, 1e-2]), converged=False)
+    with pytest.warns(RuntimeWarning, match=r"residual 1.0e-01 after 3 iterations"):
+        report(info, CG(), "it")

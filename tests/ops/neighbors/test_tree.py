@@ -83,6 +83,7 @@ def test_zero_rows_under_the_cosine_are_left_to_the_product():
     x[3] = 0
     assert not tree.finds(candidates.prepare(x, None, True))
     assert tree.finds(candidates.prepare(x, None, False))
+    assert tree.finds(candidates.prepare(torch.eye(3), None, True))
     assert not tree.finds(candidates.prepare(torch.ones(20, 3), x, True))
     assert not tree.finds(candidates.prepare(torch.empty(20, 0), None, False))
 
