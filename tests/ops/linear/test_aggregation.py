@@ -50,3 +50,11 @@ def test_coarse_matrix_is_the_galerkin_product(graph, count):
     expected = p.T @ (dense_laplacian(w) + torch.diag(shift)) @ p
     given_ = coarse_matrix(graph.edge_index, graph.edge_weight, shift, cluster, free, count)
     torch.testing.assert_close(given_, expected)
+
+
+def test_weights_far_below_one_stay_in_the_coarse_matrix():
+    edge_index = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+    weight = torch.tensor([1.0, 1.0, 1e-20, 1e-20, 1.0, 1.0], dtype=torch.float64)
+    cluster, free = torch.tensor([0, 0, 1, 1]), torch.ones(4, dtype=torch.bool)
+    found = coarse_matrix(edge_index, weight, torch.zeros(4, dtype=torch.float64), cluster, free, 2)
+    torch.testing.assert_close(found / 1e-20, torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).double())
