@@ -85,7 +85,7 @@ def norm_check(points: Points) -> Check:
 def _middle(x: Tensor) -> Tensor:
     """A point amid the rows, one far away or not: medians of some of them."""
     some = x[:: max(1, len(x) // 16)]
-    return some.sort(0).values[len(some) // 2]
+    return some.T.contiguous().sort(1).values[:, len(some) // 2]
 
 
 class Groups(NamedTuple):

@@ -1,5 +1,6 @@
 """Exact k-nearest neighbours, tiled: matrix products find candidates, direct differences rank them."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from pyg_relational.ops.neighbors.projection import candidates_projected, projec
 from pyg_relational.ops.neighbors.rank import rank
 from pyg_relational.ops.neighbors.top import search_on_device
 from pyg_relational.ops.neighbors.tree import Found, faster, fits
+from pyg_relational.ops.neighbors.whole import candidates_whole, few
 from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["KNN", "knn"]
@@ -144,15 +146,20 @@ def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
 def _search(points: Points, k: int) -> tuple[Tensor, Tensor]:
     if not points.x.is_cpu:
         return search_on_device(points, k)
-    n, d = points.x.shape
-    twice = points.own and d >= 128 and n >= 4096 and k <= 64
-    low = project(points, k)
-    if low is not None:
-        pairs = candidates_projected(points, low, k)
-    else:
-        pairs = (candidates_both_ways if twice else candidates)(points, k)
-    found: Found = (rank(points, k, *pair) for pair in pairs)
+    found: Found = (rank(points, k, *pair) for pair in _candidates(points, k))
     if fits(points):
         found = faster(points, k, found)
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return index, distance
+
+
+def _candidates(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    n, d = points.x.shape
+    if few(points):
+        return candidates_whole(points, k)
+    low = project(points, k)
+    if low is not None:
+        return candidates_projected(points, low, k)
+    if points.own and d >= 128 and n >= 4096 and k <= 64:
+        return candidates_both_ways(points, k)
+    return candidates(points, k)

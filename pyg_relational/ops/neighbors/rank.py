@@ -69,7 +69,23 @@ def distances(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | Non
     """Direct distance of query ``row`` and point ``col``, pair by pair, in chunks that fit the cache."""
     chunk = max(1, 2**17 // max(1, points.x.shape[1]))
     pairs = zip(row.split(chunk), col.split(chunk), strict=True)
+    if dtype is None and not points.cosine:
+        return _direct(points, chunk, row, col)
     return torch.cat([_pair_distance(points, r, c, dtype) for r, c in pairs])
+
+
+def _direct(points: Points, chunk: int, row: Tensor, col: Tensor) -> Tensor:
+    """Euclidean distances, every chunk in the memory of the one before."""
+    shape = (min(chunk, len(row)), points.raw_x.shape[1])
+    a, b = points.raw_x.new_empty(shape), points.raw_x.new_empty(shape)
+    distance = a.new_empty(len(row))
+    for start in range(0, len(row), chunk):
+        here = slice(start, start + chunk)
+        left, right = a[: len(row[here])], b[: len(row[here])]
+        torch.index_select(points.raw_x, 0, col[here], out=left)
+        torch.index_select(points.raw_q, 0, row[here], out=right)
+        torch.linalg.vector_norm(left.sub_(right), dim=1, out=distance[here])
+    return distance
 
 
 def _pair_distance(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyg_relational.ops.graph.kernels import unit_rows
 from pyg_relational.ops.neighbors.candidates import Points, candidates
 from pyg_relational.ops.neighbors.rank import rank
+from pyg_relational.ops.neighbors.whole import few, of_rows
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -31,7 +32,8 @@ _APART = 1e-9  # relative gap at which float64 tells two distances apart for cer
 def fits(points: Points) -> bool:
     """Whether a tree finds the same neighbours, and may be faster."""
     n, d = points.x.shape
-    return 1 <= d <= _DEEP and n >= _LEAST and finds(points)
+    most = _FLAT if few(points) else _DEEP
+    return 1 <= d <= most and n >= _LEAST and finds(points)
 
 
 def finds(points: Points) -> bool:
@@ -121,7 +123,9 @@ def _tied(
     more, open_ = _closed(points, k, wide, *_ask(tree, q, wide, _WIDER * k + points.own + 1))
     if 2 * len(open_) > len(row):
         return None
-    return torch.cat([pairs, more, _multiply(points, k, open_)]).sort().values
+    if len(open_):
+        more = torch.cat([more, of_rows(points, k, open_)])
+    return torch.cat([pairs, more]).sort().values
 
 
 def _closed(
@@ -136,15 +140,3 @@ def _closed(
     if points.own:
         pair = pair[col[sure] != row[sure, None]]
     return pair.flatten().sort().values, row[~sure]
-
-
-def _multiply(points: Points, k: int, row: Tensor) -> Tensor:
-    """Pairs of these rows by the matrix product."""
-    if not len(row):
-        return row
-    some = points._replace(q=points.q[row], raw_q=points.raw_q[row], own=False)
-    n = len(points.x)
-    pairs = [(row[i], col) for i, col in candidates(some, k + points.own)]
-    return torch.cat(
-        [r[keep] * n + c[keep] for r, c in pairs for keep in [(r != c) | (not points.own)]]
-    )

@@ -14,6 +14,7 @@ from pyg_relational.ops.neighbors.rank import nearest
 from tests import oracles
 
 module = importlib.import_module("pyg_relational.ops.neighbors.candidates")
+search = importlib.import_module("pyg_relational.ops.neighbors.knn")
 METRICS = ["euclidean", "cosine"]
 FLOATS = [torch.float32, torch.float64]
 CUDA = pytest.param(
@@ -23,6 +24,15 @@ CUDA = pytest.param(
         pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
     ],
 )
+
+
+@pytest.fixture(autouse=True, scope="module", params=["at once", "in tiles"])
+def products(request):
+    """Small inputs take the products of few points and, as if they were many, those in tiles."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "in tiles":
+            patch.setattr(search, "few", lambda points: False)
+        yield
 
 
 def exact_distances(x, y, metric):

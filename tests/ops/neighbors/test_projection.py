@@ -22,6 +22,7 @@ def forced(monkeypatch):
         taken.append(low is not None)
         return low
 
+    monkeypatch.setattr(search, "few", lambda points: False)
     monkeypatch.setattr(search, "project", project)
     monkeypatch.setattr(projection, "_PAIRS", 0)
     monkeypatch.setattr(projection, "_SHARE", 2)
@@ -105,6 +106,7 @@ def test_more_candidates_than_foreseen_and_the_rest_goes_without(monkeypatch, sh
     monkeypatch.setattr(projection, "_PAIRS", 0)
     monkeypatch.setattr(projection, "_SHARE", 2)
     low = projection.project(points, 6)
+    monkeypatch.setattr(search, "few", lambda points: False)
     monkeypatch.setattr(search, "project", lambda points, k: low)
     monkeypatch.setattr(projection, "_SHARE", share)
     monkeypatch.setattr(candidates, "_ROWS", 20)

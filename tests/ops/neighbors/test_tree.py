@@ -91,8 +91,9 @@ def test_zero_rows_under_the_cosine_are_left_to_the_product():
 def test_only_where_it_may_be_faster():
     assert tree.fits(candidates.prepare(torch.randn(1000, 3), None, False))
     assert not tree.fits(candidates.prepare(torch.randn(999, 3), None, False))
-    assert tree.fits(candidates.prepare(torch.randn(1000, 64), None, False))
-    assert not tree.fits(candidates.prepare(torch.randn(1000, 65), None, False))
+    assert not tree.fits(candidates.prepare(torch.randn(2048, 4), None, False))
+    assert tree.fits(candidates.prepare(torch.randn(2049, 64), None, False))
+    assert not tree.fits(candidates.prepare(torch.randn(2049, 65), None, False))
 
 
 @pytest.mark.parametrize("slow", ["tree", "products"])
