@@ -61,7 +61,7 @@ def knn(
     float64 where float32 cannot tell two of them apart. On a CPU they are found by a k-d tree
     (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
     than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
-    bounded. From 128 dimensions on, each product serves both its ends, and where few principal directions leave few
+    bounded. Of at most 2048 rows the product is taken whole. From 128 dimensions on, each product serves both its ends, and where few principal directions leave few
     candidates, it is taken in these only: it bounds the distance from below. On other devices
     each row has as many candidates, of the lowest products, which are ranked in float64; on CUDA with triton, float32
     products of many points are reduced to minima of 8 columns before they leave the chip. Ties go to the lower index.
@@ -154,12 +154,11 @@ def _search(points: Points, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _candidates(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    n, d = points.x.shape
     if few(points):
         return candidates_whole(points, k)
     low = project(points, k)
     if low is not None:
         return candidates_projected(points, low, k)
-    if points.own and d >= 128 and n >= 4096 and k <= 64:
+    if points.own and points.x.shape[1] >= 128 and k <= 64:
         return candidates_both_ways(points, k)
     return candidates(points, k)
