@@ -61,8 +61,9 @@ def knn(
     float64 where float32 cannot tell two of them apart. On a CPU they are found by a k-d tree
     (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
     than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
-    bounded. Of at most 2048 rows the product is taken whole. From 128 dimensions on, each product serves both its ends, and where few principal directions leave few
-    candidates, it is taken in these only: it bounds the distance from below. On other devices
+    bounded. Of at most 2048 rows the product is taken whole. From 128 dimensions on, each product serves both its ends,
+    and where few principal directions leave few candidates, it is taken in these only: it bounds the distance from
+    below. On other devices
     each row has as many candidates, of the lowest products, which are ranked in float64; on CUDA with triton, float32
     products of many points are reduced to minima of 8 columns before they leave the chip. Ties go to the lower index.
     A row is not its own neighbour, but a duplicate of it is. Under ``"cosine"`` a zero row has cosine 0 with every row.

@@ -40,12 +40,13 @@ def candidates_whole(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     near = low <= (bound + slack(points.q.norm(dim=1), bound, d))[:, None]
     open_ = near[:, -1] & (count < n - points.own)
     if 2 * open_.sum() > len(open_):
-        return candidates(points, k)
+        yield from candidates(points, k)
+        return
     row, place = (near & ~open_[:, None]).nonzero().unbind(1)
     pairs = row * n + col[row, place]
     if open_.any():
         pairs = torch.cat([pairs, of_rows(points, k, open_.nonzero()[:, 0])]).sort().values
-    return iter([(pairs // n, pairs % n)])
+    yield pairs // n, pairs % n
 
 
 def _squares(points: Points) -> Tensor:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyg_relational.ops import knn
-from pyg_relational.ops.neighbors import candidates, tree
+from pyg_relational.ops.neighbors import candidates, tree, whole
 from pyg_relational.ops.neighbors.rank import rank
 from tests import oracles
 from tests.ops.neighbors.test_knn import METRICS, assert_nearest, grids
@@ -131,3 +131,9 @@ def test_too_many_ties_leave_the_rest_to_the_product(monkeypatch):
     same = (x == x[5]).all(1).nonzero()[:, 0]
     assert index[5].tolist() == same[same != 5][:4].tolist()
     assert rest == [(2000, 0)]
+
+
+def test_in_few_dimensions_no_product_is_taken(monkeypatch):
+    monkeypatch.setattr(whole, "_squares", None)
+    x = torch.randn(1200, 3)
+    assert_nearest(knn(x, 7), x, 7)
