@@ -317,6 +317,7 @@ _LATER = {
     "label": None,
     "split": None,
     "ignore": (),
+    "outside": (),
 }
 _LATER_OPTIONS: dict[str, dict[str, Value]] = {
     "gcr_control": {"stage": "late", "pool": False, "center": False},

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from benchmarks.machine import DATASETS
 from pyg_relational.own_data import read_own_data
 
 HELD_OUT = 0.2
+OUTSIDE = 2000  # samples of each data set of other classes
 GAUSSIAN = "Gaussian"
 Splits = tuple[Samples, Samples, int]  # to train on, to score on, number of classes
 DIMENSIONS, TRAIN_SAMPLES, TEST_SAMPLES = 32, 10_000, 5_000  # of Gaussian classes
@@ -41,6 +42,9 @@ class Source:
     ``path`` is that of the user's own rows, from the folder of the config (``pyg_relational/own_data.py``); ``label``,
     ``split`` and ``ignore`` name columns. Without ``split``, ``train_size`` labelled rows are drawn by the seed, and
     the test split is the others. Rows without a label join the training samples, with -1 for a label.
+
+    ``outside`` names data sets of other classes, whose first test samples are scored, too: is the network less sure
+    of them, and are they farther from what it was trained on?
     """
 
     name: str = ""
@@ -57,20 +61,26 @@ class Source:
     label: str | None = None
     split: str | None = None
     ignore: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 class Problem(NamedTuple):
-    """Training samples with the labels as given (-1: hidden), their true ones (-1: unknown), samples to score on."""
+    """Training samples with the labels as given (-1: hidden), their true ones (-1: unknown), samples to score on.
+
+    ``outside`` are inputs of none of the classes, one tensor a data set.
+    """
 
     train: Samples
     true_y: Tensor
     test: Samples
     num_classes: int
+    outside: tuple[Tensor, ...] = ()
 
     def to(self, device: str) -> "Problem":
         """The same on another device."""
         train, test = (Samples(s.x.to(device), s.y.to(device)) for s in (self.train, self.test))
-        return Problem(train, self.true_y.to(device), test, self.num_classes)
+        outside = tuple(x.to(device) for x in self.outside)
+        return Problem(train, self.true_y.to(device), test, self.num_classes, outside)
 
 
 def describe(source: Source) -> str:
@@ -100,6 +110,8 @@ def check(source: Source) -> None:
     if source.labels_per_class is not None and source.labels_per_class < 1:
         raise ValueError(f"labels_per_class must be >= 1, got {source.labels_per_class}")
     _check_encoder(source)
+    if unknown := [name for name in source.outside if name not in datasets.__all__]:
+        raise ValueError(f"outside must be of {datasets.__all__}, got {unknown}")
     if source.allow_partial and not _can_be_partial(source.name):
         raise ValueError(f"allow_partial: {source.name} has no partial form")
 
@@ -143,7 +155,9 @@ def problem(source: Source, seed: int, validate: bool = False) -> Problem:
         x, y, noisy = x[keep], y[keep], noisy[keep]
     if source.labels_per_class is not None:
         noisy = hide_labels(noisy, source.labels_per_class, num_classes, seed)
-    result = Problem(Samples(x, noisy), y, test, num_classes)
+    others = () if validate else source.outside
+    outside = tuple(_outside(source, name, x.shape[1:]) for name in others)
+    result = Problem(Samples(x, noisy), y, test, num_classes, outside)
     if source.path:
         result = _of_own(result, unlabelled, source)
     result = _standardised(result) if source.standardise else result
@@ -214,7 +228,7 @@ def _apart(samples: Samples) -> tuple[Samples, Tensor]:
 
 def _of_own(problem: Problem, unlabelled: Tensor, source: Source) -> Problem:
     """With the unlabelled rows at the end of the training samples."""
-    (x, y), true_y, test, num_classes = problem
+    (x, y), true_y, _, num_classes, _ = problem
     counts = true_y.bincount(minlength=num_classes)
     if int(counts.min()) == 0:
         raise ValueError(
@@ -223,22 +237,36 @@ def _of_own(problem: Problem, unlabelled: Tensor, source: Source) -> Problem:
         )
     none = y.new_full((len(unlabelled),), -1)
     train = Samples(torch.cat([x, unlabelled]), torch.cat([y, none]))
-    return Problem(train, torch.cat([true_y, none]), test, num_classes)
+    return problem._replace(train=train, true_y=torch.cat([true_y, none]))
 
 
 def _single(problem: Problem) -> Problem:
     """In single precision, once columns of any size are standardised."""
-    train, test = (s._replace(x=s.x.float()) for s in (problem.train, problem.test))
-    return problem._replace(train=train, test=test)
+    return _mapped(problem, Tensor.float)
 
 
 def _standardised(problem: Problem) -> Problem:
     mean, std = problem.train.x.mean(0), problem.train.x.std(0)
     scale = torch.where(std > 0, std, torch.ones_like(std))
-    train, test = (
-        samples._replace(x=(samples.x - mean) / scale) for samples in (problem.train, problem.test)
-    )
-    return problem._replace(train=train, test=test)
+    return _mapped(problem, lambda x: (x - mean) / scale)
+
+
+def _mapped(problem: Problem, function: Callable[[Tensor], Tensor]) -> Problem:
+    """With a function of all inputs."""
+    train, test = (s._replace(x=function(s.x)) for s in (problem.train, problem.test))
+    return problem._replace(train=train, test=test, outside=tuple(map(function, problem.outside)))
+
+
+def _outside(source: Source, name: str, shape: torch.Size) -> Tensor:
+    """Test inputs of another data set."""
+    other = Source(name, allow_partial=_can_be_partial(name), encoder=source.encoder)
+    other = replace(other, image_size=source.image_size, trained_blocks=source.trained_blocks)
+    x = _load(other)[1].x[:OUTSIDE]
+    if x.shape[1:] != shape:
+        raise ValueError(
+            f"outside must have inputs of shape {list(shape)}, got {list(x.shape[1:])} of {name}"
+        )
+    return x
 
 
 def _load(source: Source) -> Splits:
@@ -254,7 +282,7 @@ def _load(source: Source) -> Splits:
     return _encoded(load, arguments, source.image_size, source.trained_blocks)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _encoded(
     load: Callable[..., Splits], arguments: tuple[Any, ...], image_size: int, trained: int
 ) -> Splits:
@@ -264,7 +292,7 @@ def _encoded(
     return Samples(x, train.y), Samples(test_x, test.y), classes
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def gaussian_classes(classes: int) -> Splits:
     """Training and test samples of normal distributions, the same in every run; classes in turn."""
     generator = torch.Generator().manual_seed(0)
@@ -277,7 +305,7 @@ def gaussian_classes(classes: int) -> Splits:
     return *splits, classes
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _splits(name: str, allow_partial: bool) -> Splits:
     partial = {"allow_partial": True} if allow_partial else {}
     dataset = getattr(datasets, name)(root=DATASETS, **partial)
@@ -285,7 +313,7 @@ def _splits(name: str, allow_partial: bool) -> Splits:
     return train, test, dataset.num_classes
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _own(
     path: str, label: str | None, split: str | None, ignore: tuple[str, ...], version: str
 ) -> Splits:

@@ -16,6 +16,8 @@ METRICS = {
     "knn_accuracy": ("kNN accuracy %", 100.0, 2),
     "intra_similarity": ("intra-class cos", 1.0, 3),
     "inter_similarity": ("inter-class cos", 1.0, 3),
+    "auroc_confidence": ("AUROC % by confidence", 100.0, 2),
+    "auroc_distance": ("AUROC % by distance", 100.0, 2),
     "seconds_per_epoch": ("s/epoch", 1.0, 2),
 }
 MEASURES = {
@@ -64,7 +66,7 @@ def results(rows: Sequence[Row], baseline: str | None = None) -> pd.DataFrame:
             raise ValueError(f"baseline must be one of {known} of {task}, got {against!r}")
         for method, group in of_task.groupby("method", sort=False):
             lines.append(_line(of_task, group, str(task), str(method), against))
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).fillna("")
 
 
 def attacks(rows: Sequence[Row]) -> pd.DataFrame:
@@ -150,7 +152,8 @@ def report(rows: Sequence[Row], baseline: str | None = None) -> str:
 NOTE = (
     "Mean over seeds (± standard deviation) on the test split. Difference: accuracy minus the "
     "baseline's, paired by seed, in percentage points, with its 95 % Student-t interval; wins: "
-    "seeds with a higher accuracy. A star: the paired interval excludes 0."
+    "seeds with a higher accuracy. A star: the paired interval excludes 0. AUROC: how well samples of "
+    "other data sets are told apart."
 )
 
 RELATIONS_NOTE = (
@@ -192,6 +195,8 @@ def _line(
 ) -> dict[str, str]:
     line = {"task": task, "method": method, "seeds": str(len(group))}
     for metric, (title, scale, digits) in METRICS.items():
+        if metric not in group or group[metric].isna().all():
+            continue
         values = group[metric] * scale
         star = ""
         if method != baseline:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, pad
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 from torchmetrics.functional.classification import multiclass_calibration_error as calibration_error
 
 from benchmarks.accuracy.config import Train
@@ -119,7 +119,7 @@ def score(method: Method, problem: Problem) -> dict[str, float]:
     """Accuracy, calibration, and what the features know without the head.
 
     ``knn_accuracy`` is the vote of the ten nearest training samples (cosine) with their true labels;
-    the similarities are those of the scored samples.
+    the similarities are those of the scored samples. For samples of other classes, see :func:`apart`.
     """
     logits, features = predict(method, problem.test.x)
     y, c = problem.test.y, problem.num_classes
@@ -136,7 +136,33 @@ def score(method: Method, problem: Problem) -> dict[str, float]:
         "intra_similarity": intra,
         "inter_similarity": inter,
     }
-    return {name: value.item() for name, value in scores.items()}
+    found = {name: value.item() for name, value in scores.items()}
+    return found | (apart(method, problem, Output(logits, features)) if problem.outside else {})
+
+
+def apart(method: Method, problem: Problem, inside: Output) -> dict[str, float]:
+    """How well scored samples are told apart from those of other classes: mean AUROC over their data sets.
+
+    By the confidence, the largest probability (Hendrycks and Gimpel, arXiv 1610.02136), and by the cosine distance of
+    the features to the tenth neighbour among the training samples (Sun et al., arXiv 2204.06507).
+    """
+    voters = embed(method, problem.train.x)
+
+    def signs(output: Output) -> tuple[Tensor, Tensor]:
+        far = knn(voters, NEIGHBOURS, metric="cosine", y=output.features).distance[:, -1]
+        return 1 - output.logits.softmax(1).amax(1), far
+
+    ours = signs(inside)
+    others = [signs(predict(method, x)) for x in problem.outside]
+    return {
+        name: sum(_auroc(ours[i], other[i]) for other in others) / len(others)
+        for i, name in enumerate(("auroc_confidence", "auroc_distance"))
+    }
+
+
+def _auroc(inside: Tensor, outside: Tensor) -> float:
+    target = torch.cat([torch.zeros_like(inside), torch.ones_like(outside)]).long()
+    return binary_auroc(torch.cat([inside, outside]), target).item()
 
 
 def crop_and_flip(

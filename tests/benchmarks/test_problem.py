@@ -121,3 +121,34 @@ def test_says_why_a_data_set_is_missing(monkeypatch):
     assert available(Source("PenDigits")) is None
     monkeypatch.setattr(data, "_splits", missing)
     assert available(Source("OptDigits")) == "optdigits.tra: not on disk"
+
+
+def test_samples_of_other_classes_are_scaled_as_the_others(monkeypatch):
+    def load(name, partial):
+        x = torch.arange(100.0)[:, None] * (2 if name == "USPS" else 1)
+        return data.Samples(x, torch.arange(100) % 2), data.Samples(x, torch.arange(100) % 2), 2
+
+    monkeypatch.setattr(data, "_splits", load)
+    monkeypatch.setattr(data, "OUTSIDE", 7)
+    source = Source("PenDigits", outside=("USPS", "MNIST"))
+    p = problem(source, seed=0)
+    assert [len(x) for x in p.outside] == [7, 7]
+    mean, std = 49.5, torch.arange(100.0).std()
+    torch.testing.assert_close(p.outside[0][:, 0], (torch.arange(7) * 2 - mean) / std)
+    torch.testing.assert_close(p.outside[1], p.train.x[:7])
+    assert problem(source, seed=0, validate=True).outside == ()
+    assert problem(Source("PenDigits"), seed=0).outside == ()
+
+
+def test_other_classes_must_be_known_and_of_the_same_shape(monkeypatch):
+    with pytest.raises(ValueError, match=r"outside must be of .*, got \['Digits'\]"):
+        data.check(Source("PenDigits", outside=("MNIST", "Digits")))
+    y = torch.arange(40) % 2
+
+    def load(name, partial):
+        samples = data.Samples(torch.ones(40, len(name)), y)
+        return samples, samples, 2
+
+    monkeypatch.setattr(data, "_splits", load)
+    with pytest.raises(ValueError, match=r"shape \[9\], got \[8\] of Satimage"):
+        problem(Source("PenDigits", outside=("Satimage",)), seed=0)

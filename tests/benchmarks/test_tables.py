@@ -119,3 +119,13 @@ def test_any_method_may_be_what_the_others_are_compared_with():
         ValueError, match=r"baseline must be one of \['x', 'y'\] of digits, got 'z'"
     ):
         results(rows, baseline="z")
+
+
+def test_scores_of_other_classes_are_shown_where_there_are_any():
+    rows = [row("baseline", seed, 0.9) for seed in (0, 1)]
+    assert "AUROC % by distance" in results(rows)
+    for one in rows:
+        del one["auroc_confidence"], one["auroc_distance"]
+    assert "AUROC % by distance" not in results(rows)
+    other = [row("baseline", seed, 0.9) | {"task": "letters"} for seed in (0, 1)]
+    assert results(rows + other)["AUROC % by distance"].tolist() == ["", "50.00"]

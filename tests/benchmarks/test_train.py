@@ -143,6 +143,23 @@ def test_scores_of_a_known_predictor():
     assert (got["intra_similarity"], got["inter_similarity"]) == (1, 0)
 
 
+def test_other_classes_are_told_apart_by_confidence_and_by_distance():
+    x = torch.tensor([[3.0, 0.0], [0.0, 3.0]]).repeat(20, 1) + 0.1 * torch.rand(40, 2)
+    y = torch.arange(40) % 2
+    method = Method(torch.nn.Identity(), lambda x: x, lambda: lambda z: z, None)
+    sure_and_far = torch.tensor([[-9.0, 0.0]]).repeat(10, 1)
+    unsure_and_near = x[:10] * 0.1
+    samples = Samples(x, y)
+    assert "auroc_distance" not in score(method, Problem(samples, y, samples, 2))
+    got = score(method, Problem(samples, y, samples, 2, (sure_and_far,)))
+    assert (got["auroc_confidence"], got["auroc_distance"]) == (0, 1)
+    got = score(method, Problem(samples, y, samples, 2, (unsure_and_near,)))
+    assert got["auroc_confidence"] == 1
+    assert 0.3 < got["auroc_distance"] < 0.7
+    both = score(method, Problem(samples, y, samples, 2, (sure_and_far, unsure_and_near)))
+    assert both["auroc_confidence"] == pytest.approx(0.5)
+
+
 def test_augmentation_shifts_and_mirrors_whole_images():
     image = torch.arange(1.0, 65).reshape(1, 1, 8, 8)
     out = crop_and_flip(image.repeat(200, 3, 1, 1), torch.Generator().manual_seed(0))
