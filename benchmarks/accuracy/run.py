@@ -16,13 +16,13 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from benchmarks import machine
-from benchmarks.accuracy import config, data, methods, models, plot
+from benchmarks.accuracy import config, data, plot, trained
 from benchmarks.accuracy.attention import Relating
 from benchmarks.accuracy.budget import Budget, OutOfTimeError
+from benchmarks.accuracy.build import build
 from benchmarks.accuracy.config import Run, load, settings
 from benchmarks.accuracy.latents import LatentHistory
 from benchmarks.accuracy.methods import Method
-from benchmarks.accuracy.models import Backbone
 from benchmarks.accuracy.robustness import robustness
 from benchmarks.accuracy.table import report
 from benchmarks.accuracy.train import Output, fit, predict, score
@@ -39,6 +39,9 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="a file of benchmarks/configs")
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of the config's")
     parser.add_argument("--max-minutes", type=float, help="after which no further run begins")
+    parser.add_argument(
+        "--keep-models", action="store_true", help="write the trained networks to models/"
+    )
 
 
 def run(
@@ -46,20 +49,23 @@ def run(
     config: Path,
     seeds: list[int] | None = None,
     max_minutes: float | None = None,
+    keep_models: bool = False,
 ) -> tuple[list[Row], dict[str, str]]:
     """Train and score methods, as a config says, or what is left of it.
 
     Args:
-        output: Folder of ``runs.jsonl`` and ``probes/``.
+        output: Folder of ``runs.jsonl``, ``probes/`` and ``models/``.
         config: YAML file, see benchmarks/configs.
         seeds: In place of the config's, to share a study between processes (one output each).
         max_minutes: After which no further run begins.
+        keep_models: Whether to write the trained networks of test runs, see ``trained.py``.
 
     Returns:
         The study's rows, in order, be they new or old; and why tasks were left out, by label:
         their data sets are neither on disk nor reachable, or the time is up.
     """
     study = load(config, seeds)
+    models = output / "models" if keep_models else None
     torch.set_num_threads(study.threads)
     device = _device(study.device)
     store = Store(output / "runs.jsonl")
@@ -82,7 +88,7 @@ def run(
                 if run.id not in store.rows:
                     budget.check()
                     first = not budget.seconds
-                    row = perform(run, device, probes)
+                    row = perform(run, device, probes, models)
                     store.append(row)
                     budget.add(row)
                     if first:
@@ -131,13 +137,14 @@ def pick(trials: list[Run], rows: list[list[Row]], by: str) -> Run:
     return trials[min(range(len(trials)), key=lambda i: (first[i], second[i]))]
 
 
-def perform(run: Run, device: str, probes: Path | None = None) -> Row:
+def perform(run: Run, device: str, probes: Path | None = None, models: Path | None = None) -> Row:
     """Train and score once.
 
     Args:
         run: What to do.
         device: Where.
         probes: Folder in which to keep the features of some test samples, before and after.
+        models: Folder in which to keep the trained network of a test run.
     """
     start = time.perf_counter()
     problem = data.problem(run.task.data, run.seed, validate=run.stage == "tune").to(device)
@@ -159,6 +166,8 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
     )
     relating.look("end")
     memory = machine.peak_memory(device)
+    if models is not None and run.stage == "test":
+        trained.keep(method, run, models)
     if probes is not None:
         after = predict(method, problem.test.x[probe])
         arrays = _probe(before, after, problem.test.y[probe]) | relating.arrays
@@ -185,30 +194,6 @@ def perform(run: Run, device: str, probes: Path | None = None) -> Row:
         **machine.describe(device),
         "config": run.config,
     }
-
-
-def build(run: Run, problem: data.Problem, device: str) -> Method:
-    """The method on a network that depends on the seed alone."""
-    torch.manual_seed(run.seed)
-    shape = list(problem.train.x.shape[1:])
-    of_model, of_method = (run.config[part]["options"] for part in ("model", "method"))
-    model = models.register[run.task.model.name](shape, problem.num_classes, **of_model)
-    model = model.to(device)
-    other = run.method.beside
-    beside = [_trained(model, problem, other)] if other else []
-    method = methods.register[run.method.name](model, problem.train, *beside, **of_method)
-    if not isinstance(method, Method):
-        raise ValueError(f"{run.method.name} must return a Method, got {type(method).__name__}")
-    torch.manual_seed(run.seed)
-    return method
-
-
-def _trained(model: Backbone, problem: data.Problem, other: config.Other) -> Method:
-    """A method to add to."""
-    method = methods.register[other.name](model, problem.train, **other.options)
-    if method.loss is None:
-        raise ValueError(f"beside must be a method that is trained, got {other.name!r}")
-    return method
 
 
 def _history(run: Run, method: Method, problem: data.Problem) -> LatentHistory | None:

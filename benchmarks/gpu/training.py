@@ -11,8 +11,8 @@ import yaml
 
 from benchmarks import machine
 from benchmarks.accuracy import config, data
+from benchmarks.accuracy.build import build
 from benchmarks.accuracy.methods import Samples
-from benchmarks.accuracy.run import build
 from benchmarks.accuracy.train import fit, score
 from benchmarks.gpu.measure import why
 

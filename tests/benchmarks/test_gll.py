@@ -1,13 +1,13 @@
 import pytest
 import torch
 
+from benchmarks.accuracy.build import build
 from benchmarks.accuracy.config import Train, load, settings
 from benchmarks.accuracy.data import Problem, problem
 from benchmarks.accuracy.methods import Batch, Samples
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.methods.propagation import spread
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.run import build
 from benchmarks.accuracy.train import fit, predict
 from pyg_relational.nn import GraphLearningLayer
 

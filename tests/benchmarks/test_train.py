@@ -5,12 +5,12 @@ import torch
 
 from benchmarks import machine
 from benchmarks.accuracy import config
+from benchmarks.accuracy.build import build
 from benchmarks.accuracy.config import Train, load, settings
 from benchmarks.accuracy.data import Problem, problem
 from benchmarks.accuracy.methods import Batch, Method, Samples
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.models import register as models
-from benchmarks.accuracy.run import build
 from benchmarks.accuracy.train import add_noise, crop_and_flip, fit, predict, score
 from benchmarks.registry import Registry
 
