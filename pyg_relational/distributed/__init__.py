@@ -1,10 +1,27 @@
 """Batches and graphs that span processes, by the process group that is there."""
 
+from typing import TYPE_CHECKING
+
 from pyg_relational.distributed.gather import gather
 from pyg_relational.distributed.knn import knn
 from pyg_relational.distributed.knn_graph import knn_graph
 from pyg_relational.distributed.laplace import laplace_propagation
 from pyg_relational.distributed.modularity import modularity_loss
 from pyg_relational.distributed.sharded_graph import ShardedGraph
+from pyg_relational.on_demand import on_demand
 
-__all__ = ["ShardedGraph", "gather", "knn", "knn_graph", "laplace_propagation", "modularity_loss"]
+if TYPE_CHECKING:
+    from pyg_relational.distributed.loss import graph_consistency_loss
+
+__all__ = [
+    "ShardedGraph",
+    "gather",
+    "graph_consistency_loss",
+    "knn",
+    "knn_graph",
+    "laplace_propagation",
+    "modularity_loss",
+]
+
+# What needs nn.loss, which needs gather.
+__getattr__, __dir__ = on_demand(__name__, {"loss": None, "graph_consistency_loss": "loss"})

@@ -123,7 +123,7 @@ def search(
     sizes = [stop - start for start, stop in pairwise(offsets)]
     index = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
     distance = torch.empty(len(x), 0, dtype=torch.float64, device=x.device)
-    for step, (owner, block) in enumerate(ring(x, sizes, group)):
+    for step, (owner, (block,)) in enumerate(ring([x], sizes, group)):
         near, far = _in_block(x, block, k, metric, own=step == 0)
         index = torch.cat([index, near + offsets[owner]], 1)
         distance = torch.cat([distance, far], 1)
