@@ -11,12 +11,14 @@ from pyg_relational.distributed.sharded_graph import ShardedGraph
 from pyg_relational.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from pyg_relational.distributed.loss import graph_consistency_loss
+    from pyg_relational.distributed.loss import dgcluster_loss, graph_consistency_loss, grapix_loss
 
 __all__ = [
     "ShardedGraph",
+    "dgcluster_loss",
     "gather",
     "graph_consistency_loss",
+    "grapix_loss",
     "knn",
     "knn_graph",
     "laplace_propagation",
@@ -24,4 +26,5 @@ __all__ = [
 ]
 
 # What needs nn.loss, which needs gather.
-__getattr__, __dir__ = on_demand(__name__, {"loss": None, "graph_consistency_loss": "loss"})
+_LOSSES = ("dgcluster_loss", "graph_consistency_loss", "grapix_loss")
+__getattr__, __dir__ = on_demand(__name__, {"loss": None, **dict.fromkeys(_LOSSES, "loss")})

@@ -13,7 +13,7 @@ from pyg_relational.distributed.collectives import all_reduce, rank_and_size
 from pyg_relational.distributed.halo import Halo, halo_of
 from pyg_relational.ops.checks import check_count
 
-__all__ = ["ShardedGraph", "check_graph", "weight_facts"]
+__all__ = ["ShardedGraph", "check_graph", "check_rows_of", "weight_facts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +171,24 @@ def weight_facts(graph: ShardedGraph) -> dict[str, object]:
     needs_grad = weight.requires_grad and torch.is_grad_enabled()
     words = "with" if needs_grad else "without"
     return {"edge_weight": f"{weight.dtype} on {weight.device.type} {words} gradient"}
+
+
+def check_rows_of(graph: Any, x: Tensor, name: str) -> None:
+    """Raise unless ``graph`` is one over ranks, and ``x`` has as many rows as are here.
+
+    Args:
+        graph: The graph.
+        x: Values of its rows.
+        name: How the caller's signature names them.
+
+    Raises:
+        TypeError: If it is no ShardedGraph.
+        ValueError: If ``x`` has another number of rows.
+    """
+    if not isinstance(graph, ShardedGraph):
+        raise TypeError(f"graph must be a ShardedGraph, got {type(graph).__name__}")
+    if len(x) != graph.num_rows:
+        raise ValueError(f"{name} must have the graph's {graph.num_rows} rows, got {list(x.shape)}")
 
 
 def check_graph(graph: ShardedGraph) -> None:

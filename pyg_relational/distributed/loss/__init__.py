@@ -1,5 +1,7 @@
 """Losses of :mod:`pyg_relational.nn` over the rows of all ranks."""
 
+from pyg_relational.distributed.loss.dgcluster import dgcluster_loss
 from pyg_relational.distributed.loss.graph_consistency import graph_consistency_loss
+from pyg_relational.distributed.loss.grapix import grapix_loss
 
-__all__ = ["graph_consistency_loss"]
+__all__ = ["dgcluster_loss", "graph_consistency_loss", "grapix_loss"]
