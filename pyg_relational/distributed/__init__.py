@@ -11,9 +11,15 @@ from pyg_relational.distributed.sharded_graph import ShardedGraph
 from pyg_relational.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from pyg_relational.distributed.loss import dgcluster_loss, graph_consistency_loss, grapix_loss
+    from pyg_relational.distributed.loss import (
+        LatentClusterCorrection,
+        dgcluster_loss,
+        graph_consistency_loss,
+        grapix_loss,
+    )
 
 __all__ = [
+    "LatentClusterCorrection",
     "ShardedGraph",
     "dgcluster_loss",
     "gather",
@@ -26,5 +32,5 @@ __all__ = [
 ]
 
 # What needs nn.loss, which needs gather.
-_LOSSES = ("dgcluster_loss", "graph_consistency_loss", "grapix_loss")
+_LOSSES = ("LatentClusterCorrection", "dgcluster_loss", "graph_consistency_loss", "grapix_loss")
 __getattr__, __dir__ = on_demand(__name__, {"loss": None, **dict.fromkeys(_LOSSES, "loss")})

@@ -249,7 +249,7 @@ def test_gradcheck_with_a_group_of_one(monkeypatch):
     assert gather(torch.arange(4)).equal(torch.arange(4))
 
 
-@pytest.mark.parametrize("name", ["distributed_gcr", "distributed_gll"])
+@pytest.mark.parametrize("name", ["distributed_gcr", "distributed_gll", "distributed_lcc"])
 def test_example_under_torchrun_equals_one_process(name, capsys):
     example = str(ROOT / "examples" / f"{name}.py")
     runpy.run_path(example, run_name="__main__")
