@@ -8,6 +8,7 @@ from pyg_relational.distributed.knn_graph import knn_graph
 from pyg_relational.distributed.laplace import laplace_propagation
 from pyg_relational.distributed.modularity import modularity_loss
 from pyg_relational.distributed.sharded_graph import ShardedGraph
+from pyg_relational.distributed.to_data import to_data
 from pyg_relational.on_demand import on_demand
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "knn_graph",
     "laplace_propagation",
     "modularity_loss",
+    "to_data",
 ]
 
 # What needs nn.loss, which needs gather.
