@@ -62,7 +62,7 @@ def table() -> str:
             for order, halo in (("random", None), ("partitioned", 0.1)):
                 p = on_paper(n, ranks, halo)
                 cells = [
-                    f"10^{round(math.log10(n))}^",
+                    f"$10^{round(math.log10(n))}$",
                     str(ranks),
                     f"{order}, {p.halo:.1f}",
                     f"{p.held:.1f}",
