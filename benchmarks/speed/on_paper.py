@@ -35,10 +35,8 @@ def on_paper(n: int, ranks: int, halo_rows: float | None = None) -> Paper:
     """
     rows = n / ranks
     edges = DEGREE * rows
-    if halo_rows is None:
-        halo = (n - rows) * (1 - math.exp(-edges / n))
-    else:
-        halo = halo_rows * rows
+    met = (n - rows) * (1 - math.exp(-edges / n))
+    halo = met if halo_rows is None else halo_rows * rows
     graph = 3 * rows * D * S + 24 * edges + halo * D * S  # own rows and two blocks, edges, halo
     solve = 6 * rows * C * 8 + halo * C * S + 24 * edges
     row = (D + C) * S + 8
