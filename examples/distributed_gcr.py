@@ -1,4 +1,4 @@
-"""GCR over the global batch of several processes.
+"""GCR over the global batch of several processes: rows stay where they are, blocks of them go round.
 
 Start with: torchrun --nproc-per-node 2 examples/distributed_gcr.py
 """
@@ -11,24 +11,24 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from pyg_relational.distributed import gather
-from pyg_relational.nn import FeatureCapture, graph_consistency_loss
+from pyg_relational.distributed import gather, graph_consistency_loss
+from pyg_relational.nn import FeatureCapture
 
 
 def train(rank: int, world: int) -> float:
     torch.manual_seed(0)
     x = torch.randn(65, 8)  # the global batch: 33 rows here, 32 there
     y = (x[:, 0] > 0).long()
+    x, y = x[rank::world], y[rank::world]
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
     trained = DistributedDataParallel(model) if world > 1 else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
 
     for _ in range(20):
         with FeatureCapture(model, ["1"]) as capture:
-            logits = gather(trained(x[rank::world]))
-        labels = gather(y[rank::world])
-        features = gather(capture.features[0])
-        loss = cross_entropy(logits, labels) + graph_consistency_loss(features, logits, labels)
+            logits = trained(x)
+        own = cross_entropy(logits, y, reduction="none")
+        loss = gather(own).mean() + graph_consistency_loss(capture.features, logits, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyg_relational"
-HOUSES = ("nn", "ops")  # folders of rooms
+HOUSES = ("distributed", "nn", "ops")  # folders of rooms
 
 
 def room(module: str) -> str:

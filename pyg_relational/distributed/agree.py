@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyg_relational.distributed.collectives import rank_and_size
 
-__all__ = ["agree", "described"]
+__all__ = ["agree", "described", "fingerprint"]
 
 _MOST = 4  # numbers of a rank
 
@@ -59,6 +59,22 @@ def described(x: Tensor) -> str:
     shape = ", ".join(["n", *map(str, x.shape[1:])])
     needs_grad = x.requires_grad and torch.is_grad_enabled()
     return f"{x.dtype} [{shape}] on {x.device.type} {'with' if needs_grad else 'without'} gradient"
+
+
+def fingerprint(x: Tensor) -> tuple[object, ...]:
+    """Shape, and a sum of the bits, of what every rank must have alike: parameters.
+
+    Args:
+        x: The Tensor.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.distributed.agree import fingerprint
+        >>> fingerprint(torch.ones(2, 1)) == fingerprint(torch.ones(2, 1))
+        True
+    """
+    bits = x.detach().double().contiguous().view(torch.int64)
+    return (*x.shape, f"{int(bits.sum()) % 2**64:x}")
 
 
 def _asked(facts: Callable[[], Facts]) -> tuple[dict[str, object], list[int], Exception | None]:

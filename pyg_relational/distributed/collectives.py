@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["all_reduce", "all_sum", "all_to_all", "rank_and_size"]
+__all__ = ["all_reduce", "all_sum", "all_to_all", "from_first", "rank_and_size", "to_first"]
 
 
 def rank_and_size(group: Any = None) -> tuple[int, int]:
@@ -64,6 +64,36 @@ def all_reduce(x: Tensor, group: Any = None, op: str = "SUM") -> Tensor:
     x = x.detach().clone(memory_format=torch.contiguous_format)
     if rank_and_size(group)[1] > 1:
         dist.all_reduce(x, op=getattr(dist.ReduceOp, op), group=group)
+    return x
+
+
+def to_first(rows: Tensor, sizes: list[int], group: Any = None) -> Tensor:
+    """Rows of all ranks on the first one, none on the others; without gradient.
+
+    Args:
+        rows: Own rows.
+        sizes: Number of rows of each rank.
+        group: Processes. (default: all)
+
+    Shapes:
+        ``rows``: :math:`[m_r, *]`.
+    """
+    rank = rank_and_size(group)[0]
+    send = [len(rows), *[0] * (len(sizes) - 1)]
+    return all_to_all(rows.detach(), send, sizes if rank == 0 else [0] * len(sizes), group)
+
+
+def from_first(x: Tensor, group: Any = None) -> Tensor:
+    """What the first rank has, on every rank; without gradient.
+
+    Args:
+        x: On the first rank, what all get; on the others, room for it.
+        group: Processes. (default: all)
+    """
+    x = x.detach().clone(memory_format=torch.contiguous_format)
+    if rank_and_size(group)[1] > 1:
+        of: Any = group or dist.group.WORLD
+        dist.broadcast(x, dist.get_global_rank(of, 0), group=group)
     return x
 
 

@@ -15,7 +15,7 @@ from pyg_relational.ops.checks import check_choice, check_count, check_features
 from pyg_relational.ops.neighbors.candidates import prepare
 from pyg_relational.ops.neighbors.rank import distances
 
-__all__ = ["check_rows", "knn", "search"]
+__all__ = ["check_rows", "in_block", "knn", "nearest", "search"]
 
 _ROOM = 1e13  # times a squared norm that its type must hold: sums of all rows' are taken
 
@@ -123,16 +123,27 @@ def search(
     sizes = [stop - start for start, stop in pairwise(offsets)]
     index = torch.empty(len(x), 0, dtype=torch.int64, device=x.device)
     distance = torch.empty(len(x), 0, dtype=torch.float64, device=x.device)
-    for step, (owner, block) in enumerate(ring(x, sizes, group)):
-        near, far = _in_block(x, block, k, metric, own=step == 0)
+    for step, (owner, (block,)) in enumerate(ring([x], sizes, group)):
+        near, far = in_block(x, block, k, metric, own=step == 0)
         index = torch.cat([index, near + offsets[owner]], 1)
         distance = torch.cat([distance, far], 1)
-        index, distance = _nearest(index, distance, k)
+        index, distance = nearest(index, distance, k)
     return index, distance
 
 
-def _in_block(x: Tensor, block: Tensor, k: int, metric: str, own: bool) -> tuple[Tensor, Tensor]:
-    """Up to ``k`` neighbours in a block, and their distances in float64."""
+def in_block(x: Tensor, block: Tensor, k: int, metric: str, own: bool) -> tuple[Tensor, Tensor]:
+    """Up to ``k`` neighbours in a block, and their distances in float64.
+
+    Args:
+        x: Rows.
+        block: Rows to search in.
+        k: Number of neighbours.
+        metric: ``"euclidean"`` or ``"cosine"``.
+        own: Whether the block is ``x`` itself, and no row its own neighbour.
+
+    Shapes:
+        ``x``: :math:`[n, d]`, ``block``: :math:`[m, d]`, output: two of :math:`[n, k]`, or fewer columns.
+    """
     k = min(k, len(block) - own) if len(x) else k
     if k < 1 or not len(x):
         index = torch.empty(len(x), max(k, 0), dtype=torch.int64, device=x.device)
@@ -146,8 +157,17 @@ def _in_block(x: Tensor, block: Tensor, k: int, metric: str, own: bool) -> tuple
     return index, distance.view_as(index)
 
 
-def _nearest(index: Tensor, distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` nearest of each row, ties to the lower index."""
+def nearest(index: Tensor, distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` nearest of each row, ties to the lower index.
+
+    Args:
+        index: Candidates.
+        distance: Their distances.
+        k: Number of neighbours.
+
+    Shapes:
+        ``index``, ``distance``: :math:`[n, m]`, output: two of :math:`[n, k]`.
+    """
     index, order = index.sort(1)
     distance, nearest = distance.gather(1, order).sort(dim=1, stable=True)
     return index.gather(1, nearest[:, :k]), distance[:, :k]

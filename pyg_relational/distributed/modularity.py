@@ -14,7 +14,7 @@ from pyg_relational.ops.graph.edge_dot import _Adjacency
 from pyg_relational.ops.graph.modularity import check_resolution
 from pyg_relational.ops.graph.per_graph import check_weights
 
-__all__ = ["modularity_loss"]
+__all__ = ["modularity_loss", "modularity_of", "modularity_sums", "orthogonality_of"]
 
 
 def modularity_loss(
@@ -64,17 +64,16 @@ def modularity_loss(
     dtype = torch.promote_types(dtype, assignment.dtype)
     with torch.autocast(assignment.device.type, enabled=False):
         c = assignment.to(dtype)
-        edges = _edge_sums(graph, graph.edge_weight.to(dtype), c)
+        edges = modularity_sums(graph, graph.edge_weight.to(dtype), c)
         gram = (c.double().T @ c.double()).flatten() if orthogonality else c.new_zeros(0).double()
         own = torch.cat([edges, c.double().sum(0), gram])
         k = c.shape[1]
-        ends, volume, size, gram = all_sum(own, graph.group).split([2, k, k, len(gram)])
-        total = ends[1].where(ends[1] > 0, 1.0)
-        loss = resolution * (volume / total).square().sum() - ends[0] / total
+        edges, size, gram = all_sum(own, graph.group).split([2 + k, k, len(gram)])
+        loss = -modularity_of(edges, resolution)
         if collapse:
             loss = loss + collapse * _collapse(size, graph.num_nodes)
         if orthogonality:
-            loss = loss + orthogonality * _orthogonality(gram.view(k, k))
+            loss = loss + orthogonality * orthogonality_of(gram.view(k, k))
         found: Tensor = loss.to(dtype)
     return found
 
@@ -99,10 +98,18 @@ def _facts(graph: Any, assignment: Any, options: dict[str, Any]) -> dict[str, ob
     }
 
 
-def _edge_sums(graph: ShardedGraph, weight: Tensor, c: Tensor) -> Tensor:
+def modularity_sums(graph: ShardedGraph, weight: Tensor, c: Tensor) -> Tensor:
     """Weight inside clusters, all weight, and volumes of clusters, of the edges here, in float64.
 
     Half of an edge counts at each end, so that its weight has the same derivative in both directions.
+
+    Args:
+        graph: The graph.
+        weight: Weights of its edges.
+        c: Soft assignment of the local rows, of the same dtype.
+
+    Shapes:
+        ``weight``: :math:`[E_r]`, ``c``: :math:`[n_r, k]`, output: :math:`[2 + k]`.
     """
     row, col = graph.local
     rows = graph.halo.extend(c)
@@ -114,12 +121,41 @@ def _edge_sums(graph: ShardedGraph, weight: Tensor, c: Tensor) -> Tensor:
     return torch.cat([torch.stack([inside, degree.sum()]), degree @ rows.double()])
 
 
+def modularity_of(sums: Tensor, resolution: float) -> Tensor:
+    """Modularity, from what :func:`modularity_sums` has on all ranks together; 0 without weight.
+
+    Args:
+        sums: The sums.
+        resolution: Of the modularity.
+
+    Shapes:
+        ``sums``: :math:`[2 + k]`, output: scalar.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.distributed.modularity import modularity_of
+        >>> modularity_of(torch.tensor([4.0, 4.0, 2.0, 2.0]), 1.0)
+        tensor(0.5000)
+    """
+    total = sums[1].where(sums[1] > 0, 1.0)
+    q: Tensor = sums[0] / total - resolution * (sums[2:] / total).square().sum()
+    return q
+
+
 def _collapse(size: Tensor, n: int) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(size / max(n, 1))
     return math.sqrt(len(size)) * length - min(n, 1)
 
 
-def _orthogonality(product: Tensor) -> Tensor:
+def orthogonality_of(product: Tensor) -> Tensor:
+    r"""Distance of :math:`C^\top C`, scaled to norm 1, from a multiple of the identity.
+
+    Args:
+        product: :math:`C^\top C` of all ranks' rows.
+
+    Shapes:
+        ``product``: :math:`[k, k]`, output: scalar.
+    """
     norm = torch.linalg.matrix_norm(product)
     target = torch.eye(len(product), dtype=product.dtype, device=product.device)
     target = target / math.sqrt(len(product))

@@ -13,7 +13,7 @@ from pyg_relational.distributed.collectives import all_reduce, rank_and_size
 from pyg_relational.distributed.halo import Halo, halo_of
 from pyg_relational.ops.checks import check_count
 
-__all__ = ["ShardedGraph", "check_graph", "weight_facts"]
+__all__ = ["ShardedGraph", "check_graph", "check_rows_of", "weight_facts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,36 @@ class ShardedGraph:
         check_graph(graph)
         return graph
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What this rank has to save: tensors, which ``torch.load(..., weights_only=True)`` reads."""
+        offsets = torch.tensor(self.offsets)
+        weight = self.edge_weight.detach()
+        return {"edge_index": self.edge_index, "edge_weight": weight, "offsets": offsets}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Tensor], group: Any = None) -> "ShardedGraph":
+        """The graph of what every rank has saved; all ranks call it together.
+
+        Args:
+            state: :meth:`state_dict` of this rank, of as many ranks.
+            group: Processes. (default: all)
+
+        Raises:
+            ValueError: If the states are of another number of ranks, of different graphs, or in another order.
+
+        Example:
+            >>> import torch
+            >>> from pyg_relational.distributed import ShardedGraph
+            >>> graph = ShardedGraph.from_rows(torch.tensor([[0, 1], [1, 0]]), None, num_rows=2)
+            >>> ShardedGraph.from_state_dict(graph.state_dict()).edge_weight
+            tensor([1., 1.])
+        """
+        rank, size = rank_and_size(group)
+        offsets: list[int] = state["offsets"].tolist()
+        agree(lambda: _saved(offsets, size), group)
+        num_rows = offsets[rank + 1] - offsets[rank]
+        return cls.from_rows(state["edge_index"], state["edge_weight"], num_rows, group)
+
     def with_weight(self, edge_weight: Tensor) -> "ShardedGraph":
         """The same edges with other weights, without a word to the other ranks.
 
@@ -117,6 +147,12 @@ class ShardedGraph:
         """The edges with rows counted from 0, and columns as :meth:`Halo.extend` has them."""
         row, col = self.edge_index
         return torch.stack([row - self.halo.start, self.halo.number(col)])
+
+
+def _saved(offsets: list[int], size: int) -> tuple[dict[str, object], list[int]]:
+    if len(offsets) != size + 1:
+        raise ValueError(f"state must be of {size} ranks, got one of {len(offsets) - 1}")
+    return {"offsets": offsets}, []
 
 
 def _sizes(edge_index: Any, edge_weight: Any, num_rows: Any) -> tuple[dict[str, object], list[int]]:
@@ -171,6 +207,24 @@ def weight_facts(graph: ShardedGraph) -> dict[str, object]:
     needs_grad = weight.requires_grad and torch.is_grad_enabled()
     words = "with" if needs_grad else "without"
     return {"edge_weight": f"{weight.dtype} on {weight.device.type} {words} gradient"}
+
+
+def check_rows_of(graph: Any, x: Tensor, name: str) -> None:
+    """Raise unless ``graph`` is one over ranks, and ``x`` has as many rows as are here.
+
+    Args:
+        graph: The graph.
+        x: Values of its rows.
+        name: How the caller's signature names them.
+
+    Raises:
+        TypeError: If it is no ShardedGraph.
+        ValueError: If ``x`` has another number of rows.
+    """
+    if not isinstance(graph, ShardedGraph):
+        raise TypeError(f"graph must be a ShardedGraph, got {type(graph).__name__}")
+    if len(x) != graph.num_rows:
+        raise ValueError(f"{name} must have the graph's {graph.num_rows} rows, got {list(x.shape)}")
 
 
 def check_graph(graph: ShardedGraph) -> None:

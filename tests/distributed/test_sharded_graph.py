@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pyg_relational import distributed, ops
 from pyg_relational.distributed.product import laplacian_product
-from tests.distributed.pool import refused
+from tests.distributed.pool import refused, share
 
 PATH = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
 
@@ -116,3 +116,34 @@ def test_other_weights_must_fit():
     graph = distributed.ShardedGraph.from_rows(PATH, None, 4)
     with pytest.raises(ValueError, match=r"edge_weight must have shape \[6\], got \[5\]"):
         graph.with_weight(torch.ones(5))
+
+
+def loaded(rank: int, group, folder: str) -> dict[str, object]:
+    torch.manual_seed(0)
+    x = torch.randn(40, 3, dtype=torch.float64)
+    x, y, mask = (share(part, rank, [11, 0, 29]) for part in (x, torch.arange(40) % 3, x[:, 0] > 1))
+    graph = distributed.knn_graph(x, 5, symmetrize="union", group=group)
+    torch.save(graph.state_dict(), f"{folder}/{rank}.pt")
+    state = torch.load(f"{folder}/{rank}.pt", weights_only=True)
+    again = distributed.ShardedGraph.from_state_dict(state, group)
+    other = torch.load(f"{folder}/{rank}.pt", weights_only=True)
+    other["offsets"] = other["offsets"][1:] if rank == 1 else other["offsets"]
+
+    def numbers(of: distributed.ShardedGraph) -> list[Tensor]:
+        u = distributed.laplace_propagation(of, y, mask, num_classes=3, tau=0.1)
+        return [u, distributed.modularity_loss(of, u)]
+
+    return {
+        "same": all(a.equal(b) for a, b in zip(numbers(graph), numbers(again), strict=True)),
+        "edges": again.edge_index.equal(graph.edge_index),
+        "offsets": again.offsets == graph.offsets,
+        "other": refused(lambda: distributed.ShardedGraph.from_state_dict(other, group)),
+    }
+
+
+def test_a_saved_graph_gives_the_same_numbers(ranks, tmp_path):
+    for got in ranks(3, loaded, str(tmp_path)):
+        assert got["same"]
+        assert got["edges"]
+        assert got["offsets"]
+        assert "state must be of 3 ranks, got one of 2 (on rank 1)" in got["other"]

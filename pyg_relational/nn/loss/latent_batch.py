@@ -10,7 +10,7 @@ from pyg_relational.distributed.gather import gather
 from pyg_relational.nn.loss.latent_layer import LatentLayer
 from pyg_relational.ops.checks import check_labels
 
-__all__ = ["bases", "check_finite", "checked_latents", "gathered"]
+__all__ = ["bases", "check_finite", "checked_latents", "gathered", "local_bases"]
 
 
 def checked_latents(
@@ -93,12 +93,23 @@ def bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Te
     Shapes:
         ``zs``: :math:`[B, d]` each, output: :math:`[B, d, r]` each.
     """
+    return [gather(basis) for basis in local_bases(orthogonal_to, zs)]
+
+
+def local_bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor]:
+    """:func:`bases` of the rows here.
+
+    Args:
+        orthogonal_to: A basis or a direction for each layer.
+        zs: Latents of each layer.
+
+    Shapes:
+        As there.
+    """
     given = _tensors(orthogonal_to)
     if len(given) != len(zs):
         raise ValueError(f"orthogonal_to must hold {len(zs)} layers, got {len(given)}")
-    return [
-        gather(_basis(g, z, number)) for number, (g, z) in enumerate(zip(given, zs, strict=True))
-    ]
+    return [_basis(g, z, number) for number, (g, z) in enumerate(zip(given, zs, strict=True))]
 
 
 def _basis(g: Any, z: Tensor, number: int) -> Tensor:

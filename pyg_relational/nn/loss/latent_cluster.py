@@ -23,11 +23,13 @@ from pyg_relational.ops.neighbors.top import search_on_device
 
 __all__ = [
     "LatentClusterTargets",
+    "Matched",
     "Method",
     "Targets",
     "full",
     "latent_cluster_loss",
     "latent_cluster_targets",
+    "matched",
     "pull_length",
 ]
 
@@ -117,6 +119,75 @@ def latent_cluster_targets(
     check_choice(method, Method, "method")
     z = full(z)
     settle(finite(z, "z"), *([] if z.is_cpu else [norm_check(prepare(z, None, False))]))
+    seen = matched(
+        y,
+        clusters,
+        k=k,
+        targets=targets,
+        method=method,
+        samples_per_cluster=samples_per_cluster,
+        classes=classes,
+        from_clusters=from_clusters,
+        seed=seed,
+    )
+    by_class = seen.group is y and not z.is_cpu
+    found, target = (
+        _nearest_of_class(z, y, seen.index, seen.right, seen.k)
+        if by_class
+        else _nearest_means(z, y, seen.index, seen.right, seen.group, seen.k)
+    )
+    place = found.nonzero()[:, 0]
+    return LatentClusterTargets(seen.index[place], target[place], seen.label, seen.misclustered)
+
+
+class Matched(NamedTuple):
+    """What clusters and labels say of samples, without their latents.
+
+    Attributes:
+        label: Label of every cluster.
+        misclustered: All misclustered samples.
+        index: Those to correct.
+        right: Samples that targets are means of.
+        group: Samples of one value are averaged together.
+        k: So many of them.
+    """
+
+    label: Tensor
+    misclustered: Tensor
+    index: Tensor  # type: ignore[assignment]
+    right: Tensor
+    group: Tensor
+    k: int
+
+
+def matched(
+    y: Tensor,
+    clusters: Tensor,
+    *,
+    k: int,
+    targets: Targets,
+    method: Method,
+    samples_per_cluster: int,
+    classes: Tensor | None,
+    from_clusters: Tensor | None,
+    seed: int,
+) -> Matched:
+    """Samples to correct, and those to correct them by; arguments as in :func:`latent_cluster_targets`.
+
+    Args:
+        y: Classes.
+        clusters: Cluster of every sample.
+        k: Number of neighbours.
+        targets: ``"class"`` or ``"cluster"``.
+        method: ``"exact"`` or ``"approximate"``.
+        samples_per_cluster: Samples that the approximate method draws.
+        classes: Correct these classes only.
+        from_clusters: Correct samples in these clusters only.
+        seed: Seed of the draws.
+
+    Shapes:
+        ``y``, ``clusters``: :math:`[n]`.
+    """
     label = match_labels(y, clusters)
     of_cluster = torch.cat([label, label.new_full((1,), -1)])[clusters]
     takes_part = (y >= 0) & (clusters >= 0)
@@ -128,15 +199,7 @@ def latent_cluster_targets(
     if method == "approximate":
         right, k = _draw(right, clusters, samples_per_cluster, seed), 1
     group = clusters if method == "exact" and targets == "cluster" else y
-    index = wrong.nonzero()[:, 0]
-    by_class = group is y and not z.is_cpu
-    found, target = (
-        _nearest_of_class(z, y, index, right, k)
-        if by_class
-        else _nearest_means(z, y, index, right, group, k)
-    )
-    place = found.nonzero()[:, 0]
-    return LatentClusterTargets(index[place], target[place], label, misclustered)
+    return Matched(label, misclustered, wrong.nonzero()[:, 0], right, group, k)
 
 
 def latent_cluster_loss(

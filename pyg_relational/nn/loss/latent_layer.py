@@ -106,8 +106,22 @@ class LatentLayer:
         Shapes:
             ``z``: :math:`[B, d]`, ``index``: :math:`[B]`, ``basis``: :math:`[B, d, r]`, output: scalar.
         """
+        length, pulled = self.pulls(z, index, basis)
+        return length.sum() / pulled.sum().clamp(min=1)
+
+    def pulls(self, z: Tensor, index: Tensor, basis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Length of each row's pull, 0 without a target, and whether it has one.
+
+        Args:
+            z: Latents.
+            index: Samples that they are of.
+            basis: For each row, directions that the pull has no part in.
+
+        Shapes:
+            ``z``: :math:`[B, d]`, ``index``: :math:`[B]`, ``basis``: :math:`[B, d, r]`, output: two of :math:`[B]`.
+        """
         if self.target is None:
-            return full(z[:0]).sum()
+            return full(z[:, :0]).sum(1), torch.zeros_like(index, dtype=torch.bool)
         self.to(z.device)
         position = self.position.index_select(0, index)
         if self.tangent is not None:
@@ -115,7 +129,7 @@ class LatentLayer:
             basis = tangent if basis is None else torch.cat([tangent, basis.to(tangent)], dim=2)
         length = pull_length(z, self.target.index_select(0, position), basis)
         pulled = position > 0
-        return length.where(pulled, 0).sum() / pulled.sum().clamp(min=1)
+        return length.where(pulled, 0), pulled
 
 
 def _last_copies(index: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class LatentUpdate:
             raise ValueError(
                 f"kernel='gaussian': all weights exp(-d^2) of {name} are 0; scale them, or take 'binary'"
             )
-        clusters = self._cluster(edge_index, edge_weight, z).to(z.device)
+        clusters = self.cluster(edge_index, edge_weight, z).to(z.device)
         y = y.to(z.device)[rows]
         found = latent_cluster_targets(
             z, y, clusters, k=self.k, seed=self.seed + epoch, **self.targets
@@ -87,7 +87,14 @@ class LatentUpdate:
             modularity=modularity(edge_index, edge_weight, clusters).item(),
         )
 
-    def _cluster(self, edge_index: Tensor, edge_weight: Tensor, z: Tensor) -> Tensor:
+    def cluster(self, edge_index: Tensor, edge_weight: Tensor, z: Tensor) -> Tensor:
+        """Cluster of every row.
+
+        Args:
+            edge_index: Edges of the graph.
+            edge_weight: Their weights.
+            z: Latents, which only a function reads.
+        """
         if self.clustering == "leiden":
             return leiden(edge_index, edge_weight, len(z), seed=self.seed)
         if self.clustering == "peer_pressure":

@@ -7,7 +7,7 @@ from pyg_relational.nn.loss.edge_consistency import complement_pairs, edge_consi
 from pyg_relational.nn.loss.graph_consistency_options import GraphConsistencyOptions
 from pyg_relational.ops.pairs.consistency import PairWeights
 
-__all__ = ["all_pairs_weights", "sparse_consistency", "undirected_pairs"]
+__all__ = ["all_pairs_weights", "class_pairs_weights", "sparse_consistency", "undirected_pairs"]
 
 
 def undirected_pairs(edge_index: Tensor, n: int) -> Tensor:
@@ -43,11 +43,27 @@ def all_pairs_weights(y: Tensor, options: GraphConsistencyOptions) -> PairWeight
     Shapes:
         ``y``: :math:`[n]`.
     """
-    pairs = y.shape[0] * (y.shape[0] - 1) // 2
+    counts = y.unique(return_counts=True)[1].tolist() if options.balance else [len(y)]
+    return class_pairs_weights(counts, options)
+
+
+def class_pairs_weights(counts: list[int], options: GraphConsistencyOptions) -> PairWeights:
+    """:func:`all_pairs_weights` of classes of known sizes.
+
+    Args:
+        counts: Number of rows of every class; without ``balance`` they only need the right sum.
+        options: Options of the loss; ``reduction`` and ``balance`` are read.
+
+    Example:
+        >>> from pyg_relational.nn.loss.graph_consistency_options import GraphConsistencyOptions
+        >>> from pyg_relational.nn.loss.sparse_consistency import class_pairs_weights
+        >>> class_pairs_weights([2, 1], GraphConsistencyOptions(balance=True))
+        PairWeights(same=0.5, different=0.25)
+    """
+    pairs = sum(counts) * (sum(counts) - 1) // 2
     if not options.balance:
         return _equal(pairs, options)
-    counts = y.unique(return_counts=True)[1]
-    return _balanced(int((counts * (counts - 1)).sum()) // 2, pairs, options)
+    return _balanced(sum(m * (m - 1) // 2 for m in counts), pairs, options)
 
 
 def _edge_weights(y: Tensor, pairs: Tensor, options: GraphConsistencyOptions) -> PairWeights:

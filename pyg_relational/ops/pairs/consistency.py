@@ -9,7 +9,7 @@ from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import may_read
 
-__all__ = ["PairWeights", "pair_consistency"]
+__all__ = ["PairWeights", "pair_consistency", "pairs_in_tiles", "tile_for"]
 
 
 class PairWeights(NamedTuple):
@@ -23,7 +23,7 @@ class PairWeights(NamedTuple):
         return same.to(dtype).mul_(self.same - self.different).add_(self.different)
 
 
-def _in_tiles(
+def pairs_in_tiles(
     u: Tensor,
     q: Tensor,
     y: Tensor,
@@ -34,7 +34,22 @@ def _in_tiles(
     by_u: bool,
     by_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Value and gradients, empty where they are not asked for; rows sorted by class."""
+    """Value and gradients of :func:`pair_consistency`, empty where they are not asked for.
+
+    Args:
+        u: Unit rows of features, sorted by class.
+        q: Unit rows of predictions.
+        y: Classes.
+        same: Weight of the pairs of one class.
+        different: Weight of the pairs of two.
+        relu: Cut the feature similarity at 0.
+        tile: Rows and columns of a tile.
+        by_u: Whether the gradient in ``u`` is asked for.
+        by_q: Whether that in ``q`` is.
+
+    Shapes:
+        As there.
+    """
     grad_u, grad_q = (torch.zeros_like(x) if by else None for x, by in ((u, by_u), (q, by_q)))
     total = u.new_zeros((), dtype=torch.float64)
     buffer = u.new_empty(tile * tile)
@@ -46,7 +61,9 @@ def _in_tiles(
     return total.to(u.dtype), grad_u, grad_q
 
 
-_operator = torch.library.custom_op("pyg_relational::pair_consistency", _in_tiles, mutates_args=())
+_operator = torch.library.custom_op(
+    "pyg_relational::pair_consistency", pairs_in_tiles, mutates_args=()
+)
 
 
 @_operator.register_fake
@@ -61,7 +78,7 @@ class _PairConsistency(torch.autograd.Function):
 
     @staticmethod
     def forward(u: Tensor, q: Tensor, y: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-        run = _operator if torch.compiler.is_compiling() else _in_tiles
+        run = _operator if torch.compiler.is_compiling() else pairs_in_tiles
         found: tuple[Tensor, Tensor, Tensor] = run(u, q, y, *options)
         return found
 
@@ -132,6 +149,15 @@ def _tile(
     return value
 
 
+def tile_for(u: Tensor) -> int:
+    """Rows of a tile that stay in the cache, more on a GPU.
+
+    Args:
+        u: The rows.
+    """
+    return 4096 if u.is_cuda else 512
+
+
 def _square_sum(f: Tensor) -> Tensor:
     total: Tensor = torch.linalg.vecdot(f, f).sum(dtype=torch.float64)
     return total
@@ -186,7 +212,7 @@ def pair_consistency(
         >>> pair_consistency(u, u, torch.tensor([0, 1, 1]), PairWeights(1.0, 1.0)).item()
         1.0
     """
-    tile = tile or (4096 if u.is_cuda else 512)
+    tile = tile or tile_for(u)
     order = y.argsort(stable=True)
     u, q = u[order], q[order]
     options = *weights, relu, tile, u.requires_grad, q.requires_grad
