@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 from pyg_relational.ops.linear.solvers import SolveInfo
 
@@ -192,32 +193,33 @@ def conjugate_round(
         The solution in float64, and the number of iterations.
     """
     norm = torch.linalg.vector_norm(r, dim=0)
-    norm = norm.where(norm > 0, 1.0)
-    r = (r / norm).to(dtype)
-    x, z = torch.zeros_like(r), system.precondition(r)
-    p = z.clone()
-    rz = _dot(r, z)
-    goal = target**2 * rz
-    active, zero = torch.ones_like(rz, dtype=torch.bool), rz.new_zeros(())
+    r = (r / norm.where(norm > 0, 1.0)).to(dtype)
+    z = system.precondition(r)
+    aim = target * _dot(r, z).sqrt()
+    aim = aim.where(aim > 0, 1.0)
+    x, iterations = _iterate(system, r / aim, z / aim, max_iter)
+    return x.double() * (norm * aim), iterations
+
+
+def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tuple[Tensor, int]:
+    """From the residual ``r``, whose :math:`M^{-1} r` is ``p``, until :math:`r^T M^{-1} r` is at most 1."""
+    x, rz = torch.zeros_like(r), threshold(_dot(r, p), 1.0, torch.inf)
+    size = torch.ones_like(rz)
     every = 1 if r.is_cpu else _EVERY
-    iterations = 0
-    while iterations < max_iter:
+    for iterations in range(max_iter):
         if (iterations or 1) % every == 0:  # a look at a device's numbers waits for them
-            active &= rz > goal
-            if not bool(active.any()):
-                break
+            if not bool(((rz < torch.inf) & (size < torch.inf)).any()):
+                return x, iterations
         q = system.apply(p)
-        curvature = _dot(p, q)
-        active &= curvature > 0  # else rounding has made the matrix indefinite
-        alpha = torch.where(active, rz / curvature, zero)
-        x.addcmul_(p, alpha)
-        r.addcmul_(q, alpha, value=-1)
+        # Of a column that is done, rz is infinite; so is the size where rounding has made the matrix indefinite.
+        size = threshold(_dot(p, q) / rz, 0.0, torch.inf)
+        x.addcdiv_(p, size)
+        r.addcdiv_(q, size, value=-1)
         z = system.precondition(r)
         new = _dot(r, z)
-        torch.addcmul(z, p, torch.where(active, new / rz, zero), out=p)
-        rz = new  # of a column that is not active, as it was
-        iterations += 1
-    return x.double() * norm, iterations
+        torch.addcmul(z, p, new / rz, out=p)
+        rz = threshold(new, 1.0, torch.inf)
+    return x, max_iter
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
