@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.gradients import Iterate
 from pyg_relational.ops.linear.solvers import SolveInfo
 
 __all__ = ["Preconditioned", "System", "conjugate_gradients", "conjugate_round", "largest"]
@@ -197,7 +199,8 @@ def conjugate_round(
     z = system.precondition(r)
     aim = target * _dot(r, z).sqrt()
     aim = aim.where(aim > 0, 1.0)
-    x, iterations = _iterate(system, r / aim, z / aim, max_iter)
+    iterate = _iterate_fused if is_fused(r) else _iterate
+    x, iterations = iterate(system, r / aim, z / aim, max_iter)
     return x.double() * (norm * aim), iterations
 
 
@@ -207,9 +210,9 @@ def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tup
     size = torch.ones_like(rz)
     every = 1 if r.is_cpu else _EVERY
     for iterations in range(max_iter):
-        if (iterations or 1) % every == 0:  # a look at a device's numbers waits for them
-            if not bool(((rz < torch.inf) & (size < torch.inf)).any()):
-                return x, iterations
+        look = (iterations or 1) % every == 0  # which waits for a device
+        if look and not bool(((rz < torch.inf) & (size < torch.inf)).any()):
+            return x, iterations
         q = system.apply(p)
         # Of a column that is done, rz is infinite; so is the size where rounding has made the matrix indefinite.
         size = threshold(_dot(p, q) / rz, 0.0, torch.inf)
@@ -220,6 +223,19 @@ def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tup
         torch.addcmul(z, p, new / rz, out=p)
         rz = threshold(new, 1.0, torch.inf)
     return x, max_iter
+
+
+def _iterate_fused(
+    system: Preconditioned, r: Tensor, z: Tensor, max_iter: int
+) -> tuple[Tensor, int]:
+    """The same by two kernels and a product an iteration."""
+    at = Iterate(r)
+    for iterations in range(max_iter):
+        if iterations and iterations % _EVERY == 0 and not bool(at.size.isfinite().any()):
+            return at.x, iterations
+        at.step(z, system.apply(z))
+        z = system.precondition(at.r)
+    return at.x, max_iter
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
