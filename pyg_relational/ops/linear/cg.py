@@ -1,7 +1,7 @@
 """Preconditioned conjugate gradients on many right-hand sides, refined in float64."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ class System(Preconditioned, Protocol):
         """Largest absolute value of each column."""
 
 
-Round = Callable[[Any, Tensor, torch.dtype, float, int], tuple[Tensor, int]]
+Round = Callable[..., tuple[Tensor, int]]  # arguments of conjugate_round
 
 
 def conjugate_gradients(
@@ -107,7 +107,7 @@ def conjugate_gradients(
     state = _state(system, x, error, size, tol)
     trial = _TRIAL if b.is_cpu else 4 * _EVERY + 1  # a device is looked at just before
     while state.any_open and iterations < max_iter:
-        target = min(max(state.ratio / _MARGIN, _REFINE[dtype]), least)
+        target = _between(state.ratio / _MARGIN, _REFINE[dtype], least)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, trial)
         step, count = iterate(system, r * state.open, dtype, target, most)
@@ -134,13 +134,13 @@ def conjugate_gradients(
 
 
 class _State(NamedTuple):
-    """Where the rounds are; numbers are read from a device together."""
+    """Where the rounds are; numbers are read from a device together, before the first round not at all."""
 
     whole: Tensor
     open: Tensor
     bound: Tensor
     any_open: bool
-    ratio: float
+    ratio: float | Tensor
     near: bool
     converged: bool
     closer: bool
@@ -162,9 +162,15 @@ def _state(
     ratio = torch.cat([(aim / error).where(open_, 1.0), none]).min()
     near = (error * system.growth <= tol[1] * whole).all()
     converged = (bound <= tol[1] * whole).all()
+    if closer is None and not x.is_cpu:
+        return _State(whole, open_, bound, True, ratio, False, False, False)
     flags = [open_.any(), ratio, near, converged, none[0] if closer is None else closer]
     any_open, least, *rest = torch.stack([flag.double() for flag in flags]).tolist()
     return _State(whole, open_, bound, bool(any_open), least, *map(bool, rest))
+
+
+def _between(x: float | Tensor, low: float, high: float) -> float | Tensor:
+    return x.clamp(low, high) if isinstance(x, Tensor) else min(max(x, low), high)
 
 
 def largest(x: Tensor) -> Tensor:
@@ -177,7 +183,7 @@ def _error(system: System, r: Tensor) -> Tensor:
 
 
 def conjugate_round(
-    system: Preconditioned, r: Tensor, dtype: torch.dtype, target: float, max_iter: int
+    system: Preconditioned, r: Tensor, dtype: torch.dtype, target: float | Tensor, max_iter: int
 ) -> tuple[Tensor, int]:
     """Conjugate gradients from 0 until every column's residual is ``target`` of what it was.
 
