@@ -12,7 +12,7 @@ from pyg_relational.nn.prop.inputs import check_inputs, node_source
 from pyg_relational.nn.prop.laplace import laplace_propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
 from pyg_relational.ops.checks import check_count
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, joined
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import ConvergenceError
 from pyg_relational.ops.uncompiled import uncompiled
@@ -206,10 +206,7 @@ class _General:
             slope = self._slopes(u, weight, *parameters)[1] if self.sigma else torch.zeros_like(u)
             pushed = self._slopes(u + 1, weight, *parameters)[1] if self.sigma else slope
         held = self.fixed | (slope != 0).all(1) | (pushed != 0).all(1)
-        component = connected_components(self.edge_index, len(held))
-        free = torch.ones_like(held)
-        free[component[held]] = False
-        return free[component]
+        return ~joined(connected_components(self.edge_index, len(held)), held)
 
     def _slopes(self, u: Tensor, weight: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Derivatives of the flux of every edge and of the reaction of every node."""

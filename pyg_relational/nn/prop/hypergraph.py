@@ -14,7 +14,7 @@ from pyg_relational.nn.prop.inputs import (
 )
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, edges_where, joined
 from pyg_relational.ops.graph.hypergraph import check_hypergraph
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.mixed import MixedEquation
@@ -154,11 +154,10 @@ def _reached(
 ) -> Tensor:
     """Nodes in a component with a label, hyperedges being nodes of it, too."""
     n = len(graph.mask)
-    edges = graph.edge_index[:, (graph.edge_weight > 0) & (mix > 0)]
+    edges = edges_where(graph.edge_index, (graph.edge_weight > 0) & (mix > 0))
     heavy = (hyperedge_weight > 0)[hyperedge_index[1]] & (mix < 1)
-    member = hyperedge_index[:, heavy] + torch.arange(2, device=edges.device)[:, None] * n
-    both = torch.cat([edges, member, member.flip(0)], 1)
-    component = connected_components(both, n + len(hyperedge_weight))[:n]
-    labelled = torch.zeros(n + len(hyperedge_weight), dtype=torch.bool, device=edges.device)
-    labelled = labelled.index_put((component[graph.mask],), labelled.new_ones(()))
-    return labelled[component] | (tau > 0)
+    member = hyperedge_index + torch.arange(2, device=edges.device)[:, None] * n
+    both = torch.cat([edges, edges_where(member, heavy)], 1)
+    component = connected_components(both, n + len(hyperedge_weight))
+    marked = torch.cat([graph.mask, graph.mask.new_zeros(len(hyperedge_weight))])
+    return joined(component, marked)[:n] | (tau > 0)

@@ -45,6 +45,7 @@ class Labelled(NamedTuple):
         values: Values of labelled nodes, 0 elsewhere, ``[n, c]``.
         mask: Labelled nodes, ``[n]``.
         batch: Graph of every node, ``[n]``.
+        num_graphs: How many there are.
     """
 
     edge_index: Tensor
@@ -52,6 +53,7 @@ class Labelled(NamedTuple):
     values: Tensor
     mask: Tensor
     batch: Tensor
+    num_graphs: int
 
 
 def check_inputs(
@@ -92,10 +94,12 @@ def check_inputs(
     checks, classes = label_checks(y, mask, num_classes)
     index, weight, _ = checked_edges(index, weight, n, *checks)
     if batch is None:
-        batch = torch.zeros(n, dtype=torch.int64, device=y.device)
+        batch, num_graphs = torch.zeros(n, dtype=torch.int64, device=y.device), 1
     else:
         check_batch(batch, index, n)
-    return Labelled(index, weight, label_values(y, mask, classes, weight.dtype), mask, batch)
+        num_graphs = int(batch.max()) + 1 if n else 0
+    values = label_values(y, mask, classes, weight.dtype)
+    return Labelled(index, weight, values, mask, batch, num_graphs)
 
 
 def label_mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
@@ -157,17 +161,21 @@ def label_checks(
         num_classes = int(y.max()) + 1 if n else 0
     c = num_classes
 
-    def ends() -> tuple[Tensor, Tensor]:
-        limits = torch.iinfo(torch.int64)
-        return y.where(mask, limits.max).min(), y.where(mask, limits.min).max()
+    limits = torch.iinfo(torch.int64)
+
+    def least() -> Tensor:
+        return y.where(mask, limits.max).min()
+
+    def most() -> Tensor:
+        return y.where(mask, limits.min).max()
 
     def refuse_classes() -> None:
-        low, high = (int(end) for end in ends())
+        low, high = int(least()), int(most())
         raise ValueError(f"y must be in [0, {c}) on labelled nodes, got {low if low < 0 else high}")
 
     rule = f"y must be in [0, {c}) on labelled nodes"
-    lowest = Check(rule, lambda: ends()[0], 0, math.inf, refuse_classes)
-    highest = Check(rule, lambda: ends()[1], -math.inf, c - 1, refuse_classes)
+    lowest = Check(rule, least, 0, math.inf, refuse_classes)
+    highest = Check(rule, most, -math.inf, c - 1, refuse_classes)
     return [labelled, lowest, highest] if n else [labelled], c
 
 
@@ -186,17 +194,17 @@ def label_values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.
     return ((y[:, None] == number) & mask[:, None]).to(dtype)
 
 
-def mean_by(x: Tensor, group: Tensor) -> Tensor:
+def mean_by(x: Tensor, group: Tensor, size: int) -> Tensor:
     """Mean of the rows of each group, given to each of its rows.
 
     Args:
         x: Rows.
         group: Number of the group of every row.
+        size: Least number that is above them all.
 
     Shapes:
         ``x``: :math:`[n, c]`, ``group``: :math:`[n]`, output: :math:`[n, c]`.
     """
-    size = int(group.max()) + 1 if group.numel() else 0
     count = x.new_zeros(size).index_add(0, group, x.new_ones(len(x)))
     total = x.new_zeros(size, x.shape[1]).index_add(0, group, x)
     return (total / count.clamp(min=1)[:, None])[group]

@@ -186,7 +186,7 @@ def laplace_propagation(
             total = u.sum(1, keepdim=True)
             u = u / total.where(total != 0, 1.0)
         if mean_shift:
-            u = u - mean_by(u, graph.batch)
+            u = u - mean_by(u, graph.batch, graph.num_graphs)
     return (u, equation.info or NO_WORK) if return_info else u
 
 
@@ -237,7 +237,7 @@ def _solve(
     initial: Tensor | None,
     prepared: Prepared | None,
 ) -> tuple[Tensor, GroundedLaplacian]:
-    edge_index, weight, values, mask, _ = graph
+    edge_index, weight, values, mask, *_ = graph
     shift = node_shift(tau, values)
     mass = None
     root = torch.ones_like(shift)

@@ -17,7 +17,7 @@ from pyg_relational.nn.prop.inputs import (
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, joined
 from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.p_laplacian import PLaplacian
@@ -220,9 +220,7 @@ def _connected(graph: Labelled) -> Labelled:
 
 def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
     component = connected_components(graph.edge_index, len(graph.mask))
-    unheld = torch.ones_like(graph.mask)
-    unheld[component[graph.mask | (shift > 0)]] = False
-    return unheld[component]
+    return ~joined(component, graph.mask | (shift > 0))
 
 
 def _game(graph: Labelled, p: float, solver: CG | Direct, tol: float) -> tuple[Tensor, SolveInfo]:

@@ -9,7 +9,7 @@ from pyg_relational.nn.prop.inputs import NO_WORK, Labelled, check_inputs, check
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, edges_where
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -122,21 +122,21 @@ def poisson_propagation(
     """
     check_poisson(solver=solver, prepared=prepared, on_unreachable=on_unreachable)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
-    edge_index, weight, values, mask, _ = graph
+    edge_index, weight, values, mask, *_ = graph
     with torch.autocast(values.device.type, enabled=False):
         shift = torch.zeros_like(values[:, 0])
         nothing = torch.zeros_like(mask)
         equation = GroundedLaplacian(
             edge_index, weight, shift, nothing, solver=solver, initial=initial, prepared=prepared
         )
-        component = connected_components(edge_index[:, weight > 0], len(mask))
+        component = connected_components(edges_where(edge_index, weight > 0), len(mask))
         labelled = mask.to(values.dtype)[:, None]
-        share = mean_by(labelled, component)
-        mean = mean_by(values, component) / share.where(share > 0, 1.0)
+        share = mean_by(labelled, component, len(mask))
+        mean = mean_by(values, component, len(mask)) / share.where(share > 0, 1.0)
         u = implicit_solve(equation, values - labelled * mean, weight, shift)
         d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))[:, None]
-        size = mean_by(d, component)
-        u = u - mean_by(d * u, component) / size.where(size > 0, 1.0)
+        size = mean_by(d, component, len(mask))
+        u = u - mean_by(d * u, component, len(mask)) / size.where(size > 0, 1.0)
         u = u + mean - _graph_mean(graph)
         u = fill_unreachable(u, share[:, 0] == 0, graph, on_unreachable)
     return (u, equation.info or NO_WORK) if return_info else u
@@ -160,11 +160,11 @@ def check_poisson(*, solver: Any, prepared: Any, on_unreachable: Any, **_: Any) 
 
 def _graph_mean(graph: Labelled) -> Tensor:
     """Mean of each graph's labels; where they do not differ, of all classes."""
-    values, mask, batch = graph.values, graph.mask, graph.batch
-    share = mean_by(mask.to(values.dtype)[:, None], batch)
-    mean: Tensor = mean_by(values, batch) / share.where(share > 0, 1.0)
+    values, mask, batch, size = graph.values, graph.mask, graph.batch, graph.num_graphs
+    share = mean_by(mask.to(values.dtype)[:, None], batch, size)
+    mean: Tensor = mean_by(values, batch, size) / share.where(share > 0, 1.0)
     off = ((values - mean).abs().amax(1, keepdim=True) > 1e-6) & mask[:, None]
-    differ = mean_by(off.to(values.dtype), batch) > 0
+    differ = mean_by(off.to(values.dtype), batch, size) > 0
     return mean.where(differ, mean.mean(1, keepdim=True))
 
 

@@ -12,7 +12,7 @@ from pyg_relational.nn.prop.poisson import poisson_propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
 from pyg_relational.ops.checks import check_choice, check_count, check_labels
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, edges_where
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.solvers import Solver
@@ -121,11 +121,11 @@ def _partition(u: Tensor, reached: Tensor, graph: Labelled, priors: Tensor | Non
 
 
 def _diffuse(u: Tensor, graph: Labelled, mu: float, steps: int) -> Tensor:
-    (row, col), weight, _, mask, batch = graph
+    (row, col), weight, _, mask, batch, num_graphs = graph
     n = len(mask)
     weight = weight * (row != col)
     d = degree(graph.edge_index, weight, n)
-    most = d.new_zeros(int(batch.max()) + 1).scatter_reduce(0, batch, d, "amax")
+    most = d.new_zeros(num_graphs).scatter_reduce(0, batch, d, "amax")
     step = most.where(most > 0, 1.0).reciprocal()[batch]
     neighbours = csr_matrix(row, col, step[row] * weight, (n, n))
     source = (mu * step)[:, None] * _source(graph)
@@ -137,7 +137,8 @@ def _diffuse(u: Tensor, graph: Labelled, mu: float, steps: int) -> Tensor:
 
 def _source(graph: Labelled) -> Tensor:
     n = len(graph.mask)
-    component = connected_components(graph.edge_index[:, graph.edge_weight > 0], n)
+    component = connected_components(edges_where(graph.edge_index, graph.edge_weight > 0), n)
     labelled = graph.mask.to(graph.values.dtype)[:, None]
-    share = mean_by(labelled, component)
-    return graph.values - labelled * mean_by(graph.values, component) / share.where(share > 0, 1.0)
+    share = mean_by(labelled, component, n)
+    mean = mean_by(graph.values, component, n) / share.where(share > 0, 1.0)
+    return graph.values - labelled * mean

@@ -16,7 +16,7 @@ from pyg_relational.nn.prop.inputs import (
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, edges_where, joined
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -131,7 +131,7 @@ def random_walk_propagation(
     """
     check_random_walk(alpha=alpha, solver=solver, prepared=prepared, on_unreachable=on_unreachable)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
-    edge_index, weight, values, mask, _ = graph
+    edge_index, weight, values, mask, *_ = graph
     number, alpha = alpha, value_in(alpha, values)
     check_again(_check_alpha, number, alpha)
     with torch.autocast(values.device.type, enabled=False):
@@ -139,9 +139,7 @@ def random_walk_propagation(
         root = d.where(d > 0, 1.0).sqrt()[:, None]
         shift = ((1 - alpha) * d).where(d > 0, 1.0)
         nothing = torch.zeros_like(mask)
-        component = connected_components(edge_index[:, weight > 0], len(mask))
-        unreachable = torch.ones_like(mask)
-        unreachable[component[mask]] = False
+        component = connected_components(edges_where(edge_index, weight > 0), len(mask))
         weight = alpha * weight
         if initial is not None:
             initial = initial.detach() / root.detach()
@@ -149,7 +147,7 @@ def random_walk_propagation(
             edge_index, weight, shift, nothing, solver=solver, initial=initial, prepared=prepared
         )
         u = root * implicit_solve(equation, root * values, weight, shift)
-        u = fill_unreachable(u, unreachable[component], graph, on_unreachable)
+        u = fill_unreachable(u, ~joined(component, mask), graph, on_unreachable)
     return (u, equation.info or NO_WORK) if return_info else u
 
 

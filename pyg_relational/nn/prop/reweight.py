@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import Labelled, mean_by
 from pyg_relational.ops import edge_diff_dot, knn, safe_sqrt
 from pyg_relational.ops.checks import check_features
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, edges_where
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -70,7 +70,7 @@ def reweight(
 
 def _wnll(graph: Labelled) -> Tensor:
     labelled = graph.mask.to(graph.edge_weight.dtype)[:, None]
-    share = mean_by(labelled, graph.batch)[:, 0]
+    share = mean_by(labelled, graph.batch, graph.num_graphs)[:, 0]
     return share.where(graph.mask, 1.0).reciprocal()
 
 
@@ -96,7 +96,7 @@ def _properly(graph: Labelled, x: Tensor | None) -> Tensor:
 
 
 def _poisson(graph: Labelled, normalization: Normalization, solver: Solver | None) -> Tensor:
-    edge_index, weight, _, mask, batch = graph
+    edge_index, weight, _, mask, batch, num_graphs = graph
     n = len(mask)
     source = mask.to(weight.dtype)[:, None]
     shift = weight.new_zeros(n)
@@ -106,7 +106,7 @@ def _poisson(graph: Labelled, normalization: Normalization, solver: Solver | Non
         v = _normalized(graph, equation, source, shift)[:, 0]
     else:
         v = implicit_solve(equation, source, weight, shift)[:, 0]
-    low = v.new_full((int(batch.max()) + 1,), torch.inf).scatter_reduce(0, batch, v, "amin")
+    low = v.new_full((num_graphs,), torch.inf).scatter_reduce(0, batch, v, "amin")
     return v - low[batch] + _FLOOR
 
 
@@ -115,10 +115,10 @@ def _normalized(
 ) -> Tensor:
     """Solution for ``I - D^-1/2 W D^-1/2`` that is orthogonal to its kernel."""
     edge_index, weight = graph.edge_index, graph.edge_weight
-    component = connected_components(edge_index[:, weight > 0], len(source))
+    component = connected_components(edges_where(edge_index, weight > 0), len(source))
     d = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(source))[:, None]
-    d = d.where(d > 0, 1.0)
+    d, n = d.where(d > 0, 1.0), len(source)
     root = d.sqrt()
-    source = source - mean_by(root * source, component) / mean_by(root, component)
+    source = source - mean_by(root * source, component, n) / mean_by(root, component, n)
     v = implicit_solve(equation, root * source, weight, shift)
-    return root * (v - mean_by(d * v, component) / mean_by(d, component))
+    return root * (v - mean_by(d * v, component, n) / mean_by(d, component, n))

@@ -40,11 +40,11 @@ def fill_unreachable(
     if rule == "nan":
         return u.masked_fill(unreachable[:, None], torch.nan)
     share = graph.mask.to(u.dtype)[:, None]
-    labelled = mean_by(share, graph.batch)
+    labelled = mean_by(share, graph.batch, graph.num_graphs)
     if bool((unreachable & (labelled[:, 0] == 0)).any()):
         empty = int(graph.batch[labelled[:, 0] == 0][0])
         raise ValueError(
             f"mask must label a node of every graph with on_unreachable='prior', got none in graph {empty}"
         )
-    prior = mean_by(graph.values, graph.batch) / labelled
+    prior = mean_by(graph.values, graph.batch, graph.num_graphs) / labelled
     return prior.where(unreachable[:, None], u)

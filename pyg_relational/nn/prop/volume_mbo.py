@@ -126,7 +126,7 @@ def volume_mbo(
 
 
 def _kernel(graph: Labelled) -> Tensor:
-    (row, col), weight, _, mask, _ = graph
+    (row, col), weight, _, mask, *_ = graph
     n = len(mask)
     weight = weight * (row != col)
     d = degree(graph.edge_index, weight, n)

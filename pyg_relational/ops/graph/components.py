@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
 
-__all__ = ["connected_components", "smallest_member", "smallest_reachable"]
+__all__ = ["connected_components", "edges_where", "joined", "smallest_member", "smallest_reachable"]
 
 _ROUNDS = 4  # of hooking between looks at whether it is done, for which a device is waited for; not measured
 
@@ -47,8 +47,50 @@ def _by_scipy(edge_index: Tensor, num_nodes: int) -> Tensor:
 
 
 def _counted(first: Tensor) -> Tensor:
-    number: Tensor = first.unique(return_inverse=True)[1]
+    root = first == torch.arange(len(first), device=first.device)
+    number: Tensor = (root.cumsum(0) - 1)[first]
     return number
+
+
+def edges_where(edge_index: Tensor, keep: Tensor) -> Tensor:
+    """Edges that are kept; on a device loops stand for the others, whose number need not be waited for.
+
+    Args:
+        edge_index: Edges.
+        keep: Which are kept.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``keep``: :math:`[E]`, bool.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.graph.components import edges_where
+        >>> edges_where(torch.tensor([[0, 1], [1, 2]]), torch.tensor([True, False])).tolist()
+        [[0], [1]]
+    """
+    if not keep.is_cpu:
+        return torch.stack([edge_index[0], edge_index[1].where(keep, edge_index[0])])
+    return edge_index if bool(keep.all()) else edge_index.index_select(1, keep.nonzero()[:, 0])
+
+
+def joined(component: Tensor, marked: Tensor) -> Tensor:
+    """Nodes whose component has a marked one.
+
+    Args:
+        component: Number of the component of every node, below their count.
+        marked: Nodes.
+
+    Shapes:
+        ``component``: :math:`[n]`, ``marked``, output: :math:`[n]`, bool.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.graph.components import joined
+        >>> joined(torch.tensor([0, 0, 1]), torch.tensor([False, True, False])).tolist()
+        [True, True, False]
+    """
+    count = torch.zeros_like(component).index_add_(0, component, marked.long())
+    return count[component] > 0
 
 
 def smallest_member(component: Tensor) -> Tensor:

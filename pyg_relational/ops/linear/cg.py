@@ -1,11 +1,14 @@
 """Preconditioned conjugate gradients on many right-hand sides, refined in float64."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.gradients import Iterate
 from pyg_relational.ops.linear.solvers import SolveInfo
 
 __all__ = ["Preconditioned", "System", "conjugate_gradients", "conjugate_round", "largest"]
@@ -68,7 +71,7 @@ class System(Preconditioned, Protocol):
         """Largest absolute value of each column."""
 
 
-Round = Callable[[Any, Tensor, torch.dtype, float, int], tuple[Tensor, int]]
+Round = Callable[..., tuple[Tensor, int]]  # arguments of conjugate_round
 
 
 def conjugate_gradients(
@@ -104,7 +107,7 @@ def conjugate_gradients(
     state = _state(system, x, error, size, tol)
     trial = _TRIAL if b.is_cpu else 4 * _EVERY + 1  # a device is looked at just before
     while state.any_open and iterations < max_iter:
-        target = min(max(state.ratio / _MARGIN, _REFINE[dtype]), least)
+        target = _between(state.ratio / _MARGIN, _REFINE[dtype], least)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, trial)
         step, count = iterate(system, r * state.open, dtype, target, most)
@@ -131,13 +134,13 @@ def conjugate_gradients(
 
 
 class _State(NamedTuple):
-    """Where the rounds are; numbers are read from a device together."""
+    """Where the rounds are; numbers are read from a device together, before the first round not at all."""
 
     whole: Tensor
     open: Tensor
     bound: Tensor
     any_open: bool
-    ratio: float
+    ratio: float | Tensor
     near: bool
     converged: bool
     closer: bool
@@ -159,9 +162,15 @@ def _state(
     ratio = torch.cat([(aim / error).where(open_, 1.0), none]).min()
     near = (error * system.growth <= tol[1] * whole).all()
     converged = (bound <= tol[1] * whole).all()
+    if closer is None and not x.is_cpu:
+        return _State(whole, open_, bound, True, ratio, False, False, False)
     flags = [open_.any(), ratio, near, converged, none[0] if closer is None else closer]
     any_open, least, *rest = torch.stack([flag.double() for flag in flags]).tolist()
     return _State(whole, open_, bound, bool(any_open), least, *map(bool, rest))
+
+
+def _between(x: float | Tensor, low: float, high: float) -> float | Tensor:
+    return x.clamp(low, high) if isinstance(x, Tensor) else min(max(x, low), high)
 
 
 def largest(x: Tensor) -> Tensor:
@@ -174,7 +183,7 @@ def _error(system: System, r: Tensor) -> Tensor:
 
 
 def conjugate_round(
-    system: Preconditioned, r: Tensor, dtype: torch.dtype, target: float, max_iter: int
+    system: Preconditioned, r: Tensor, dtype: torch.dtype, target: float | Tensor, max_iter: int
 ) -> tuple[Tensor, int]:
     """Conjugate gradients from 0 until every column's residual is ``target`` of what it was.
 
@@ -192,32 +201,47 @@ def conjugate_round(
         The solution in float64, and the number of iterations.
     """
     norm = torch.linalg.vector_norm(r, dim=0)
-    norm = norm.where(norm > 0, 1.0)
-    r = (r / norm).to(dtype)
-    x, z = torch.zeros_like(r), system.precondition(r)
-    p = z.clone()
-    rz = _dot(r, z)
-    goal = target**2 * rz
-    active, zero = torch.ones_like(rz, dtype=torch.bool), rz.new_zeros(())
+    r = (r / norm.where(norm > 0, 1.0)).to(dtype)
+    z = system.precondition(r)
+    aim = target * _dot(r, z).sqrt()
+    aim = aim.where(aim > 0, 1.0)
+    iterate = _iterate_fused if is_fused(r) else _iterate
+    x, iterations = iterate(system, r / aim, z / aim, max_iter)
+    return x.double() * (norm * aim), iterations
+
+
+def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tuple[Tensor, int]:
+    """From the residual ``r``, whose :math:`M^{-1} r` is ``p``, until :math:`r^T M^{-1} r` is at most 1."""
+    x, rz = torch.zeros_like(r), threshold(_dot(r, p), 1.0, torch.inf)
+    size = torch.ones_like(rz)
     every = 1 if r.is_cpu else _EVERY
-    iterations = 0
-    while iterations < max_iter:
-        if (iterations or 1) % every == 0:  # a look at a device's numbers waits for them
-            active &= rz > goal
-            if not bool(active.any()):
-                break
+    for iterations in range(max_iter):
+        look = (iterations or 1) % every == 0  # which waits for a device
+        if look and not bool(((rz < torch.inf) & (size < torch.inf)).any()):
+            return x, iterations
         q = system.apply(p)
-        curvature = _dot(p, q)
-        active &= curvature > 0  # else rounding has made the matrix indefinite
-        alpha = torch.where(active, rz / curvature, zero)
-        x.addcmul_(p, alpha)
-        r.addcmul_(q, alpha, value=-1)
+        # Of a column that is done, rz is infinite; so is the size where rounding has made the matrix indefinite.
+        size = threshold(_dot(p, q) / rz, 0.0, torch.inf)
+        x.addcdiv_(p, size)
+        r.addcdiv_(q, size, value=-1)
         z = system.precondition(r)
         new = _dot(r, z)
-        torch.addcmul(z, p, torch.where(active, new / rz, zero), out=p)
-        rz = new  # of a column that is not active, as it was
-        iterations += 1
-    return x.double() * norm, iterations
+        torch.addcmul(z, p, new / rz, out=p)
+        rz = threshold(new, 1.0, torch.inf)
+    return x, max_iter
+
+
+def _iterate_fused(
+    system: Preconditioned, r: Tensor, z: Tensor, max_iter: int
+) -> tuple[Tensor, int]:
+    """The same by two kernels and a product an iteration."""
+    at = Iterate(r)
+    for iterations in range(max_iter):
+        if iterations and iterations % _EVERY == 0 and not bool(at.size.isfinite().any()):
+            return at.x, iterations
+        at.step(z, system.apply(z))
+        z = system.precondition(at.r)
+    return at.x, max_iter
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.graph.components import connected_components
+from pyg_relational.ops.graph.components import connected_components, edges_where, joined
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import strong_edges
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 
-__all__ = ["WEAK", "Grounding", "ground"]
+__all__ = ["WEAK", "Grounding", "direct_share", "ground"]
 
 # An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
 # 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.
@@ -31,12 +31,14 @@ class Grounding(NamedTuple):
         floating: Nodes of components that neither a fixed node nor a shift holds, ``[n]``.
         weak: Whether something is held by weak edges only.
         floats: Whether a component floats.
+        share: :func:`direct_share` of nodes that do not float, where it has been looked at.
     """
 
     component: Tensor
     floating: Tensor
     weak: bool
     floats: bool = False
+    share: float | None = None
 
     def centred(self, x: Tensor) -> Tensor:
         """``x`` less its mean over each floating component."""
@@ -65,8 +67,13 @@ def ground(operator: ShiftedLaplacian) -> Grounding:
     """
     n = len(operator.fixed)
     none = torch.zeros_like(operator.fixed)
-    if _held_firmly(operator):
-        return Grounding(none.long(), none, False)
+    firm, some, share = _look(operator)
+    if firm:
+        return Grounding(none.long(), none, False, share=share)
+    if not some:
+        felt = strong_edges(operator.edge_index, operator.weight, n, _NOTHING)
+        component = connected_components(edges_where(operator.edge_index, felt), n)
+        return Grounding(component, ~none, False, True, torch.inf)
     loose = _loose(operator, WEAK)
     if not bool(loose.any()):
         return Grounding(none.long(), none, False)
@@ -75,27 +82,59 @@ def ground(operator: ShiftedLaplacian) -> Grounding:
     felt = strong_edges(operator.edge_index, operator.weight, n, _NOTHING)
     felt &= lost.index_select(0, row) == lost.index_select(0, col)
     held = operator.fixed | ((operator.shift > 0) & ~lost)
-    component, floating = _not_held(_where(operator.edge_index, felt), held)
+    component, floating = _not_held(edges_where(operator.edge_index, felt), held)
     weak, floats = torch.stack([(loose != floating).any(), floating.any()]).tolist()
     return Grounding(component, floating, weak, floats)
 
 
-def _held_firmly(operator: ShiftedLaplacian) -> bool:
+def direct_share(operator: ShiftedLaplacian, floating: Tensor | None = None) -> Tensor:
+    r"""Least share of a free node's diagonal that its shift and edges to fixed nodes make up, infinite of none.
+
+    Args:
+        operator: The matrix; only of ``order=1``.
+        floating: Nodes that are left out.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.linear.components import direct_share
+        >>> from pyg_relational.ops.linear.operator import ShiftedLaplacian
+        >>> edges, one = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.ones(4).double()
+        >>> direct_share(ShiftedLaplacian(edges, one, one[:3], torch.arange(3) == 0))
+        tensor(0.5000, dtype=torch.float64)
+    """
+    free = ~operator.fixed & (operator.diagonal > 0)
+    free = free if floating is None else free & ~floating
+    to_fixed = (operator.adjacency @ operator.fixed.double()[:, None])[:, 0]
+    share = ((to_fixed + operator.shift) / operator.diagonal).where(free, torch.inf)
+    return torch.cat([share, share.new_full((1,), torch.inf)]).amin()
+
+
+def _look(operator: ShiftedLaplacian) -> tuple[bool, bool, float | None]:
+    """Whether all is held firmly, whether anything is held, and from a device the least :func:`direct_share`."""
+    held = (operator.fixed | (operator.shift > 0)).any()
+    if held.is_cpu:
+        return bool(_held_firmly(operator)), bool(held), None
+    look = [_held_firmly(operator).double(), held.double(), direct_share(operator)]
+    firm, some, share = torch.stack(look).tolist()
+    return bool(firm), bool(some), share
+
+
+def _held_firmly(operator: ShiftedLaplacian) -> Tensor:
     """Whether a few steps along heavy edges lead from held nodes to all."""
     fixed, weight = operator.fixed, operator.weight
     alone = fixed | (operator.shift > WEAK * operator.degree)
     early = weight.is_cpu  # elsewhere, looking would wait
     if weight.numel() == 0 or (early and bool(alone.all())):
-        return bool(alone.all())
+        return alone.all()
     least = WEAK * weight.max()
-    held = fixed | (operator.shift > least)
+    held = (fixed | (operator.shift > least)).double()
     row, col = operator.edge_index
-    heavy = csr_matrix(row, col, (weight > least).float(), (len(held), len(held)))
-    for _ in range(_STEPS):
-        held = held | (heavy @ held.float() > 0)
-        if early and bool((alone | held).all()):
-            return True
-    return bool((alone | held).all())
+    heavy = csr_matrix(row, col, (weight > least).double(), (len(held), len(held)))
+    for _ in range(_STEPS):  # numbers of ways, at most n^8 of them
+        held = torch.addmv(held, heavy, held)
+        if early and bool((alone | (held > 0)).all()):
+            break
+    return (alone | (held > 0)).all()
 
 
 def _loose(operator: ShiftedLaplacian, share: float) -> Tensor:
@@ -106,7 +145,7 @@ def _loose(operator: ShiftedLaplacian, share: float) -> Tensor:
     level = (top.log10() / _DECADES).floor()
     for number in level[~fixed & (top > 0)].unique().tolist():
         least = share * 10.0 ** (_DECADES * number)
-        some = _where(edge_index, weight > least)
+        some = edges_where(edge_index, weight > least)
         unheld = _not_held(some, fixed | (operator.shift > least))[1]
         loose |= unheld & (level == number)
     return loose
@@ -115,12 +154,4 @@ def _loose(operator: ShiftedLaplacian, share: float) -> Tensor:
 def _not_held(edge_index: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
     """Components, and the nodes of those without a held one."""
     component = connected_components(edge_index, len(held))
-    free = torch.ones_like(held)
-    free[component[held]] = False
-    return component, free[component]
-
-
-def _where(edge_index: Tensor, keep: Tensor) -> Tensor:
-    if bool(keep.all()):
-        return edge_index
-    return edge_index.index_select(1, keep.nonzero()[:, 0])
+    return component, ~joined(component, held)

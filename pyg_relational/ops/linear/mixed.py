@@ -138,7 +138,10 @@ def _solve(
         growth = x[:, -1].max() / (1 - error[-1]).clamp(min=1e-3) if len(x) else error[-1]
         whole = torch.maximum(size, largest(x)[:-1]).clamp(min=torch.finfo(b.dtype).tiny)
         bound = error[:-1] * growth.clamp(min=1) / whole
-        worst, off = torch.stack([bound.max() if len(size) else error[-1], error[-1]]).tolist()
+        worst, off = float("inf"), 1.0  # at 0, which is not waited for on a device
+        if iterations or x.is_cpu or not len(x):
+            ends = [bound.max() if len(size) else error[-1], error[-1]]
+            worst, off = torch.stack(ends).tolist()
         held = off < 0.5
         stuck = held and not worst < last / 2
         if (held and worst <= aim) or stuck or iterations >= solver.max_iter or not len(x):

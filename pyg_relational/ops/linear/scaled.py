@@ -10,7 +10,7 @@ from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
 from pyg_relational.ops.linear.cg import conjugate_round, largest
-from pyg_relational.ops.linear.components import WEAK, Grounding
+from pyg_relational.ops.linear.components import WEAK, Grounding, direct_share
 from pyg_relational.ops.linear.multigrid import VCycle
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.solvers import CG, Multigrid
@@ -172,10 +172,14 @@ class ScaledLaplacian:
         :math:`D` is the diagonal of :math:`A`, whose inverse has no negative entry: where :math:`A v \ge \theta D 1`,
         it is at most :math:`\max v / \theta`. First :math:`v = 1`, then an approximate solution of :math:`A v = D 1`.
         """
-        free = self.free & ~self.grounding.floating[:, None]
-        b = self.scale[:, None].reciprocal().where(free, 0.0)
-        growth = self._bound(b, b)
+        floating, share = self.grounding.floating, self.grounding.share
+        if share is None:
+            share = direct_share(self.operator, floating).item()
+        growth = 1 / share if share > 0 else math.inf
+        if growth == 0:
+            return 1.0  # nothing is free
         if growth > _SMALL:
+            b = self.scale[:, None].reciprocal().where(self.free & ~floating[:, None], 0.0)
             growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
         return growth
 

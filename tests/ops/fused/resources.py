@@ -13,14 +13,15 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pyg_relational.ops.fused import gatv2, minima, product, sampled
+from pyg_relational.ops.fused import gatv2, gradients, minima, product, sampled
 from pyg_relational.ops.fused.kernels import gatv2 as gatv2_kernels
+from pyg_relational.ops.fused.kernels import gradients as gradients_kernels
 from pyg_relational.ops.fused.kernels.minima import minima as minima_kernel
 from pyg_relational.ops.fused.kernels.product import product as product_kernel
 from pyg_relational.ops.fused.kernels.sampled import sampled as sampled_kernel
 
 CAPABILITIES = (80, 90)
-INTEGERS = {"C", "D", "E", "M", "N", "P", "X", "Y", "width"}
+INTEGERS = {"C", "D", "E", "M", "N", "P", "PARTS", "X", "Y", "width"}
 INDICES = {"row", "col", "own"}
 OTHER = {"seed": "*i64", "dropout": "fp32"}
 SHORT = {"product": {"ptr", "col"}}  # indices of 32 bits
@@ -46,6 +47,11 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
     for form, columns in itertools.product((False, True), (10, 64, 128)):
         constants = {"FORM": form, **product.tiles(columns)}
         yield "product", product_kernel, constants, product.OPTIONS
+    for columns in (1, 10, 64, 128):
+        tiles = gradients.tiles(columns)
+        yield "gradients.products", gradients_kernels.products, tiles, gradients.OPTIONS
+        constants = {"P": gradients.SUMS, **tiles}
+        yield "gradients.step", gradients_kernels.step, constants, gradients.OPTIONS
 
 
 def source(name: str, function: Any, constants: dict[str, Any], multiples: set[str]) -> ASTSource:
