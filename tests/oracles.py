@@ -921,7 +921,7 @@ def image_text_matching(model, image, nodes, batch, words, words_batch, y) -> di
         choices = itertools.permutations(range(len(clusters[b])), len(words_clusters[b]))
         mu = min(
             choices,
-            key=lambda mu: float(sum((clusters[b][list(mu)] - words_clusters[b]).norm(dim=1))),
+            key=lambda mu: (clusters[b][list(mu)] - words_clusters[b]).norm(dim=1).sum().item(),
         )
         matched = clusters[b][list(mu)].mean(0)
         if y[b] >= 0:

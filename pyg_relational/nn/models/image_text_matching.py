@@ -1,5 +1,6 @@
 """Regularisation of an image encoder by graphs of words: global alignment, and clusters that match."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,10 +10,19 @@ from torch_geometric.nn import GCNConv, global_mean_pool
 
 from pyg_relational.nn.loss.cluster_matching import cluster_matching_loss, match_clusters
 from pyg_relational.nn.loss.global_alignment import global_alignment_loss
-from pyg_relational.nn.loss.modularity import modularity_loss
-from pyg_relational.nn.models.cnn2graph_loss import _checks, _cross_entropy
+from pyg_relational.nn.models.cnn2graph_loss import _cross_entropy
 from pyg_relational.nn.pool.cluster_pool import cluster_pool
-from pyg_relational.ops.checks import check_count, check_features, check_labels, settle
+from pyg_relational.ops.checks import (
+    Check,
+    at_least,
+    below,
+    check_count,
+    check_labels,
+    check_matrix,
+    finite,
+    settle,
+)
+from pyg_relational.ops.graph.modularity import _modularity
 from pyg_relational.ops.graph.per_graph import check_weights
 from pyg_relational.ops.options import show_options
 from pyg_relational.transforms import knn_graph
@@ -127,6 +137,7 @@ class ImageTextMatching(nn.Module):
         self.project_visual = nn.Linear(hidden, hidden)
         self.project_textual = nn.Linear(hidden, hidden)
         self.project_words = nn.Linear(e, hidden)
+        self.num_classes = classes
         self.heads = nn.ModuleList(nn.Linear(hidden, classes) for _ in range(3))
         self.options: dict[str, Any] = {
             "num_clusters": clusters,
@@ -158,13 +169,20 @@ class ImageTextMatching(nn.Module):
         widths = {"image": (image, self.project_image), "nodes": (nodes, self.project_image)}
         widths["words"] = words, self.project_words
         for name, (x, layer) in widths.items():
-            check_features(x, name)
+            check_matrix(x, name)
             if x.shape[1] != layer.in_features:
                 raise ValueError(f"{name} must have {layer.in_features} channels, got {x.shape[1]}")
-        count = len(image)
-        _check_samples(batch, len(nodes), count, "batch")
-        _check_samples(words_batch, len(words), count, "words_batch")
-        options = self.options
+        count, options = len(image), self.options
+        if not count:
+            raise ValueError("image must have a row or more, got none")
+        check_labels(y, count)
+        settle(
+            *(finite(x, name) for name, (x, _) in widths.items()),
+            *_of_all(batch, len(nodes), count, "batch"),
+            *_of_all(words_batch, len(words), count, "words_batch"),
+            at_least(y, -1, "y"),
+            below(y, self.num_classes, "y"),
+        )
 
         visual, assignment, visual_loss = self.visual(nodes, batch, count)
         textual, words_assignment, textual_loss = self.textual(words, words_batch, count)
@@ -180,7 +198,6 @@ class ImageTextMatching(nn.Module):
         match = match_clusters(clusters, words_clusters).match
         matched = clusters.take_along_dim(match[..., None], 1).mean(1)
         logits = [head(x) for head, x in zip(self.heads, (matched, projected, visual), strict=True)]
-        settle(*_checks({"logits": logits[0], "y": y}))
         auxiliary = torch.stack([_cross_entropy(part, y) for part in logits]).sum()
         return ImageTextLosses(
             alignment,
@@ -202,7 +219,7 @@ class _Graphs(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (channels, hidden), (hidden, hidden)
-        self.convs = nn.ModuleList(GCNConv(*size) for size in sizes)
+        self.convs = nn.ModuleList(GCNConv(*size, add_self_loops=False) for size in sizes)
         self.after = nn.ModuleList(
             nn.Sequential(nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
             for _ in sizes
@@ -211,12 +228,14 @@ class _Graphs(nn.Module):
         self.k, self.dropout = k, dropout
 
     def forward(self, x: Tensor, batch: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        edge_index, _ = knn_graph(x.detach(), self.k, kernel="binary", batch=batch)
+        edge_index, weight = knn_graph(x.detach(), self.k, kernel="binary", batch=batch)
+        node = torch.arange(len(x), device=x.device)
+        looped = torch.cat([edge_index, node.expand(2, -1)], 1)
         for conv, after in zip(self.convs, self.after, strict=True):
-            x = after(conv(x, edge_index))
+            x = after(conv(x, looped))
         scores = self.assign(x)
         assignment = scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(1)
-        loss = modularity_loss(edge_index, None, assignment, batch=batch)
+        loss = _dmon(edge_index, weight, assignment, batch, count)
         x = dropout(x, self.dropout, training=self.training)
         return global_mean_pool(x, batch, count), assignment, loss
 
@@ -227,8 +246,28 @@ def _pair(value: Any, name: str) -> tuple[int, int]:
     return check_count(value[0], name), check_count(value[1], name)
 
 
-def _check_samples(batch: Tensor, num_nodes: int, count: int, name: str) -> None:
+def _dmon(edge_index: Tensor, weight: Tensor, c: Tensor, batch: Tensor, count: int) -> Tensor:
+    """Mean of eq. 4 over ``count`` graphs that are known to be sound and to have nodes."""
+    with torch.autocast(c.device.type, enabled=False):
+        q = _modularity(edge_index, weight.to(c.dtype), c, 1.0, batch, count)
+        total = c.new_zeros(count, c.shape[1]).index_add(0, batch, c)
+        size = c.new_zeros(count).index_add(0, batch, c.new_ones(len(c)))
+        length = torch.linalg.vector_norm(total, dim=1) / size
+        loss: Tensor = (math.sqrt(c.shape[1]) * length - 1 - q).mean().to(c.dtype)
+        return loss
+
+
+def _of_all(batch: Tensor, num_nodes: int, count: int, name: str) -> list[Check]:
+    """That every node is of a sample, and every sample has a node."""
     check_labels(batch, num_nodes, name)
-    found = batch.unique().tolist()
-    if found != list(range(count)):
-        raise ValueError(f"{name} must be of all of 0 to {count - 1} and no other, got {found}")
+    rule = f"{name} must have nodes of all {count} samples"
+
+    def samples() -> Tensor:
+        there = torch.zeros(count, dtype=torch.int64, device=batch.device)
+        return there.index_fill(0, batch.clamp(0, count - 1), 1).sum()
+
+    def refuse() -> None:
+        raise ValueError(f"{rule}, got those of {int(samples())}")
+
+    first = at_least(batch, 0, name), below(batch, count, name)
+    return [*first, Check(rule, samples, count, count, refuse)]

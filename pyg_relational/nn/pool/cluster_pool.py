@@ -6,8 +6,8 @@ from torch.nn.functional import selu
 
 from pyg_relational.nn.loss.balance import check_columns
 from pyg_relational.ops.checks import (
-    Check,
     at_least,
+    below,
     check_count,
     check_labels,
     check_matrix,
@@ -68,7 +68,7 @@ def cluster_pool(
         check_labels(batch, len(x), "batch")
         checks.append(at_least(batch, 0, "batch"))
         size = _size(batch) if batch_size is None else check_count(batch_size, "batch_size", 0)
-        checks.append(_below(batch, size))
+        checks.append(below(batch, size, "batch"))
     settle(*checks)
     node, k = torch.arange(len(x), device=x.device), assignment.shape[1]
     dtype = torch.promote_types(torch.promote_types(x.dtype, assignment.dtype), torch.float32)
@@ -81,15 +81,3 @@ def cluster_pool(
 
 def _size(batch: Tensor) -> int:
     return int(batch.max()) + 1 if len(batch) else 0
-
-
-def _below(batch: Tensor, size: int) -> Check:
-    rule = f"batch must be < batch_size={size}"
-
-    def largest() -> Tensor:
-        return batch.max() if len(batch) else batch.new_full((), -1)
-
-    def refuse() -> None:
-        raise ValueError(f"{rule}, got {int(batch.max())}")
-
-    return Check(rule, largest, -1, size - 1, refuse)

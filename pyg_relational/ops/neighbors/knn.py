@@ -130,17 +130,17 @@ def _knn(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
 def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
     check_labels(batch, x.shape[0], "batch")
     order = batch.argsort(stable=True)
-    graphs, counts = batch[order].unique_consecutive(return_counts=True)
+    graphs, graph, counts = batch[order].unique_consecutive(True, True)
     sizes = counts.tolist()
     if sizes and not k < min(sizes):
-        size = min(sizes)
-        graph = graphs[sizes.index(size)]
-        raise ValueError(f"k must be >= 1 and < {size}, the size of graph {graph}, got {k}")
+        least = min(sizes)
+        name = graphs[sizes.index(least)]
+        raise ValueError(f"k must be >= 1 and < {least}, the size of graph {name}, got {k}")
     index = x.new_empty((x.shape[0], k), dtype=torch.int64)
     distance = x.new_empty((x.shape[0], k))
     if metric == "euclidean" and small(sizes):
         settle(finite(x, "x"), norm_check(prepare(x, None, False)))
-        near, apart = within_small_graphs(x[order], k, counts, max(sizes))
+        near, apart = within_small_graphs(x[order], k, graph, counts, max(sizes))
         index[order], distance[order] = order[near], apart
         return KNN(index, distance)
     for rows in order.split(sizes):

@@ -24,7 +24,9 @@ def small(sizes: list[int]) -> bool:
     return 0 < most <= _LARGEST and len(sizes) * most**2 <= _NUMBERS
 
 
-def within_small_graphs(x: Tensor, k: int, sizes: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def within_small_graphs(
+    x: Tensor, k: int, graph: Tensor, sizes: Tensor, most: int
+) -> tuple[Tensor, Tensor]:
     """The ``k`` nearest rows of every row within its graph, and their distances; ties to the lower row.
 
     Direct differences in float64, graphs padded to the size of the largest.
@@ -32,22 +34,22 @@ def within_small_graphs(x: Tensor, k: int, sizes: Tensor, most: int) -> tuple[Te
     Args:
         x: Features, graph after graph.
         k: Number of neighbours, less than each graph has nodes.
+        graph: Graph of every row, in order.
         sizes: Number of nodes of every graph.
         most: The largest of them.
 
     Shapes:
-        ``x``: :math:`[n, d]`, ``sizes``: :math:`[B]`, output: two of :math:`[n, k]`.
+        ``x``: :math:`[n, d]`, ``graph``: :math:`[n]`, ``sizes``: :math:`[B]`, output: two of :math:`[n, k]`.
 
     Example:
         >>> import torch
         >>> from pyg_relational.ops.neighbors.small_graphs import within_small_graphs
         >>> x = torch.tensor([[0.0], [1.0], [0.0], [5.0]])
-        >>> within_small_graphs(x, 1, torch.tensor([2, 2]), 2)[0].flatten().tolist()
+        >>> within_small_graphs(x, 1, torch.tensor([0, 0, 1, 1]), torch.tensor([2, 2]), 2)[0].flatten().tolist()
         [1, 0, 3, 2]
     """
     node, slot = torch.arange(len(x), device=x.device), torch.arange(most, device=x.device)
     first = sizes.cumsum(0) - sizes
-    graph = torch.repeat_interleave(sizes, output_size=len(x))
     place = node - first[graph]
     padded = x.new_zeros(len(sizes), most, x.shape[1], dtype=torch.float64)
     padded[graph, place] = x.double()

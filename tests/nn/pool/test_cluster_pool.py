@@ -58,7 +58,11 @@ def test_half_precision_is_computed_in_float32():
         ({"assignment": torch.full((3, 2), torch.inf)}, ValueError, "assignment must be finite"),
         ({"batch": torch.ones(3)}, TypeError, "batch must be int64"),
         ({"batch": torch.tensor([0, -1, 0])}, ValueError, "batch must be >= 0, got -1"),
-        ({"batch": torch.tensor([0, 2, 0]), "batch_size": 2}, ValueError, "batch_size=2, got 2"),
+        (
+            {"batch": torch.tensor([0, 2, 0]), "batch_size": 2},
+            ValueError,
+            "batch must be < 2, got 2",
+        ),
         ({"batch": torch.tensor([0, 1, 0]), "batch_size": 2.0}, TypeError, "batch_size must be an"),
     ],
 )
