@@ -908,10 +908,10 @@ def graph_features(branch, x: Tensor, batch: Tensor) -> tuple[list[Tensor], list
 
 
 def image_text_matching(model, image, nodes, batch, words, words_batch, y) -> dict[str, Tensor]:
-    """Eqs. 3 to 7 without weights, sample by sample."""
+    """Eqs. 3 to 7 without weights, sample by sample; the classifier of projected images is with the alignment."""
     visual, c_v, loss_v = graph_features(model.visual, nodes, batch)
     textual, c_t, loss_t = graph_features(model.textual, words, words_batch)
-    alignment, clusters, words_clusters, auxiliary = [], [], [], []
+    alignment, clusters, words_clusters, entropies = [], [], [], []
     for b, x in enumerate(image):
         x = model.project_image(x)
         v, t = model.project_visual(visual[b]), model.project_textual(textual[b])
@@ -925,13 +925,13 @@ def image_text_matching(model, image, nodes, batch, words, words_batch, y) -> di
         )
         matched = clusters[b][list(mu)].mean(0)
         if y[b] >= 0:
-            parts = zip(model.heads, (matched, x, visual[b]), strict=True)
-            auxiliary.append(sum(-head(part).log_softmax(0)[y[b]] for head, part in parts))
+            parts = zip(model.heads, (x, matched, visual[b]), strict=True)
+            entropies.append([-head(part).log_softmax(0)[y[b]] for head, part in parts])
     return {
-        "alignment": sum(alignment) / len(image),
+        "alignment": sum(alignment) / len(image) + sum(e[0] for e in entropies) / len(entropies),
         "modularity": loss_v + loss_t,
         "matching": cluster_hinge(
             torch.stack(clusters), torch.stack(words_clusters), model.options["margin"]
         ),
-        "auxiliary": sum(auxiliary) / len(auxiliary),
+        "auxiliary": sum(e[1] + e[2] for e in entropies) / len(entropies),
     }

@@ -34,10 +34,10 @@ class ImageTextLosses(NamedTuple):
     """The losses of :class:`ImageTextMatching`, with their weights; their sum is what the text adds to a classifier's.
 
     Attributes:
-        alignment: Of images and both graphs, eq. 3.
+        alignment: Of images and both graphs, eq. 3, and the cross-entropy that keeps projected images from collapsing.
         modularity: Of the clusters of both graphs, eq. 4.
         matching: Of the clusters of a sample and of others, eq. 6.
-        auxiliary: Cross-entropies of the auxiliary classifiers.
+        auxiliary: Cross-entropies of the matched clusters and of the visual graph.
     """
 
     alignment: Tensor
@@ -65,8 +65,9 @@ class ImageTextMatching(nn.Module):
 
     - Images have one projection, of their features and of their clusters, as printed. That of clusters of words cannot
       be that of eq. 3, whose input is a graph's feature: it is a layer of its own.
-    - :math:`L_{aux}` is the cross-entropy of three classifiers: of the mean matched visual cluster, of the projected
-      image and of the visual graph. The text gives the weight of the first.
+    - The text adds a classifier of the projected image to eq. 3 against collapse, without a weight: it has weight 1.
+    - :math:`L_{aux}` is the cross-entropy of a classifier of the mean matched visual cluster; to it is added that of
+      the visual graph's feature, whose weight is in a supplement.
     - Numbers of neighbours and clusters, and the margin, are in a supplement: the defaults are ours, within its bound
       of 5 clusters. An edge is between two nodes if either is a neighbour of the other.
 
@@ -197,13 +198,15 @@ class ImageTextMatching(nn.Module):
         matching = cluster_matching_loss(clusters, words_clusters, margin=options["margin"])
         match = match_clusters(clusters, words_clusters).match
         matched = clusters.take_along_dim(match[..., None], 1).mean(1)
-        logits = [head(x) for head, x in zip(self.heads, (matched, projected, visual), strict=True)]
-        auxiliary = torch.stack([_cross_entropy(part, y) for part in logits]).sum()
+        of_image, of_clusters, of_graph = (
+            _cross_entropy(head(x), y)
+            for head, x in zip(self.heads, (projected, matched, visual), strict=True)
+        )
         return ImageTextLosses(
-            alignment,
+            alignment + of_image,
             options["modularity_weight"] * (visual_loss + textual_loss),
             options["matching_weight"] * matching,
-            options["auxiliary_weight"] * auxiliary,
+            options["auxiliary_weight"] * (of_clusters + of_graph),
         )
 
     def extra_repr(self) -> str:
