@@ -1,5 +1,6 @@
 """Literal forms of the package's formulas: dense, slow, obvious."""
 
+import itertools
 import math
 
 import torch
@@ -853,4 +854,84 @@ def group_means(x: Tensor, groups: list[int]) -> dict[int, Tensor]:
     return {
         g: torch.stack([x[i] for i in range(len(x)) if groups[i] == g]).mean(0)
         for g in set(groups) - {-1}
+    }
+
+
+def minimum_matching(visual: Tensor, textual: Tensor) -> Tensor:
+    """Eq. 5 of image-text matching: the least mean distance over all injective matchings, one by one."""
+    size = len(textual)
+    choices = itertools.permutations(range(len(visual)), size)
+    means = [
+        sum((visual[m] - textual[i]).norm() for i, m in enumerate(mu)) / size for mu in choices
+    ]
+    return min(means)
+
+
+def cluster_hinge(visual: Tensor, textual: Tensor, margin: float) -> Tensor:
+    """Eq. 6, in the mean over ordered pairs of samples."""
+    count, terms = len(visual), []
+    for b in range(count):
+        own = minimum_matching(visual[b], textual[b])
+        for c in set(range(count)) - {b}:
+            for other in (
+                minimum_matching(visual[c], textual[b]),
+                minimum_matching(visual[b], textual[c]),
+            ):
+                terms.append((own - other + margin).clamp(min=0))
+    return sum(terms, visual.new_zeros(())) / max(1, count * (count - 1))
+
+
+def cluster_pool(x: Tensor, c: Tensor) -> Tensor:
+    """SELU((C / N)^T X) of one graph."""
+    return torch.nn.functional.selu((c / c.shape[1]).T @ x)
+
+
+def graph_features(branch, x: Tensor, batch: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Mean node features, assignments and mean of eq. 4 of the graphs of one modality, graph by graph."""
+    graphs = [(batch == b).nonzero()[:, 0] for b in range(int(batch.max()) + 1)]
+    adjacency = [
+        knn_adjacency(knn(x[rows].detach(), branch.k, "euclidean")[0], False).to(x)
+        for rows in graphs
+    ]
+    for conv, after in zip(branch.convs, branch.after, strict=True):
+        h = torch.zeros(len(x), conv.out_channels, dtype=x.dtype)
+        for rows, a in zip(graphs, adjacency, strict=True):
+            looped = a + torch.eye(len(a), dtype=a.dtype)
+            root = torch.diag(looped.sum(1) ** -0.5)
+            h = h.index_put((rows,), root @ looped @ root @ conv.lin(x[rows]) + conv.bias)
+        x = after(h)
+    assignment = [branch.assign(x[rows]).softmax(1) for rows in graphs]
+    losses = [
+        collapse(c) - modularity(a, c, 1.0) for a, c in zip(adjacency, assignment, strict=True)
+    ]
+    return [x[rows].mean(0) for rows in graphs], assignment, sum(losses) / len(losses)
+
+
+def image_text_matching(model, image, nodes, batch, words, words_batch, y) -> dict[str, Tensor]:
+    """Eqs. 3 to 7 without weights, sample by sample; the classifier of projected images is with the alignment."""
+    visual, c_v, loss_v = graph_features(model.visual, nodes, batch)
+    textual, c_t, loss_t = graph_features(model.textual, words, words_batch)
+    alignment, clusters, words_clusters, entropies = [], [], [], []
+    for b, x in enumerate(image):
+        x = model.project_image(x)
+        v, t = model.project_visual(visual[b]), model.project_textual(textual[b])
+        alignment.append((x - v).norm() + (x - t).norm())
+        clusters.append(model.project_image(cluster_pool(nodes[batch == b], c_v[b])))
+        words_clusters.append(model.project_words(cluster_pool(words[words_batch == b], c_t[b])))
+        choices = itertools.permutations(range(len(clusters[b])), len(words_clusters[b]))
+        mu = min(
+            choices,
+            key=lambda mu: (clusters[b][list(mu)] - words_clusters[b]).norm(dim=1).sum().item(),
+        )
+        matched = clusters[b][list(mu)].mean(0)
+        if y[b] >= 0:
+            parts = zip(model.heads, (x, matched, visual[b]), strict=True)
+            entropies.append([-head(part).log_softmax(0)[y[b]] for head, part in parts])
+    return {
+        "alignment": sum(alignment) / len(image) + sum(e[0] for e in entropies) / len(entropies),
+        "modularity": loss_v + loss_t,
+        "matching": cluster_hinge(
+            torch.stack(clusters), torch.stack(words_clusters), model.options["margin"]
+        ),
+        "auxiliary": sum(e[1] + e[2] for e in entropies) / len(entropies),
     }

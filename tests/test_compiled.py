@@ -62,6 +62,7 @@ def conv(kind: Any, **options: Any) -> Callable[[Inputs], Tensor]:
 
 
 EDGE_CONSISTENCY = nn.EdgeConsistency()
+IMAGE_TEXT = nn.ImageTextMatching((D, C), 4, C, num_clusters=(3, 2), k=(2, 2)).double().eval()
 CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "graph_consistency_loss": lambda d: nn.graph_consistency_loss(d.x, d.z, d.y),
     "graph_consistency_loss, balance": lambda d: nn.graph_consistency_loss(
@@ -94,8 +95,22 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
         d.z.softmax(1), (torch.arange(N) + 1)[:, None] % N
     ),
     "self_label_loss": lambda d: nn.self_label_loss(5 * d.z, d.z, threshold=0.3),
-    "image_text_modularity_loss": lambda d: nn.image_text_modularity_loss(
-        d.x, d.z, d.z.softmax(1), d.z.flip(1).softmax(1), 3
+    "global_alignment_loss": lambda d: nn.global_alignment_loss(d.x, d.x.flip(0), 2 * d.x),
+    "match_clusters": lambda d: (
+        nn.match_clusters(d.x.view(-1, 3, D), d.x.flip(0).view(-1, 3, D)[:, :2]).distance
+    ),
+    "cluster_matching_loss": lambda d: nn.cluster_matching_loss(
+        d.x.view(-1, 3, D), d.x.flip(0).view(-1, 3, D)[:, :2]
+    ),
+    "cluster_pool": lambda d: nn.cluster_pool(
+        d.x, d.z.softmax(1), torch.arange(N) // 4, batch_size=3
+    ),
+    "ImageTextMatching": lambda d: torch.stack(
+        list(
+            IMAGE_TEXT(
+                d.x[:3], d.x, torch.arange(N) // 4, d.z, torch.arange(N) // 4, d.y[:3].clamp(min=0)
+            )
+        )
     ),
     "instance_contrastive_loss": lambda d: nn.instance_contrastive_loss(d.z, d.z.flip(0)),
     "group_contrastive_loss": lambda d: nn.group_contrastive_loss(d.z, d.z.flip(1)),

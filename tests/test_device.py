@@ -62,6 +62,21 @@ def conv(layer: Any, d: Inputs, place: Place) -> Tensor:
     return place(layer)(d.x, (d.proxies, d.proxies * 2))
 
 
+def clusters(d: Inputs) -> tuple[Tensor, Tensor]:
+    """Four of an image and two of a text."""
+    visual = d.x.view(-1, 4, D)
+    return visual, visual.flip(0)[:, :2]
+
+
+def image_text(d: Inputs, place: Place) -> list[Tensor]:
+    """Images of eight nodes, texts of eight words."""
+    torch.manual_seed(0)
+    model = place(nn.ImageTextMatching((D, C), 8, 3, num_clusters=(4, 2)))
+    sample = torch.arange(len(d.x), device=d.x.device) // 8
+    count = len(d.x) // 8
+    return list(model(d.x[:count] * 2, d.x, sample, d.z, sample, d.y[:count] % 3))
+
+
 CALLS: dict[str, Call] = {
     # losses
     "graph_consistency_loss": (lambda d, _: nn.graph_consistency_loss(d.x, d.z, d.y)),
@@ -109,9 +124,10 @@ CALLS: dict[str, Call] = {
         lambda d, _: nn.neighbor_consistency_loss(d.z.softmax(1), d.edges[1, : len(d.z), None])
     ),
     "self_label_loss": (lambda d, _: nn.self_label_loss(5 * d.z, d.z, threshold=0.3)),
-    "image_text_modularity_loss": (
-        lambda d, _: nn.image_text_modularity_loss(d.x, d.z, d.z.softmax(1), d.z.softmax(1), 5)
-    ),
+    "global_alignment_loss": (lambda d, _: nn.global_alignment_loss(d.x, d.x.flip(0), 2 * d.x)),
+    "match_clusters": (lambda d, _: nn.match_clusters(*clusters(d)).distance),
+    "cluster_matching_loss": (lambda d, _: nn.cluster_matching_loss(*clusters(d))),
+    "ImageTextMatching": (lambda d, place: image_text(d, place)),
     "instance_contrastive_loss": (lambda d, _: nn.instance_contrastive_loss(d.z, d.z.flip(0))),
     "group_contrastive_loss": (lambda d, _: nn.group_contrastive_loss(d.z, d.z.flip(1))),
     # layers
@@ -152,6 +168,7 @@ CALLS: dict[str, Call] = {
     ),
     "GraphLearningLayer": (lambda d, place: place(nn.GraphLearningLayer())(d.x, d.y, d.mask, C)),
     # pooling
+    "cluster_pool": (lambda d, _: nn.cluster_pool(d.x, d.z.softmax(1), d.y, C)),
     "SoftModularityPruning": (
         lambda d, place: place(nn.SoftModularityPruning(D, 5))(d.x, d.edges, d.weight).loss
     ),

@@ -99,7 +99,7 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
 
 
 # Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
-OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size mix on_unreachable p recall
+OWN = """aggr alpha balance bandwidth clustering f k kernel margin max_iter method min_size mix on_unreachable p recall
 resolution self_loop solver tau temperature threshold tol"""
 
 
@@ -225,6 +225,11 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
         "GroupContrastiveLoss": (
             nn.GroupContrastiveLoss,
             {"instance_weight": 0.25, "group_weight": 2.0, "temperature": 0.75},
+        ),
+        "ImageTextMatching": (
+            lambda **o: nn.ImageTextMatching((4, 4), 8, 2, **o),
+            {"num_clusters": (4, 2), "k": (3, 1), "margin": 0.5, "dropout": 0.25}
+            | {"modularity_weight": 2.0, "matching_weight": 0.5, "auxiliary_weight": 0.75},
         ),
         "KNNGraph": (lambda **o: transforms.KNNGraph(3, **o), {"metric": "cosine", "kernel": None}),
         "KNNHypergraph": (

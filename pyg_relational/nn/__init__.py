@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pyg_relational.nn.base_sampler import BaseSampler
 from pyg_relational.nn.feature_capture import FeatureCapture
 from pyg_relational.nn.loss import (
+    ClusterMatching,
     DGClusterLoss,
     GraphConsistencyLoss,
     GraPixLoss,
@@ -14,14 +15,16 @@ from pyg_relational.nn.loss import (
     LatentClusterTargets,
     ModularityLoss,
     ProxyContrastiveLoss,
+    cluster_matching_loss,
     dgcluster_loss,
+    global_alignment_loss,
     graph_consistency_loss,
     grapix_loss,
     group_contrastive_loss,
-    image_text_modularity_loss,
     instance_contrastive_loss,
     latent_cluster_loss,
     latent_cluster_targets,
+    match_clusters,
     modularity_loss,
     neighbor_consistency_loss,
     proxy_contrastive_loss,
@@ -32,6 +35,7 @@ from pyg_relational.nn.pool import (
     PrunedGraph,
     SoftModularityPruning,
     SoftPrunedGraph,
+    cluster_pool,
     prune_by_consensus,
 )
 from pyg_relational.nn.prop import (
@@ -55,7 +59,13 @@ from pyg_relational.on_demand import on_demand
 if TYPE_CHECKING:
     from pyg_relational.nn.conv import ProxyAttentionConv, ProxyGATv2Conv, ProxyPoolConv, ProxySet
     from pyg_relational.nn.loss import EdgeConsistency
-    from pyg_relational.nn.models import CNN2Graph, CNN2GraphLoss, CNN2GraphOutput
+    from pyg_relational.nn.models import (
+        CNN2Graph,
+        CNN2GraphLoss,
+        CNN2GraphOutput,
+        ImageTextLosses,
+        ImageTextMatching,
+    )
     from pyg_relational.nn.pool import DMoNLosses, SparseDMoN, SparseDMoNOutput
 
 __all__ = [
@@ -63,6 +73,7 @@ __all__ = [
     "CNN2Graph",
     "CNN2GraphLoss",
     "CNN2GraphOutput",
+    "ClusterMatching",
     "DGClusterLoss",
     "DMoNLosses",
     "EdgeConsistency",
@@ -71,6 +82,8 @@ __all__ = [
     "GraphConsistencyLoss",
     "GraphLearningLayer",
     "GroupContrastiveLoss",
+    "ImageTextLosses",
+    "ImageTextMatching",
     "LaplacePropagation",
     "LatentClusterCorrection",
     "LatentClusterInfo",
@@ -90,16 +103,19 @@ __all__ = [
     "SoftPrunedGraph",
     "SparseDMoN",
     "SparseDMoNOutput",
+    "cluster_matching_loss",
+    "cluster_pool",
     "dgcluster_loss",
+    "global_alignment_loss",
     "graph_consistency_loss",
     "grapix_loss",
     "group_contrastive_loss",
     "hypergraph_propagation",
-    "image_text_modularity_loss",
     "instance_contrastive_loss",
     "laplace_propagation",
     "latent_cluster_loss",
     "latent_cluster_targets",
+    "match_clusters",
     "modularity_loss",
     "neighbor_consistency_loss",
     "p_eikonal",
@@ -115,7 +131,13 @@ __all__ = [
 ]
 
 _CONV = ("ProxyAttentionConv", "ProxyGATv2Conv", "ProxyPoolConv", "ProxySet")
-_MODELS = ("CNN2Graph", "CNN2GraphLoss", "CNN2GraphOutput")
+_MODELS = (
+    "CNN2Graph",
+    "CNN2GraphLoss",
+    "CNN2GraphOutput",
+    "ImageTextLosses",
+    "ImageTextMatching",
+)
 _POOL = ("DMoNLosses", "SparseDMoN", "SparseDMoNOutput")
 
 __getattr__, __dir__ = on_demand(

@@ -14,6 +14,7 @@ __all__ = [
     "asked",
     "at_least",
     "batch_checks",
+    "below",
     "check_batch",
     "check_choice",
     "check_classes",
@@ -153,6 +154,24 @@ def at_least(y: Tensor, least: int, name: str) -> Check:
         raise ValueError(f"{name} must be >= {least}, got {int(y.min())}")
 
     return Check(f"{name} must be >= {least}", lowest, least, math.inf, refuse)
+
+
+def below(y: Tensor, limit: int, name: str) -> Check:
+    """That every integer is below ``limit``; the number is the largest, ``limit - 1`` of none.
+
+    Args:
+        y: The integers.
+        limit: The smallest that is not allowed.
+        name: How the caller's signature names them.
+    """
+
+    def largest() -> Tensor:
+        return y.max() if y.numel() else y.new_full((), limit - 1)
+
+    def refuse() -> None:
+        raise ValueError(f"{name} must be < {limit}, got {int(y.max())}")
+
+    return Check(f"{name} must be < {limit}", largest, -math.inf, limit - 1, refuse)
 
 
 def asked(number: Callable[[], Tensor]) -> Check:

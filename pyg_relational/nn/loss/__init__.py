@@ -2,7 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from pyg_relational.nn.loss.cluster_matching import (
+    ClusterMatching,
+    cluster_matching_loss,
+    match_clusters,
+)
 from pyg_relational.nn.loss.dgcluster import DGClusterLoss, dgcluster_loss
+from pyg_relational.nn.loss.global_alignment import global_alignment_loss
 from pyg_relational.nn.loss.graph_consistency import GraphConsistencyLoss, graph_consistency_loss
 from pyg_relational.nn.loss.grapix import GraPixLoss, grapix_loss
 from pyg_relational.nn.loss.group_contrastive import (
@@ -10,7 +16,6 @@ from pyg_relational.nn.loss.group_contrastive import (
     group_contrastive_loss,
     instance_contrastive_loss,
 )
-from pyg_relational.nn.loss.image_text import image_text_modularity_loss
 from pyg_relational.nn.loss.latent_cluster import (
     LatentClusterTargets,
     latent_cluster_loss,
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from pyg_relational.nn.loss.edge_consistency_module import EdgeConsistency
 
 __all__ = [
+    "ClusterMatching",
     "DGClusterLoss",
     "EdgeConsistency",
     "GraPixLoss",
@@ -37,14 +43,16 @@ __all__ = [
     "LatentClusterTargets",
     "ModularityLoss",
     "ProxyContrastiveLoss",
+    "cluster_matching_loss",
     "dgcluster_loss",
+    "global_alignment_loss",
     "graph_consistency_loss",
     "grapix_loss",
     "group_contrastive_loss",
-    "image_text_modularity_loss",
     "instance_contrastive_loss",
     "latent_cluster_loss",
     "latent_cluster_targets",
+    "match_clusters",
     "modularity_loss",
     "neighbor_consistency_loss",
     "proxy_contrastive_loss",

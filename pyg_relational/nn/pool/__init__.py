@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from pyg_relational.nn.pool.cluster_pool import cluster_pool
 from pyg_relational.nn.pool.modularity_pruning import ModularityPruning, PrunedGraph
 from pyg_relational.nn.pool.prune_by_consensus import prune_by_consensus
 from pyg_relational.nn.pool.soft_modularity_pruning import SoftModularityPruning, SoftPrunedGraph
@@ -18,6 +19,7 @@ __all__ = [
     "SoftPrunedGraph",
     "SparseDMoN",
     "SparseDMoNOutput",
+    "cluster_pool",
     "prune_by_consensus",
 ]
 

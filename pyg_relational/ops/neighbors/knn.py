@@ -23,6 +23,7 @@ from pyg_relational.ops.neighbors.candidates import (
 )
 from pyg_relational.ops.neighbors.projection import candidates_projected, project
 from pyg_relational.ops.neighbors.rank import rank
+from pyg_relational.ops.neighbors.small_graphs import small, within_small_graphs
 from pyg_relational.ops.neighbors.top import search_on_device
 from pyg_relational.ops.neighbors.tree import Found, faster, fits
 from pyg_relational.ops.neighbors.whole import candidates_whole, few
@@ -132,12 +133,19 @@ def _knn(x: Tensor, k: int, cosine: bool, y: Tensor | None) -> KNN:
 def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
     check_labels(batch, x.shape[0], "batch")
     order = batch.argsort(stable=True)
-    graphs, sizes = (part.tolist() for part in batch[order].unique_consecutive(return_counts=True))
-    for graph, size in zip(graphs, sizes, strict=True):
-        if not 1 <= k < size:
-            raise ValueError(f"k must be >= 1 and < {size}, the size of graph {graph}, got {k}")
+    graphs, graph, counts = batch[order].unique_consecutive(True, True)
+    sizes = counts.tolist()
+    if sizes and not k < min(sizes):
+        least = min(sizes)
+        name = graphs[sizes.index(least)]
+        raise ValueError(f"k must be >= 1 and < {least}, the size of graph {name}, got {k}")
     index = x.new_empty((x.shape[0], k), dtype=torch.int64)
     distance = x.new_empty((x.shape[0], k))
+    if metric == "euclidean" and small(sizes):
+        settle(finite(x, "x"), norm_check(prepare(x, None, False)))
+        near, apart = within_small_graphs(x[order], k, graph, counts, max(sizes))
+        index[order], distance[order] = order[near], apart
+        return KNN(index, distance)
     for rows in order.split(sizes):
         found = knn(x[rows], k, metric)
         index[rows], distance[rows] = rows[found.index], found.distance
