@@ -1,6 +1,11 @@
 """Rows of any studies as one HTML page that needs no network: curves, tables that sort and filter, every run."""
 
+import gzip
 import html
+import json
+import math
+import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,9 @@ HEAD = """<!doctype html>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px; padding: 0 1rem; }}
 section {{ border-top: 1px solid #8886; overflow-x: auto; }}
+.table {{ min-height: 12rem; }}
+summary {{ cursor: pointer; margin: 1em 0; }}
+{css}
 nav a {{ margin-right: 1em; white-space: nowrap; }}
 </style>
 <script>
@@ -35,22 +43,9 @@ follow();
 excludes 0. Columns sort by a click or Enter on their name and filter by the boxes below them.</p>
 """
 SHOWN = ("accuracy", "nll", "ece", "git_commit", "date", "device")
-TABLE: dict[str, Any] = {
-    "connected": False,
-    "maxBytes": 0,
-    "showIndex": False,
-    "column_filters": "footer",
-    "classes": "display compact nowrap",
-    "layout": {
-        "topStart": "pageLength",
-        "topEnd": "search",
-        "bottomStart": "info",
-        "bottomEnd": "paging",
-    },
-    "pageLength": 25,
-    "deferRender": True,
-    "display_logo_when_loading": False,
-}
+LARGE = 1000  # rows of a table that is drawn when it is asked for
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)( |\*|$)")  # what a cell that sorts as one begins with
+SCRIPT = Path(__file__).with_suffix(".js")
 
 
 def page(studies: Mapping[str, Sequence[Row]]) -> str:
@@ -59,24 +54,40 @@ def page(studies: Mapping[str, Sequence[Row]]) -> str:
     Args:
         studies: Rows by the name of their study.
     """
-    parts = [HEAD.format(title=TITLE), _scripts(), _navigation([*studies, "all runs"])]
+    parts = [HEAD.format(title=TITLE, css=_css()), _navigation([*studies, "all runs"])]
     for name, rows in studies.items():
         body = _accuracy(rows) if "stage" in rows[0] else _table(_scalars(rows))
         parts.append(_section(name, body))
     runs = [run for name, rows in studies.items() for run in _runs(name, rows)]
     if runs:
         parts.append(_section("all runs", _table(pd.DataFrame(runs))))
-    return "\n".join(parts)
+    return "\n".join([*parts, _scripts()])
+
+
+def _css() -> str:
+    return _bundle().with_suffix(".css").read_text(encoding="utf-8")
 
 
 def _scripts() -> str:
-    """DataTables and plotly, whole."""
-    import itables
-    from itables.javascript import generate_init_offline_itables_html
+    """DataTables and plotly, packed, and what draws with them."""
     from plotly.offline import get_plotlyjs
 
-    bundle = Path(itables.__file__).parent / "html" / "dt_bundle.js"
-    return f"{generate_init_offline_itables_html(bundle)}<script>{get_plotlyjs()}</script>"
+    sources = {"tables": _bundle().read_text(encoding="utf-8"), "curves": get_plotlyjs()}
+    parts = [f'<div id="{name}" hidden>{_packed(text)}</div>' for name, text in sources.items()]
+    return "\n".join([*parts, f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"])
+
+
+def _bundle() -> Path:
+    """DataTables, as itables ships it."""
+    import itables
+
+    return Path(itables.__file__).parent / "html" / "dt_bundle.js"
+
+
+def _packed(text: str) -> str:
+    """Text that a script unpacks; nothing of it is markup."""
+    packed = b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return f'<script type="application/gzip">{packed}</script>'
 
 
 def _navigation(names: Sequence[str]) -> str:
@@ -97,9 +108,33 @@ def _accuracy(rows: Sequence[Row]) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    from itables import to_html_datatable
+    """A table of which each column is its values and their numbers in the rows."""
+    columns = [_column(str(name), values) for name, values in table.items()]
+    place = f'<div class="table" data-draw="table">{_packed(json.dumps(columns))}</div>'
+    if len(table) <= LARGE:
+        return place
+    return f"<details><summary>{len(table):,} rows</summary>{place}</details>"
 
-    return str(to_html_datatable(table, **TABLE))
+
+def _column(name: str, column: pd.Series) -> dict[str, Any]:
+    cells = [_cell(value) for value in column]
+    codes = {text: code for code, text in enumerate(dict.fromkeys(map(json.dumps, cells)))}
+    filled = [cell for cell in cells if cell != ""]
+    return {
+        "name": name,
+        "number": bool(filled)
+        and all(not isinstance(cell, str) or NUMBER.match(cell) for cell in filled),
+        "values": [json.loads(text) for text in codes],
+        "codes": [codes[json.dumps(cell)] for cell in cells],
+    }
+
+
+def _cell(value: Any) -> str | int | float:
+    """A value that JSON has; nothing of what is missing."""
+    if pd.isna(value):
+        return ""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if number else str(value)
 
 
 def _scalars(rows: Sequence[Row]) -> pd.DataFrame:
@@ -149,10 +184,16 @@ def _curves(runs: pd.DataFrame) -> str:
         font={"color": "#888"},
         margin={"t": 20},
         xaxis={"title": "test accuracy, %", "gridcolor": "#8884", "zeroline": False},
-        yaxis={"tickvals": list(range(len(tasks))), "ticktext": tasks, "autorange": "reversed"},
+        yaxis={
+            "tickvals": list(range(len(tasks))),
+            "ticktext": tasks,
+            "autorange": "reversed",
+            "showgrid": False,
+            "zeroline": False,
+        },
     )
-    config = {"displaylogo": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))
+    size = f"height: {figure.layout.height}px"
+    return f'<div data-draw="curves" style="{size}">{_packed(figure.to_json())}</div>'
 
 
 def _offset(number: int, runs: pd.DataFrame) -> float:

@@ -99,8 +99,8 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
 
 
 # Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
-OWN = """aggr alpha balance bandwidth clustering f k kernel margin max_iter method min_size mix on_unreachable p recall
-resolution self_loop solver tau temperature threshold tol"""
+OWN = """aggr alpha balance bandwidth clustering f k kernel margin max_iter method min_size mix n_clusters on_unreachable p
+  recall resolution self_loop solver tau temperature threshold tol"""
 
 
 def defaults() -> list[tuple[str, str, Any]]:
@@ -112,7 +112,8 @@ def defaults() -> list[tuple[str, str, Any]]:
             value = getattr(module, name)
             error = inspect.isclass(value) and issubclass(value, Exception)
             parameters = {} if error or not callable(value) else inspect.signature(value).parameters
-            family = room if room == "estimators" else name.lower().replace("_", "")
+            classifier = room == "estimators" and "Clustering" not in name
+            family = room if classifier else name.lower().replace("_", "")
             found += [(option, family, p.default) for option, p in parameters.items()]
     return [row for row in found if row[2] is not inspect.Parameter.empty]
 

@@ -1,4 +1,4 @@
-"""What the classifiers share: features or a graph, labels, and rows that came later."""
+"""What the estimators share: features or a graph, and of classifiers labels and rows that came later."""
 
 from numbers import Number
 from typing import Any, Literal, TypeVar
@@ -18,21 +18,39 @@ from pyg_relational.ops import knn
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric, knn_graph
 
-__all__ = ["Affinity", "Array", "GraphClassifier"]
+__all__ = ["Affinity", "Array", "GraphClassifier", "GraphEstimator"]
 
 Array = NDArray[Any]
 _Fitted = TypeVar("_Fitted", bound="GraphClassifier")
 Affinity = Literal["nearest_neighbors", "precomputed"]
 
 
-class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Base of the classifiers. A subclass says how labels spread and what distribution scores stand for."""
+class GraphEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of what fits a graph: that of the nearest neighbours of features, or a given one."""
 
     k: int
     metric: Metric
     bandwidth: Bandwidth
     affinity: Affinity
     device: str
+
+    def _graph(self, X: Any) -> tuple[Tensor | None, tuple[Tensor, Tensor, int]]:
+        check_choice(self.affinity, Affinity, "affinity")
+        if self.affinity == "precomputed":
+            graph = scipy.sparse.csr_array(check_array(X)) if isinstance(X, np.ndarray) else X
+            edge_index, weight, n = as_edges(graph)
+            self.n_features_in_ = n
+            edge_index, weight = edge_index.to(self.device), weight.detach().to(self.device)
+            return None, (edge_index, weight, n)
+        kinds = [np.float64, np.float32]
+        X = validate_data(self, X, dtype=kinds, order="C", ensure_min_samples=2)
+        x = torch.tensor(X, device=self.device)
+        graph = knn_graph(x, self.k, metric=self.metric, bandwidth=self.bandwidth)
+        return x, (*graph, len(x))
+
+
+class GraphClassifier(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
+    """Base of the classifiers. A subclass says how labels spread and what distribution scores stand for."""
 
     def _propagate(self, edge_index: Tensor, weight: Tensor, y: Tensor, x: Tensor | None) -> Tensor:
         raise NotImplementedError
@@ -54,7 +72,6 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If a value is out of range or not finite, or nothing is labelled.
         """
-        check_choice(self.affinity, Affinity, "affinity")
         x, (edge_index, weight, n) = self._graph(X)
         labels, labelled = _checked_labels(y, n)
         self.classes_, number = np.unique(labels[labelled], return_inverse=True)
@@ -115,21 +132,8 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight = None if sample_weight is None else np.asarray(sample_weight)[labelled]
         return float(accuracy_score(labels[labelled], predicted[labelled], sample_weight=weight))
 
-    def _graph(self, X: Any) -> tuple[Tensor | None, tuple[Tensor, Tensor, int]]:
-        if self.affinity == "precomputed":
-            graph = scipy.sparse.csr_array(check_array(X)) if isinstance(X, np.ndarray) else X
-            edge_index, weight, n = as_edges(graph)
-            self.n_features_in_ = n
-            edge_index, weight = edge_index.to(self.device), weight.detach().to(self.device)
-            return None, (edge_index, weight, n)
-        x = self._features(X, reset=True)
-        graph = knn_graph(x, self.k, metric=self.metric, bandwidth=self.bandwidth)
-        return x, (*graph, len(x))
-
-    def _features(self, X: Any, reset: bool) -> Tensor:
-        least = 2 if reset else 1
-        kind = [np.float64, np.float32] if reset else self._scores.dtype
-        X = validate_data(self, X, dtype=kind, order="C", reset=reset, ensure_min_samples=least)
+    def _features(self, X: Any) -> Tensor:
+        X = validate_data(self, X, dtype=self._scores.dtype, order="C", reset=False)
         return torch.tensor(X, device=self.device)
 
     def _extended(self, X: Any) -> Array:
@@ -147,7 +151,7 @@ class GraphClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
             mean: Array = (weight @ self._scores) / total
             return mean
-        q = self._features(X, reset=False)
+        q = self._features(X)
         assert self._x is not None
         index, distance = knn(self._x, self.k, self.metric, y=q)
         exponent = -4 * distance.double().square() / self._scale(index, distance)

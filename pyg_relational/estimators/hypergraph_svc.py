@@ -111,7 +111,7 @@ class HypergraphSVC(GraphClassifier):
 
     def _extended(self, X: Any) -> Array:
         check_is_fitted(self)
-        x = self._features(X, reset=False)
+        x = self._features(X)
         assert self._x is not None
         kernel = self._kernel(x.double(), self._x.double())
         scores: Array = (kernel @ self._dual + self._bias).cpu().numpy()
