@@ -1,18 +1,26 @@
 """The compiled extras for real; ``make test-extras`` installs them."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy.sparse
 import torch
 from hypothesis import given, settings
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn import GCNConv
 from torch_geometric.transforms import ToSparseTensor
 
 from pyg_relational.interop import as_edges
+from pyg_relational.transforms import knn_graph
 from tests.test_interop import assert_contract, dense, graphs
 
 pytestmark = pytest.mark.extras
@@ -122,3 +130,31 @@ def test_dgl_graph_of_several_types_is_refused() -> None:
 def test_int32_dgl_graph() -> None:
     graph = dgl_graph("weight")(INDEX, None, 4).int()
     assert as_edges(graph)[0].dtype == torch.long
+
+
+def test_mini_batches_of_a_graph_whose_features_are_on_disk(tmp_path: Path) -> None:
+    if not find_spec("pyg_lib"):
+        needs("torch_sparse")
+    rows = torch.randn(300, 4)
+    np.save(tmp_path / "x.npy", rows.numpy())
+    x = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="r+"))
+    edge_index, edge_weight = knn_graph(x, 5)
+    assert edge_weight.equal(knn_graph(rows, 5)[1])
+    data = Data(x=x, edge_index=edge_index)
+    loader = NeighborLoader(data, num_neighbors=[3, 3], batch_size=64)
+    seen = []
+    for batch in loader:
+        assert batch.x.equal(rows[batch.n_id])
+        ends = batch.n_id[batch.edge_index]
+        assert {tuple(e) for e in ends.T.tolist()} <= {tuple(e) for e in edge_index.T.tolist()}
+        seen.append(batch.n_id[: batch.batch_size])
+    assert torch.cat(seen).sort().values.equal(torch.arange(300))
+
+
+def test_the_example_of_features_on_disk_trains_on_mini_batches(tmp_path: Path) -> None:
+    if not find_spec("pyg_lib"):
+        needs("torch_sparse")
+    example = Path(__file__).parents[1] / "examples" / "out_of_core.py"
+    run = [sys.executable, "-W", "ignore", str(example)]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(re.search(r"mini-batches ([.\d]+) right", done.stdout)[1]) > 0.8
