@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MLP, GATConv, global_add_pool, global_max_pool, global_mean_pool
 
-from pyg_relational.ops.checks import check_count, check_matrix
+from pyg_relational.ops.checks import check_count, check_features
 from pyg_relational.ops.options import show_options
 
 __all__ = ["GATEmbedding"]
@@ -63,7 +63,7 @@ class GATEmbedding(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
         """Return predicted distances of each graph."""
-        check_matrix(x)
+        check_features(x)
         if x.shape[1] != self.in_channels:
             raise ValueError(f"x must have {self.in_channels} channels, got {x.shape[1]}")
         for conv in self.convs:

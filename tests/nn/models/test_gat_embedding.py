@@ -65,6 +65,7 @@ def test_dropout_is_of_training_alone():
         (lambda: GATEmbedding(3, 4, 2.5), TypeError, "num_prototypes must be an int"),
         (lambda: build(dropout=1.0), ValueError, r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: build()(torch.ones(3, 2), EDGES), ValueError, "x must have 3 channels, got 2"),
+        (lambda: build()(torch.full((3, 3), torch.nan), EDGES), ValueError, "x must be finite"),
         (lambda: build()(torch.ones(3, 3).long(), EDGES), TypeError, "x must be floating point"),
     ],
 )
