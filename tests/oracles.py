@@ -935,3 +935,30 @@ def image_text_matching(model, image, nodes, batch, words, words_batch, y) -> di
         ),
         "auxiliary": sum(e[1] + e[2] for e in entropies) / len(entropies),
     }
+
+
+def dissimilarity(found: Tensor, wanted: Tensor, weight: float) -> Tensor:
+    """Eq. 3 of the learned embedding, number by number."""
+    square = torch.stack(
+        [(y - z) ** 2 for y, z in zip(wanted.flatten(), found.flatten(), strict=True)]
+    )
+    divergence = []
+    for y, z in zip(wanted, found, strict=True):
+        p, q = torch.exp(z) / torch.exp(z).sum(), torch.exp(y) / torch.exp(y).sum()
+        divergence.append(sum(a * torch.log(a / b) for a, b in zip(p, q, strict=True)))
+    return weight * square.mean() + (1 - weight) * torch.stack(divergence).mean()
+
+
+def edit_distance(a: Tensor, b: Tensor, x: list[int], z: list[int]) -> int:
+    """Exact edit distance of small graphs: the best of all ways to match nodes, each with one or none."""
+    n, m, best = len(a), len(b), None
+    for choice in itertools.product([None, *range(m)], repeat=n):
+        matched = [j for j in choice if j is not None]
+        if len(set(matched)) < len(matched):
+            continue
+        pairs = [(i, j) for i, j in enumerate(choice) if j is not None]
+        nodes = sum(x[i] != z[j] for i, j in pairs) + n + m - 2 * len(pairs)
+        common = sum(int(a[i, k] and b[j, e]) for i, j in pairs for k, e in pairs if i < k)
+        cost = nodes + int(a.sum() + b.sum()) // 2 - 2 * common
+        best = cost if best is None else min(best, cost)
+    return best

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from pyg_relational import metrics, nn
-from pyg_relational.transforms import dense_graph, knn_graph, knn_hypergraph
+from pyg_relational.transforms import dense_graph, dissimilarity_graph, knn_graph, knn_hypergraph
 
 N, D, C = 12, 4, 3
 EDGES = torch.tensor([[i, j] for i in range(N) for j in range(N) if i != j and i * j % 3 != 1]).T
@@ -62,6 +62,7 @@ def conv(kind: Any, **options: Any) -> Callable[[Inputs], Tensor]:
 
 
 EDGE_CONSISTENCY = nn.EdgeConsistency()
+GAT = nn.GATEmbedding(D, 2, 3).double()
 IMAGE_TEXT = nn.ImageTextMatching((D, C), 4, C, num_clusters=(3, 2), k=(2, 2)).double().eval()
 CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "graph_consistency_loss": lambda d: nn.graph_consistency_loss(d.x, d.z, d.y),
@@ -142,6 +143,9 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
         *knn_hypergraph(d.x, 3), d.y, torch.arange(N) < 6, num_classes=C
     ),
     "GraphLearningLayer": lambda d: nn.GraphLearningLayer(k=4)(d.x, d.y, torch.arange(N) < 6, C),
+    "dissimilarity_loss": lambda d: nn.dissimilarity_loss(d.z, d.z.flip(0)),
+    "GATEmbedding": lambda d: GAT(d.x, EDGES),
+    "dissimilarity_graph": lambda d: dissimilarity_graph(d.x, d.x[:3] + 1)[1],
     "knn_graph": lambda d: knn_graph(d.x, 3)[1],
     "dense_graph": lambda d: dense_graph(d.x)[1],
     "class_similarity": lambda d: torch.stack(

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from pyg_relational import metrics, nn
 from pyg_relational.ops import knn, modularity
-from pyg_relational.transforms import dense_graph, knn_graph, knn_hypergraph
+from pyg_relational.transforms import dense_graph, dissimilarity_graph, knn_graph, knn_hypergraph
 from tests.device import Counts, pretend
 
 N, D, C = 256, 16, 10
@@ -128,6 +128,8 @@ CALLS: dict[str, Call] = {
     "match_clusters": (lambda d, _: nn.match_clusters(*clusters(d)).distance),
     "cluster_matching_loss": (lambda d, _: nn.cluster_matching_loss(*clusters(d))),
     "ImageTextMatching": (lambda d, place: image_text(d, place)),
+    "dissimilarity_loss": (lambda d, _: nn.dissimilarity_loss(d.z, d.z.flip(0))),
+    "GATEmbedding": (lambda d, place: place(nn.GATEmbedding(D, 8, 5))(d.x, d.edges)),
     "instance_contrastive_loss": (lambda d, _: nn.instance_contrastive_loss(d.z, d.z.flip(0))),
     "group_contrastive_loss": (lambda d, _: nn.group_contrastive_loss(d.z, d.z.flip(1))),
     # layers
@@ -139,6 +141,7 @@ CALLS: dict[str, Call] = {
     "knn_graph": (lambda d, _: knn_graph(d.x, 10)[1]),
     "knn_graph of 10,000 rows": (lambda d, _: knn_graph(d.x, 10)[1]),
     "dense_graph": (lambda d, _: dense_graph(d.x)[1]),
+    "dissimilarity_graph": (lambda d, _: dissimilarity_graph(d.x, d.proxies)[1]),
     # propagation
     "laplace_propagation": (
         lambda d, _: nn.laplace_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)

@@ -24,7 +24,9 @@ CUDA = pytest.param(
     ],
 )
 TRAINED = list(CALLS)[: list(CALLS).index("SparseDMoN") + 1]
-TRAINED = [name for name in TRAINED if not name.startswith(("knn", "dense_graph"))]
+TRAINED = [
+    name for name in TRAINED if not name.startswith(("knn", "dense_graph", "dissimilarity_graph"))
+]
 
 
 class Training(nn.Module):

@@ -215,6 +215,7 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
             lambda **o: nn.FeatureCapture(net, ["0"], **o),
             {"pool": True, "select": len},
         ),
+        "GATEmbedding": (lambda **o: nn.GATEmbedding(4, 4, 2, **o), {"dropout": 0.25}),
         "GraPixLoss": (
             lambda **o: nn.GraPixLoss(4, 2, **o),
             grapix | {"threshold": 0.5, "balance": True},

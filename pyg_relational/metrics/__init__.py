@@ -5,6 +5,7 @@ from pyg_relational.metrics.class_similarity import class_similarity, inter_clas
 from pyg_relational.metrics.clustering import ari, clustering_accuracy, nmi
 from pyg_relational.metrics.conductance import conductance
 from pyg_relational.metrics.correctly_clustered import clustered_scores
+from pyg_relational.metrics.edit_distance import edit_distance
 from pyg_relational.metrics.effective_rank import effective_rank
 from pyg_relational.metrics.gdv import generalized_discrimination_value
 from pyg_relational.metrics.homophily import homophily
@@ -18,6 +19,7 @@ __all__ = [
     "clustered_scores",
     "clustering_accuracy",
     "conductance",
+    "edit_distance",
     "effective_rank",
     "generalized_discrimination_value",
     "homophily",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pyg_relational.on_demand import on_demand
 from pyg_relational.transforms.batch_graph import batch_graph
 from pyg_relational.transforms.dense_graph import dense_graph
+from pyg_relational.transforms.dissimilarity_graph import dissimilarity_graph
 from pyg_relational.transforms.knn_graph import knn_graph
 from pyg_relational.transforms.knn_hypergraph import knn_hypergraph
 
@@ -19,6 +20,7 @@ __all__ = [
     "RemoveOutliers",
     "batch_graph",
     "dense_graph",
+    "dissimilarity_graph",
     "knn_graph",
     "knn_hypergraph",
 ]

@@ -8,6 +8,7 @@ from pyg_relational.nn.loss.cluster_matching import (
     match_clusters,
 )
 from pyg_relational.nn.loss.dgcluster import DGClusterLoss, dgcluster_loss
+from pyg_relational.nn.loss.dissimilarity import dissimilarity_loss
 from pyg_relational.nn.loss.global_alignment import global_alignment_loss
 from pyg_relational.nn.loss.graph_consistency import GraphConsistencyLoss, graph_consistency_loss
 from pyg_relational.nn.loss.grapix import GraPixLoss, grapix_loss
@@ -45,6 +46,7 @@ __all__ = [
     "ProxyContrastiveLoss",
     "cluster_matching_loss",
     "dgcluster_loss",
+    "dissimilarity_loss",
     "global_alignment_loss",
     "graph_consistency_loss",
     "grapix_loss",
