@@ -99,8 +99,8 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
 
 
 # Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
-OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size mix n_clusters on_unreachable p recall
-resolution self_loop solver tau temperature threshold tol"""
+OWN = """aggr alpha balance bandwidth clustering f k kernel max_iter method min_size mix n_clusters on_unreachable p
+recall resolution self_loop solver tau temperature threshold tol"""
 
 
 def defaults() -> list[tuple[str, str, Any]]:
