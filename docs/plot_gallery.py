@@ -5,20 +5,27 @@ from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pyg_relational.datasets import PenDigits
+from pyg_relational.estimators import LaplaceClassifier, PoissonClassifier
 from pyg_relational.metrics import class_attention
-from pyg_relational.nn import GraphConsistencyLoss
+from pyg_relational.nn import GraphConsistencyLoss, ModularityPruning
 from pyg_relational.ops import unit_rows
+from pyg_relational.transforms import knn_graph
 from pyg_relational.visualize import (
     attention_matrix,
+    cluster_flow,
     embedding_map,
+    graph_map,
+    label_rate_curve,
     new_figure,
     prediction_graph,
     relation_matrix,
     save_figure,
+    spectra,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -42,15 +49,54 @@ def trained(x: Tensor, y: Tensor, weight: float) -> tuple[nn.Sequential, nn.Line
     return hidden, head
 
 
-def side_by_side(name: str, width: float, *drawn: tuple[str, Callable[[Axes], object]]) -> None:
+def side_by_side(
+    name: str, width: float, *drawn: tuple[str, Callable[[Axes], object]], height: float = 4.4
+) -> None:
     """One picture of several axes."""
-    figure = new_figure(width, 4.4)
+    figure = new_figure(width, height)
     for axes, (title, draw) in zip(
         figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True
     ):
         draw(axes)
         axes.set_title(title, fontsize=10)
     save_figure(figure, IMAGES / name)
+
+
+def pruning(x: Tensor, y: Tensor) -> None:
+    """A graph before and after pruning, its spectra, and the clusters of both."""
+    given = knn_graph(x, 10)
+    left = ModularityPruning(10)(x, *given)
+    before, after = left.history[0].clusters, left.clusters
+    weights = left.edge_index, left.edge_weight
+    side_by_side(
+        "gallery_graph",
+        12,
+        ("10 nearest neighbours", lambda ax: graph_map(x, *given, y, ax)),
+        ("dropped edges in orange", lambda ax: graph_map(x, *given, y, ax, pruned=weights)),
+        height=5.5,
+    )
+    graphs = {"10 nearest neighbours": given, "pruned": weights}
+    side_by_side("gallery_spectra", 6, ("", lambda ax: spectra(graphs, len(x), ax)))
+    side_by_side(
+        "gallery_flow",
+        9,
+        ("spectral clusters of the graph", lambda ax: cluster_flow(y, before, ax)),
+        ("of the pruned graph", lambda ax: cluster_flow(y, after, ax)),
+        height=5.5,
+    )
+
+
+def rates(x: Tensor, y: Tensor) -> None:
+    """Accuracy against the number of labels."""
+    models = {
+        "Laplace learning": LaplaceClassifier(),
+        "Poisson learning": PoissonClassifier(),
+        "logistic regression": LogisticRegression(max_iter=1000),
+    }
+    rows, classes = x.numpy(), y.numpy()
+    side_by_side(
+        "gallery_label_rate", 6, ("", lambda ax: label_rate_curve(models, rows, classes, ax))
+    )
 
 
 def main() -> None:
@@ -86,6 +132,8 @@ def main() -> None:
     axes = embedding_map(sets)
     axes.set_title("features of test digits (dots), means of classes (squares)", fontsize=10)
     save_figure(axes.figure, IMAGES / "gallery_embeddings")
+    pruning(x_test[more], y_test[more])
+    rates(x_test, y_test)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ def report(name: str, u: torch.Tensor) -> None:
 
 
 # Some rows hang together with no labelled one: give them the mean of the labels.
-rule = {"on_unreachable": "prior"}
-report("Laplace", laplace_propagation(*graph, **rule))
+report("Laplace", laplace_propagation(*graph, on_unreachable="prior"))
 report("Laplace, tau = 0.05", laplace_propagation(*graph, tau=0.05))
-report("Laplace, WNLL weights", laplace_propagation(*graph, reweighting="wnll", **rule))
-report("Poisson", poisson_propagation(*graph, **rule))
-report("p-Laplace, p = 3", p_laplace_propagation(*graph, p=3, **rule))
+report(
+    "Laplace, WNLL weights", laplace_propagation(*graph, reweighting="wnll", on_unreachable="prior")
+)
+report("Poisson", poisson_propagation(*graph, on_unreachable="prior"))
+report("p-Laplace, p = 3", p_laplace_propagation(*graph, p=3, on_unreachable="prior"))

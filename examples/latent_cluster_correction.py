@@ -29,6 +29,7 @@ for epoch in range(5):
     correction.step()  # clusters the latents that passed by, and takes new targets
     accuracy = (model(x_test).argmax(1) == y_test).float().mean()
     info = correction.info[0]
+    assert info
     print(
         f"epoch {epoch + 1}: loss {loss.item():.3f}, test accuracy {accuracy.item():.3f}, "
         f"{info.num_clusters} clusters, modularity {info.modularity:.3f}, {info.num_misclustered} misclustered"

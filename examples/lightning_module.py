@@ -58,4 +58,4 @@ print({name: round(value.item(), 3) for name, value in trainer.callback_metrics.
 
 path = trainer.checkpoint_callback.best_model_path
 again = Classifier.load_from_checkpoint(path)
-print("reloaded", torch.equal(again.net[0].weight, model.net[0].weight.cpu()))
+print("reloaded", torch.equal(next(again.parameters()), next(model.parameters()).cpu()))

@@ -33,6 +33,8 @@ DECLARED = {
     for requirement in requirements
 }
 
+RECIPE = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
+
 # conda-forge's names where they are not the index's
 PYPI_NAMES = {
     "matplotlib-base": "matplotlib",
@@ -98,6 +100,36 @@ def test_pinned_versions_are_within_the_ranges() -> None:
         assert DECLARED[name].contains(version), name
     installed = (CORE, *(EXTRAS[extra] for extra in ("amg", "bench", "dev")))
     assert {canonicalize_name(r.name) for group in installed for r in group} <= set(versions)
+
+
+def test_the_version_is_one_everywhere() -> None:
+    version = PROJECT["version"]
+    assert import_module("pyg_relational").__version__ == version
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert RECIPE["context"]["version"] == version
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version
+
+
+def test_conda_recipe_is_the_projects() -> None:
+    run = [Requirement(line) for line in RECIPE["requirements"]["run"]]
+    names = [canonicalize_name(r.name) for r in run]
+    found = {PYPI_NAMES.get(n, n): r.specifier for n, r in zip(names, run, strict=True)}
+    assert str(found.pop("python")) == PROJECT["requires-python"]
+    assert found == {canonicalize_name(r.name): r.specifier for r in CORE}
+    points = [f"{name} = {place}" for name, place in PROJECT["scripts"].items()]
+    assert RECIPE["build"]["python"]["entry_points"] == points
+    about = RECIPE["about"]
+    assert (about["summary"], about["license"]) == (PROJECT["description"], "MIT")
+
+
+def test_the_workflow_is_the_checks_on_every_python_that_is_named() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    assert ".ci/run" in [step.get("run") for step in jobs["checks"]["steps"]]
+    assert "make test-oldest" in [step.get("run") for step in jobs["oldest"]["steps"]]
+    pythons = ["3.10", *jobs["checks"]["strategy"]["matrix"]["python"]]
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Python :: 3." in line]
+    assert named == pythons
 
 
 def test_the_command_is_installed_with_the_package() -> None:

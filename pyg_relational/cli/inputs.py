@@ -16,6 +16,9 @@ from pyg_relational.transforms.knn_graph import knn_graph
 __all__ = ["Graph", "add_inputs", "new_files", "read_graph"]
 
 
+_LABELS = ("class", "label", "labels", "target", "y")  # usual names of their column
+
+
 class Graph(NamedTuple):
     """A table, its standardised features ``[n, d]``, and the kNN graph of its rows: edges of a positive weight."""
 
@@ -88,6 +91,8 @@ def read_graph(data: Path, label: str | None, ignore: Sequence[str], k: int) -> 
     if not check_count(k, "k") < n:
         raise ValueError(f"k must be less than the number of rows, got {k} and {n} rows")
     _warn_of_row_numbers(own)
+    if label is None:
+        _warn_of_labels(own)
     scaled = StandardScaler().fit_transform(own.x.flatten(1).numpy())
     x = torch.from_numpy(scaled).float()
     edge_index, weight = knn_graph(x, k)
@@ -102,3 +107,15 @@ def _warn_of_row_numbers(data: OwnData) -> None:
                 f"note: column {name!r} counts the rows; --ignore {name!r} leaves it out",
                 file=sys.stderr,
             )
+
+
+def _warn_of_labels(data: OwnData) -> None:
+    """Of columns that may be labels: text, or a usual name. As features they would show themselves in the graph."""
+    texts = {name.partition("=")[0]: None for name in data.columns if "=" in name}
+    named = [name for name in data.columns if name.lower() in _LABELS]
+    for name in [*texts, *named]:
+        print(
+            f"note: column {name!r} is a feature; --label {name!r} takes it for the classes, "
+            f"--ignore {name!r} leaves it out",
+            file=sys.stderr,
+        )

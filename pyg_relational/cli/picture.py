@@ -1,6 +1,5 @@
 """The picture of a graph in the plane."""
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +11,15 @@ from torch import Tensor
 
 from pyg_relational.cli.inputs import Graph
 from pyg_relational.visualize import new_figure
+from pyg_relational.visualize.graph_map import graph_places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_graph", "places", "plain"]
+__all__ = ["draw_graph", "plain"]
 
 Array = NDArray[Any]
 
-_EPOCHS = 100
-_LEAST = 0.3  # distance of neighbours in the plane
 _COLOURS = (  # tab10 and tab20 without their greys
     *(
         "tab:blue",
@@ -73,7 +71,7 @@ def draw_graph(
         none: Name of the rows without a group.
         seed: Of the layout.
     """
-    at = places(graph, seed)
+    at = graph_places(graph.x, graph.edge_index, graph.edge_weight, seed=seed)
     figure = new_figure(9, 6.5)
     axes = figure.add_subplot()
     _draw_edges(axes, at, graph)
@@ -100,37 +98,6 @@ def draw_graph(
     axes.set_aspect("equal", "datalim")
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
-
-
-def places(graph: Graph, seed: int = 0) -> Array:
-    """Two coordinates of every row, by igraph's layout of the graph as in `UMAP <https://arxiv.org/abs/1802.03426>`_.
-
-    It starts from two principal components. Neighbours come to lie beside each other; distances between
-    groups mean nothing.
-
-    Args:
-        graph: Rows and edges.
-        seed: Of its chance.
-    """
-    import igraph
-    from sklearn.decomposition import PCA
-
-    x = graph.x.double().numpy()
-    wide = np.pad(x, [(0, 0), (0, max(0, 2 - x.shape[1]))])
-    if wide.any():
-        wide = PCA(2, svd_solver="covariance_eigh").fit_transform(wide)
-        wide *= 10 / np.abs(wide).max()
-    once = graph.edge_index[0] < graph.edge_index[1]
-    pairs = graph.edge_index[:, once].T.contiguous().numpy()
-    length = (-graph.edge_weight[once].double().log()).clamp_min(0).sqrt()
-    igraph.set_random_number_generator(random.Random(seed))
-    try:
-        layout = igraph.Graph(len(x), pairs).layout_umap(
-            dist=length.tolist(), seed=wide[:, :2].tolist(), epochs=_EPOCHS, min_dist=_LEAST
-        )
-    finally:
-        igraph.set_random_number_generator(random)
-    return np.array(layout.coords)
 
 
 def plain(text: str) -> str:

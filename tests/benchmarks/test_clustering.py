@@ -5,7 +5,7 @@ import torch
 from scipy.optimize import minimize
 
 from benchmarks.cli import main
-from benchmarks.clustering import plot, run
+from benchmarks.clustering import names, partitions, plot, run
 from benchmarks.clustering.graphs import (
     GRAPHS,
     Graph,
@@ -238,6 +238,32 @@ def test_pictures_show_means_of_the_rows():
     at = {round(line.get_xdata()[0], 6) for line in shown[0].lines if line.get_marker() in "os"}
     assert at == {55.0, 75.0}
     assert all(marks.has_xerr for marks in shown[0].containers)
+
+
+def test_pictures_have_a_line_for_each_graph_words_of_a_reader_and_intervals_within_100():
+    rows = [
+        {"data": "A", "graph": graph, "clustering": clustering, "seed": seed}
+        | {"accuracy": 1.0 - 0.2 * seed, "modularity": 0.5}
+        for graph in ("knn", "pruned_soft, without outliers")
+        for clustering in ("leiden_k", "mine")
+        for seed in (0, 1)
+    ]
+    figure = plot.accuracy(pd.DataFrame(rows))
+    (ax,) = figure.axes
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Leiden with\nk clusters", "mine"]
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["kNN graph", "pruned by learned gates, without outliers"]
+    heights = [container[0].get_ydata()[0] for container in ax.containers]
+    assert sorted(heights) == [0, 1, 3, 4]
+    for _, _, (bars,) in ax.containers:
+        (segment,) = bars.get_segments()
+        assert segment[:, 0].min() >= 0
+        assert segment[:, 0].max() == pytest.approx(100)
+
+
+def test_every_graph_and_clustering_has_a_name_for_readers():
+    assert set(GRAPHS) <= set(names.GRAPHS)
+    assert {*partitions.CLUSTERINGS, *partitions.POINTS} == set(names.CLUSTERINGS)
 
 
 def test_unknown_names_are_refused(capsys):

@@ -42,3 +42,17 @@ def test_a_column_that_counts_the_rows_is_told(command):
     _, _, err = command("graph pets.csv --label kind", columns)
     assert err == "note: column 'Unnamed: 0' counts the rows; --ignore 'Unnamed: 0' leaves it out\n"
     assert command("graph pets.csv --label kind --force", table())[2] == ""
+
+
+def test_a_column_that_may_be_the_labels_is_told(command):
+    columns = table(300) | {"Target": np.arange(300) % 3}
+    _, out, err = command("graph pets.csv", columns)
+    assert [line.split()[2] for line in err.splitlines()] == ["'colour'", "'kind'", "'Target'"]
+    assert (
+        "note: column 'kind' is a feature; --label 'kind' takes it for the classes, "
+        "--ignore 'kind' leaves it out\n"
+    ) in err
+    assert "homophily" not in out
+    assert command("graph pets.csv --label kind --force", columns)[2] == ""
+    quiet = "--ignore colour --ignore kind --ignore Target"
+    assert command(f"graph pets.csv {quiet} --force", columns)[2] == ""

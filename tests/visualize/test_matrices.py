@@ -1,18 +1,8 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from pyg_relational.visualize import (
-    attention_matrix,
-    embedding_map,
-    new_figure,
-    prediction_graph,
-    relation_matrix,
-    save_figure,
-)
+from pyg_relational.visualize import attention_matrix, new_figure, prediction_graph, relation_matrix
 
 
 def test_relation_matrix_is_the_relu_cosine_sorted_by_class():
@@ -77,68 +67,6 @@ def test_attention_matrix_rejects_infinite_values():
         attention_matrix(torch.tensor([[0.0, torch.inf], [torch.nan, 0.0]]))
 
 
-def test_embedding_map_draws_each_set_in_the_colours_of_its_classes():
-    x = 9 * torch.eye(3)[torch.arange(24) % 3] + torch.randn(24, 3)
-    sets = {
-        "images": (x.requires_grad_(), torch.arange(24) % 3),
-        "proxies": (torch.eye(3), torch.arange(3)),
-    }
-    axes = embedding_map(sets)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "1", "2"]
-    assert embedding_map(sets, new_figure().add_subplot()).get_legend() is None
-    images, proxies = axes.collections
-    assert [points.get_label() for points in (images, proxies)] == ["images", "proxies"]
-    assert (len(images.get_offsets()), len(proxies.get_offsets())) == (24, 3)
-    np.testing.assert_allclose(images.get_facecolors()[:3], proxies.get_facecolors())
-    assert len(np.unique(proxies.get_facecolors(), axis=0)) == 3
-    again = embedding_map(sets).collections[0]
-    np.testing.assert_allclose(again.get_offsets(), images.get_offsets())
-
-
-def test_embedding_map_of_any_labels_has_one_colour_a_class_and_grey_for_none():
-    y = torch.tensor([10**12, 3, -1, 3, -1])
-    points = embedding_map(
-        {"a": (torch.randn(5, 3), y), "none": (torch.eye(3), -torch.ones(3).long())}
-    )
-    a, none = (p.get_facecolors() for p in points.collections)
-    np.testing.assert_allclose(a[1], a[3])
-    np.testing.assert_allclose(a[2], a[4])
-    np.testing.assert_allclose(none, np.tile(a[2], (3, 1)))
-    assert a[2, 0] == a[2, 1] == a[2, 2]
-    assert len(np.unique(a, axis=0)) == 3
-
-
-@pytest.mark.parametrize("x", [torch.ones(9, 4), torch.zeros(9, 2), torch.empty(9, 0)])
-def test_embedding_map_of_collapsed_features_is_one_point(x):
-    x = x * (1 + torch.arange(9.0)[:, None])
-    (points,) = embedding_map({"a": (x, torch.arange(9) % 3)}).collections
-    assert len(np.unique(points.get_offsets(), axis=0)) == 1
-
-
-def test_embedding_map_of_one_column_is_finite():
-    (points,) = embedding_map({"a": (torch.randn(9, 1), torch.arange(9) % 3)}).collections
-    assert np.isfinite(points.get_offsets()).all()
-
-
-@pytest.mark.parametrize(
-    ("sets", "message"),
-    [
-        ({}, r"sets must be 1 to 3, got \[\]"),
-        ({"images": (torch.eye(3), torch.arange(3))}, "sets must hold 4 rows, got 3"),
-        ({"images": (torch.ones(1, 3), torch.arange(1))}, "sets must hold 4 rows, got 1"),
-        (
-            {"a": (torch.ones(4, 3), torch.arange(4)), "b": (torch.ones(4, 2), torch.arange(4))},
-            "sets must have features of one width, got {'a': 3, 'b': 2}",
-        ),
-        ({"a": (torch.eye(4), torch.arange(-2, 2))}, "classes of sets.* must be >= -1, got -2"),
-        ({"images": (torch.eye(5), torch.arange(3))}, r"classes of sets\['images'\] must have"),
-    ],
-)
-def test_embedding_map_rejects(sets, message):
-    with pytest.raises(ValueError, match=message):
-        embedding_map(sets)
-
-
 def test_of_many_classes_some_are_named():
     ax = relation_matrix(torch.randn(52, 2), torch.arange(52) % 26)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [str(c) for c in range(0, 26, 2)]
@@ -148,30 +76,6 @@ def test_draws_into_given_axes():
     ax = new_figure().add_subplot()
     assert relation_matrix(torch.randn(3, 2), ax=ax) is ax
     assert len(ax.figure.axes) == 1
-
-
-def test_save_figure_writes_png_and_svg_and_nothing_else(tmp_path):
-    figure = relation_matrix(torch.randn(5, 2)).figure
-    files = save_figure(figure, tmp_path / "new" / "a.b")
-    assert sorted(files) == sorted((tmp_path / "new").iterdir())
-    assert files[0].read_bytes().startswith(b"\x89PNG")
-    assert b"<svg" in files[1].read_bytes()
-
-
-def test_global_state_of_matplotlib_is_left_alone():
-    code = (
-        "import sys, torch, pyg_relational.visualize as v;"
-        "assert 'matplotlib' not in sys.modules;"
-        "v.relation_matrix(torch.randn(3, 2));"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_without_matplotlib_the_error_tells_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'pyg-relational\[bench\]'"):
-        relation_matrix(torch.randn(3, 2))
 
 
 @pytest.mark.parametrize(
