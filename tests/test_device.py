@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-
 from torch_geometric.data import Data
 
 from pyg_relational import cluster, metrics, nn, ops, transforms
