@@ -344,6 +344,25 @@ def test_a_device_is_asked_for_no_more_than_the_table_says_and_gives_the_same(na
     torch.testing.assert_close([t.value for t in found], wanted, rtol=1e-2, atol=1e-3)
 
 
+def test_second_derivatives_on_a_device_are_those_on_the_cpu():
+    """Of dot-product attention with each sample's own key and value, which has them where weights are asked for."""
+
+    def second(place):
+        torch.manual_seed(0)
+        layer = place(nn.ProxyAttentionConv(D, 8, heads=4, self_loop="per_set"))
+        data = inputs(20)
+        x, proxies = (place(t.detach().requires_grad_()) for t in (data.x, data.proxies))
+        out, _ = layer(x, (proxies, proxies * 2), return_attention_weights=True)
+        (slope,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), [x, proxies, *layer.parameters()])
+
+    wanted = second(lambda t: t)
+    with Counts():
+        found = second(pretend)
+    torch.testing.assert_close([t.value for t in found], list(wanted), rtol=1e-3, atol=1e-3)
+    assert all(bool(t.any()) for t in wanted)
+
+
 @pytest.mark.parametrize(
     "name",
     [
