@@ -77,7 +77,7 @@ def _join(heavy: list[dict[int, float]], size: list[int], min_size: float) -> Te
         to[c], heavy[c], size[into] = into, {}, size[into] + s
         if size[into] < min_size:
             heapq.heappush(waiting, (size[into], into))
-    end = torch.tensor(to, dtype=torch.int64)
+    end = torch.tensor(to, dtype=torch.int64, device="cpu")
     while not torch.equal(end, end[end]):
         end = end[end]
     return end

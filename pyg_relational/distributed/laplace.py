@@ -20,6 +20,7 @@ from pyg_relational.nn.prop.inputs import (
     node_shift,
 )
 from pyg_relational.ops.checks import check_count, settle
+from pyg_relational.ops.linear.held import HeldEquation
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import CG, SolveInfo
 
@@ -164,13 +165,14 @@ def _tau(tau: float | Tensor) -> object:
     return described(tau) if tau.dim() else (float(tau.detach()), tau.requires_grad)
 
 
-class _Equation:
+class _Equation(HeldEquation):
     r"""The equation :math:`u = y` on fixed nodes and :math:`(L + \operatorname{diag}(\delta)) u = 0` on the others."""
 
     def __init__(
         self, graph: ShardedGraph, weight: Tensor, shift: Tensor, fixed: Tensor, solver: CG
     ) -> None:
-        self.graph, self.fixed, self.solver = graph, fixed, solver
+        super().__init__(fixed)
+        self.graph, self.solver = graph, solver
         self.info: SolveInfo | None = None
         with torch.no_grad():
             loops = graph.edge_index[0] == graph.edge_index[1]
@@ -189,19 +191,9 @@ class _Equation:
         self.info = self.info or info
         return (u + at_fixed).to(rhs.dtype)
 
-    def residual(self, u: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
-        """Left side less right side, differentiable."""
-        return self._product(u, *theta).where(~self.fixed[:, None], u) - rhs
-
-    def adjoint(self, u: Tensor, grad: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
-        """The same equation for values 0 at fixed nodes, and what its flux leaves there."""
-        fixed = self.fixed[:, None]
-        inner = implicit_solve(self, grad.where(~fixed, 0.0), *theta)
-        if not rhs.requires_grad:  # else the flux is the gradient of the fixed values
-            return inner
-        return inner.where(~fixed, grad - self._product(inner, *theta))
-
-    def _product(self, u: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+    def product(self, u: Tensor, *theta: Tensor) -> Tensor:
+        """Product with the matrix, differentiable any number of times."""
+        weight, shift = theta
         return laplacian_product(self.graph, weight, u) + shift[:, None] * u
 
 

@@ -58,7 +58,7 @@ class LatentLayer:
         Args:
             n: Number of samples.
         """
-        none = torch.full((n,), -1)
+        none = torch.full((n,), -1, device="cpu")
         return cls(none >= 0, none + 1, none.clone())
 
     def to(self, device: torch.device) -> None:

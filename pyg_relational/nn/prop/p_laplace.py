@@ -233,9 +233,15 @@ def _variational(
     graph: Labelled, shift: Tensor, p: float, solver: CG | Direct, tol: float
 ) -> tuple[Tensor, SolveInfo]:
     columns, infos = [], []
-    for value in graph.values.split(1, dim=1):
-        equation = PLaplacian(graph.edge_index, graph.mask, p, solver, tol)
-        columns.append(implicit_solve(equation, value, graph.edge_weight, shift))
+    # One class after the other, which stops where it is done; of a device, which would be waited for, all at once.
+    together = 1 if graph.values.is_cpu else max(1, graph.values.shape[1])
+    for value in graph.values.split(together, dim=1):
+        (n, c), first = value.shape, torch.arange(value.shape[1], device=value.device) * len(value)
+        edges = (graph.edge_index[:, None] + first[:, None]).reshape(2, -1)
+        equation = PLaplacian(edges, graph.mask.repeat(c), p, solver, tol, c)
+        rest = (graph.edge_weight.repeat(c), shift.repeat(c))
+        u = implicit_solve(equation, value.T.reshape(-1, 1), *rest)
+        columns.append(u.view(c, n).T)
         infos.append(equation.info)
     return torch.cat(columns, 1), SolveInfo(
         sum(i.iterations for i in infos),

@@ -145,7 +145,13 @@ def _newton(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) 
             break
         hessian = torch.diag(demand + room * on * (1 - on)) - share @ share.T
         ridge = 1e-8 * hessian.diagonal().max().clamp(min=1.0)
-        step = torch.linalg.solve(hessian + ridge * torch.eye(len(price)).to(hessian), gradient) * t
+        step = (
+            torch.linalg.solve(
+                hessian + ridge * torch.eye(len(price), dtype=hessian.dtype, device=hessian.device),
+                gradient,
+            )
+            * t
+        )
         size = 1.0
         new, share = _dual(scores, price - step, low, room, t)
         while new > value and size > 1e-4:
@@ -197,7 +203,7 @@ def _chains(loss: Tensor, label: Tensor, c: int, least: float) -> tuple[Tensor, 
     cost = loss.new_full((c, c), torch.inf)
     cost.scatter_reduce_(0, label[:, None].expand(-1, c), loss, "amin")
     cost = cost.cpu().fill_diagonal_(0.0)
-    step = torch.arange(c).repeat(c, 1)
+    step = torch.arange(c, device=cost.device).repeat(c, 1)
     for middle in range(c):
         through = cost[:, middle, None] + cost[None, middle]
         shorter = through < cost - least

@@ -157,13 +157,13 @@ def _state(
     whole = torch.maximum(size, system.largest(system.unscale(x)))
     aim = min(tol[0], tol[1] / system.growth) * whole
     open_ = (error > aim) | ~torch.isfinite(error)
-    bound = (error * system.growth).where(error > 0, 0.0) + system.rounding * whole
     none = error.new_ones(1)
     ratio = torch.cat([(aim / error).where(open_, 1.0), none]).min()
+    if closer is None and not x.is_cpu:
+        return _State(whole, open_, error, True, ratio, False, False, False)
+    bound = (error * system.growth).where(error > 0, 0.0) + system.rounding * whole
     near = (error * system.growth <= tol[1] * whole).all()
     converged = (bound <= tol[1] * whole).all()
-    if closer is None and not x.is_cpu:
-        return _State(whole, open_, bound, True, ratio, False, False, False)
     flags = [open_.any(), ratio, near, converged, none[0] if closer is None else closer]
     any_open, least, *rest = torch.stack([flag.double() for flag in flags]).tolist()
     return _State(whole, open_, bound, bool(any_open), least, *map(bool, rest))

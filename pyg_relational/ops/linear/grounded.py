@@ -6,7 +6,7 @@ from torch import Tensor
 from pyg_relational.ops.autograd.functorch import plainly
 from pyg_relational.ops.graph.laplacian import laplacian_product
 from pyg_relational.ops.linear.cg import largest
-from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.held import HeldEquation
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.set_up import SetUp
@@ -15,7 +15,7 @@ from pyg_relational.ops.linear.solvers import Auto, SolveInfo, Solver, check_sol
 __all__ = ["GroundedLaplacian"]
 
 
-class GroundedLaplacian:
+class GroundedLaplacian(HeldEquation):
     r"""The equation :math:`u = y` on fixed nodes and :math:`B (M^{-1} B)^{m-1} u = f` on the others.
 
     Here :math:`B = L + \operatorname{diag}(\delta)`.
@@ -50,10 +50,10 @@ class GroundedLaplacian:
         initial: Tensor | None = None,
         prepared: Prepared | None = None,
     ) -> None:
+        super().__init__(fixed)
         check_solver(solver)
         how = solver or Auto()
         self.edge_index = edge_index
-        self.fixed = fixed
         self.order = order
         self.initial = initial
         self.info: SolveInfo | None = None
@@ -87,19 +87,9 @@ class GroundedLaplacian:
         self.info = self.info or info
         return (u + at_fixed).to(rhs.dtype)
 
-    def residual(self, u: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
-        """Left side less right side, differentiable."""
-        return self._product(u, *theta).where(~self.fixed[:, None], u) - rhs
-
-    def adjoint(self, u: Tensor, grad: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
-        """The same equation for values 0 at fixed nodes, and what its flux leaves there."""
-        fixed = self.fixed[:, None]
-        inner = implicit_solve(self, grad.where(~fixed, 0.0), *theta)
-        if not rhs.requires_grad:  # else the flux is the gradient of the fixed values
-            return inner
-        return inner.where(~fixed, grad - self._product(inner, *theta))
-
-    def _product(self, u: Tensor, weight: Tensor, shift: Tensor, *mass: Tensor) -> Tensor:
+    def product(self, u: Tensor, *theta: Tensor) -> Tensor:
+        """Product with the matrix, differentiable any number of times."""
+        weight, shift, *mass = theta
         for left in range(self.order, 0, -1):
             u = laplacian_product(self.edge_index, weight, u) + shift[:, None] * u
             if mass and left > 1:

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyg_relational.ops.graph.hypergraph import hypergraph_diagonal, hypergraph_laplacian_product
 from pyg_relational.ops.graph.laplacian import degree, laplacian_product
 from pyg_relational.ops.linear.cg import conjugate_round, largest
-from pyg_relational.ops.linear.implicit import implicit_solve
+from pyg_relational.ops.linear.held import HeldEquation
 from pyg_relational.ops.linear.solvers import CG, SolveInfo, report
 
 __all__ = ["MixedEquation", "MixedLaplacian"]
@@ -78,7 +78,7 @@ class _System:
         return r / self.diagonal
 
 
-class MixedEquation:
+class MixedEquation(HeldEquation):
     r"""The equation :math:`(\lambda L + (1 - \lambda) H + \tau I) u = f` off fixed nodes, for :func:`implicit_solve`.
 
     Solved in float64 by conjugate gradients with the diagonal as preconditioner. As off-diagonal entries are
@@ -101,8 +101,9 @@ class MixedEquation:
         reached: Tensor,
         solver: CG,
     ) -> None:
+        super().__init__(fixed)
         self.edge_index, self.hyperedge_index = edge_index, hyperedge_index
-        self.fixed, self.free, self.solver = fixed[:, None], ~fixed & reached, solver
+        self.free, self.solver = ~fixed & reached, solver
 
     def _matrix(self, weight: Tensor, of_hyper: Tensor, mix: Tensor, tau: Tensor) -> MixedLaplacian:
         return MixedLaplacian(self.edge_index, weight, self.hyperedge_index, of_hyper, mix, tau)
@@ -111,20 +112,15 @@ class MixedEquation:
         """Solution for ``rhs``, which holds values at fixed nodes and sources at the others."""
         with torch.no_grad():
             system = _System(self._matrix(*(part.double() for part in theta)), self.free)
-            values = rhs.double().where(self.fixed, 0.0)
+            values = rhs.double().where(self.fixed[:, None], 0.0)
             b = (rhs.double() - system.matrix.product(values)) * system.free
             u, info = _solve(system, b, largest(values), rhs.dtype, self.solver)
             report(info, self.solver, "hypergraph propagation")
             return (u + values).to(rhs.dtype)
 
-    def residual(self, u: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
-        """Left side less right side, differentiable."""
-        return self._matrix(*theta).product(u).where(~self.fixed, u) - rhs
-
-    def adjoint(self, u: Tensor, grad: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
-        """The same equation for values 0 at fixed nodes, and what its flux leaves there."""
-        inner = implicit_solve(self, grad.where(~self.fixed, 0.0), *theta)
-        return inner.where(~self.fixed, grad - self._matrix(*theta).product(inner))
+    def product(self, u: Tensor, *theta: Tensor) -> Tensor:
+        """Product with the matrix, differentiable any number of times."""
+        return self._matrix(*theta).product(u)
 
 
 def _solve(

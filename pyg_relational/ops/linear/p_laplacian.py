@@ -31,7 +31,7 @@ _ROUNDS, _EXACT = (
 
 
 class _Newton(NamedTuple):
-    """Where Newton's method is: what is left of the equation, its derivative's weights, and the error."""
+    """Where Newton's method is: what is left of the equation, its derivative's weights, and the error of each block."""
 
     f: Tensor
     stiffness: Tensor
@@ -45,28 +45,38 @@ class PLaplacian:
         \sum_j w_{ij} \phi(u_i - u_j) + \delta_i u_i = f_i
 
     :math:`\phi(t) = (t^2 + \epsilon^2)^{(p - 2) / 2}\, t` with :math:`\epsilon = 10^{-6}`, so that no derivative is
-    lost where neighbours agree. One column is solved by Newton's method, with :math:`p` growing by half at a time from
-    2 on. Conjugate gradients solve the linear systems, as exactly as it pays.
+    lost where neighbours agree. Solved by Newton's method, with :math:`p` growing by half at a time from 2 on.
+    Conjugate gradients solve the linear systems, as exactly as it pays. Blocks step together, each by its own numbers
+    and until it is done: a device is waited for as often as for the longest of them.
 
     Args:
-        edge_index: Edges, in both directions, no self-loops.
+        edge_index: Edges, in both directions, no self-loops; none between blocks.
         fixed: Nodes whose values are given; one at least in every component without shift.
         p: :math:`p \ge 2`.
         solver: How to solve linear systems, and the tolerance: :math:`|F_i| / (\partial F_i / \partial u_i)` over the
-            largest value of the solution.
+            largest value of the solution in the block.
+        tol: That tolerance.
+        blocks: Number of graphs of equal size, one after the other, as one a class.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``fixed``: :math:`[n]`.
     """
 
     def __init__(
-        self, edge_index: Tensor, fixed: Tensor, p: float, solver: CG | Direct, tol: float
+        self,
+        edge_index: Tensor,
+        fixed: Tensor,
+        p: float,
+        solver: CG | Direct,
+        tol: float,
+        blocks: int = 1,
     ) -> None:
         self.edge_index = edge_index
         self.fixed = fixed
         self.p = p
         self.solver = solver
         self.tol = tol
+        self.blocks = blocks
         self.info = SolveInfo(0, torch.zeros(1), True)
 
     def solve(self, value: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
@@ -74,41 +84,58 @@ class PLaplacian:
         u, p, steps = value.where(self.fixed[:, None], 0.0), 2.0, 0
         while True:
             tol = self.tol if p == self.p else _COARSE
-            u, error, count = self._newton(u, value, weight, shift, p, tol)
+            u, error, done, count = self._newton(u, value, weight, shift, p, tol)
             steps += count
             if p == self.p:
-                self.info = SolveInfo(steps, error[None], bool(error <= tol))
+                self.info = SolveInfo(steps, error, done)
                 return u
             p = min(p * _GROWTH, self.p)
 
     def _newton(
         self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor, p: float, tol: float
-    ) -> tuple[Tensor, Tensor, int]:
-        """Newton's method for one ``p``: the solution, its error and the number of steps."""
+    ) -> tuple[Tensor, Tensor, bool, int]:
+        """Newton's method for one ``p``: the solution, errors, whether all are done, and the steps of all blocks."""
         most = _STEPS if isinstance(self.solver, Direct) else min(_STEPS, self.solver.max_iter)
         at = self._look(u, value, weight, shift, p)
-        error = at.error.item()
-        for count in range(most + 1):
-            if error <= tol or count == most:
+        error: list[float] = at.error.tolist()
+        steps = 0
+        for _ in range(most):
+            going = sum(not e <= tol for e in error)
+            if not going:
                 break
-            u, at, error = self._step(u, at, value, weight, shift, p)
-        return u, at.error, count
+            u, at, error = self._step(u, at, value, weight, shift, p, tol)
+            steps += going
+        return u, at.error, all(e <= tol for e in error), steps
 
     def _step(
-        self, u: Tensor, at: "_Newton", value: Tensor, weight: Tensor, shift: Tensor, p: float
-    ) -> tuple[Tensor, "_Newton", float]:
+        self,
+        u: Tensor,
+        at: "_Newton",
+        value: Tensor,
+        weight: Tensor,
+        shift: Tensor,
+        p: float,
+        tol: float,
+    ) -> tuple[Tensor, "_Newton", list[float]]:
         """Newton's step, halved while the energy still rises steeply at its end, and what it leads to."""
         step = self._direction(at.f, at.stiffness, shift)
-        slope = (at.f * step).sum().abs()
+        if self.blocks > 1:
+            step = self._rows(step).where(~(at.error <= tol)[:, None], 0.0).reshape(-1, 1)
+        slope = self._rows(at.f * step).sum(1).abs()
         halvings = 0
         while True:
             new = u + step
             at = self._look(new, value, weight, shift, p)
-            flat = (at.f * step).sum() <= slope / 2
-            ends, error = torch.stack([flat.double(), at.error.double()]).tolist()
+            flat = self._rows(at.f * step).sum(1) <= slope / 2
+            ends, *error = torch.cat([flat.all().double()[None], at.error.double()]).tolist()
             if ends or halvings == _HALVINGS:
                 return new, at, error
-            step, halvings = step / 2, halvings + 1
+            step = (self._rows(step) * torch.where(flat, 1.0, 0.5)[:, None]).reshape(-1, 1)
+            halvings += 1
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Blocks as rows."""
+        return x.view(self.blocks, -1)
 
     def _look(self, u: Tensor, value: Tensor, weight: Tensor, shift: Tensor, p: float) -> "_Newton":
         f = (self._flux(u, weight, shift, p) - value).where(~self.fixed[:, None], 0.0)
@@ -124,7 +151,7 @@ class PLaplacian:
     ) -> Tensor:
         r"""Solution for the Laplacian of the weights :math:`w_{ij} \phi'(u_i - u_j)`."""
         stiffness = weight * self._curvature(u, self.p)
-        linear = _Stiffness(self.edge_index, stiffness, shift, self.fixed, solver=self.solver)
+        linear = _Stiffness(self.edge_index, stiffness, shift, self.fixed, self.solver, self.blocks)
         return linear.adjoint(u, grad, value, stiffness, shift)
 
     def _flux(self, u: Tensor, weight: Tensor, shift: Tensor, p: float) -> Tensor:
@@ -139,8 +166,8 @@ class PLaplacian:
 
     def _error(self, u: Tensor, f: Tensor, stiffness: Tensor, shift: Tensor) -> Tensor:
         diagonal = (degree(self.edge_index, stiffness, len(u)) + shift)[:, None]
-        size = u.abs().max().clamp(min=torch.finfo(u.dtype).tiny)
-        return (f / diagonal.where(diagonal > 0, 1.0)).abs().max() / size
+        size = self._rows(u).abs().amax(1).clamp(min=torch.finfo(u.dtype).tiny)
+        return self._rows(f / diagonal.where(diagonal > 0, 1.0)).abs().amax(1) / size
 
     def _direction(self, f: Tensor, stiffness: Tensor, shift: Tensor) -> Tensor:
         if isinstance(self.solver, Direct):
@@ -149,7 +176,7 @@ class PLaplacian:
             ).solve(-f)
         system = _system(self.edge_index, stiffness, shift, self.fixed)
         b = -f * system.scale[:, None]
-        x, _ = conjugate_round(system, b, torch.float64, _FORCING, self.solver.max_iter)
+        x, _ = _round(system, b, self.blocks, _FORCING, self.solver.max_iter)
         return system.unscale(x)
 
 
@@ -160,18 +187,52 @@ def _system(edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor) ->
     return ScaledLaplacian(operator, Grounding(none.long(), none, False))
 
 
+class _Columns:
+    """Blocks of a matrix of unit diagonal as columns, as conjugate gradients see them."""
+
+    def __init__(self, system: ScaledLaplacian) -> None:
+        self.system = system
+
+    def apply(self, x: Tensor) -> Tensor:
+        return self.system.apply(x.T.reshape(-1, 1)).view(x.shape[1], -1).T
+
+    def precondition(self, r: Tensor) -> Tensor:
+        return r
+
+
+def _round(
+    system: ScaledLaplacian, b: Tensor, blocks: int, target: float, max_iter: int
+) -> tuple[Tensor, int]:
+    """Conjugate gradients in float64, each block by its own numbers."""
+    if blocks == 1:
+        return conjugate_round(system, b, torch.float64, target, max_iter)
+    columns = b.view(blocks, -1).T
+    x, count = conjugate_round(_Columns(system), columns, torch.float64, target, max_iter)
+    return x.T.reshape(-1, 1), count
+
+
 class _Stiffness(GroundedLaplacian):
     """Linear equation that accepts by the norm of the scaled residual: solutions span as many orders as the weights."""
 
     def __init__(
-        self, edge_index: Tensor, weight: Tensor, shift: Tensor, fixed: Tensor, solver: CG | Direct
+        self,
+        edge_index: Tensor,
+        weight: Tensor,
+        shift: Tensor,
+        fixed: Tensor,
+        solver: CG | Direct,
+        blocks: int,
     ) -> None:
         super().__init__(edge_index, weight, shift, fixed, solver=solver)
         if not isinstance(solver, Direct):
-            self.set_up = _ByNorm(self.set_up.operator, solver)
+            self.set_up = _ByNorm(self.set_up.operator, solver, blocks)
 
 
 class _ByNorm(SetUp):
+    def __init__(self, operator: ShiftedLaplacian, solver: CG, blocks: int) -> None:
+        super().__init__(operator, solver)
+        self.blocks = blocks
+
     def solve(
         self, source: Tensor, size: Tensor, start: Tensor | None, dtype: torch.dtype
     ) -> tuple[Tensor, SolveInfo]:
@@ -182,12 +243,11 @@ class _ByNorm(SetUp):
         b = source * system.scale[:, None]
         x, r, iterations = torch.zeros_like(b), b, 0
         for _ in range(_ROUNDS):
-            step, count = conjugate_round(system, r, torch.float64, _EXACT, solver.max_iter)
+            step, count = _round(system, r, self.blocks, _EXACT, solver.max_iter)
             x, iterations = x + step, iterations + count
             r = b - system.apply(x)
-        residual = torch.linalg.vector_norm(r, dim=0) / torch.linalg.vector_norm(b, dim=0).clamp(
-            min=torch.finfo(b.dtype).tiny
-        )
+        left, whole = (torch.linalg.vector_norm(t.view(self.blocks, -1), dim=1) for t in (r, b))
+        residual = left / whole.clamp(min=torch.finfo(b.dtype).tiny)
         converged = bool((residual <= solver.tolerances(dtype)[0]).all())
         info = SolveInfo(iterations, residual, converged)
         report(info, solver, "the adjoint of p-Laplace")

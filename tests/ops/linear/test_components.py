@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from pyg_relational.ops import both_directions
 from pyg_relational.ops.linear.components import ground
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
+from tests.device import Counts, pretend
 
 
 @settings(deadline=None, max_examples=60)
@@ -38,3 +41,21 @@ def test_a_part_behind_a_light_edge_is_held_weakly(bridge, weak):
     found = ground(ShiftedLaplacian(edges, weight, torch.zeros(4).double(), torch.arange(4) == 0))
     assert found.weak == weak
     assert not found.floats
+
+
+@pytest.mark.parametrize("held", ["nothing", "a label", "a label of each", "shifts"])
+def test_a_device_finds_what_the_cpu_finds(held):
+    edges, pair = both_directions(torch.tensor([[0, 1, 3, 4], [1, 2, 4, 5]]), 7)
+    weight = torch.tensor([1.0, 0.5, 2.0, 1.0]).double()[pair]
+    fixed = torch.zeros(7, dtype=torch.bool)
+    fixed[{"a label": [0], "a label of each": [0, 3, 6]}.get(held, [])] = True
+    shift = torch.full((7,), 0.25 if held == "shifts" else 0.0).double()
+    wanted = ground(ShiftedLaplacian(edges, weight, shift, fixed))
+    with Counts():
+        given = map(pretend, (edges, weight, shift, fixed))
+        found = ground(ShiftedLaplacian(*given))
+        assert torch.equal(found.component.cpu(), wanted.component)
+        assert torch.equal(found.floating.cpu(), wanted.floating)
+    assert (found.weak, found.floats) == (wanted.weak, wanted.floats)
+    share = {"a label of each": 0.0, "shifts": 0.25 / 3.25, "nothing": math.inf}.get(held)
+    assert found.share == (share if share is None else pytest.approx(share))
