@@ -467,14 +467,15 @@ def test_the_table_has_a_row_for_each_and_says_why_more_than_one_read():
 ELSEWHERE = {
     "option, or what a function returns": """
         CG Auto Direct Multigrid Prepared ConvergenceError SolveInfo KNN ApproximateKNN CNN2GraphOutput DMoNLosses
-        LatentClusterInfo LatentClusterTargets Outliers PrunedGraph SoftPrunedGraph SparseDMoNOutput
+        ClusterMatching ImageTextLosses LatentClusterInfo LatentClusterTargets Outliers PrunedGraph SoftPrunedGraph
+        SparseDMoNOutput
     """,
     "module of a function in the table": """
         DGClusterLoss GraPixLoss GraphConsistencyLoss GroupContrastiveLoss LaplacePropagation ModularityLoss
         PLaplacePropagation PoissonPropagation ProxyContrastiveLoss RandomWalkPropagation
     """,
     "computed on the CPU": """
-        ModularityPruning approximate_knn latent_diagnostics leiden leiden_partitions peer_pressure propagation
+        ModularityPruning approximate_knn edit_distance latent_diagnostics leiden leiden_partitions peer_pressure propagation
         prune_by_consensus spectral
     """,
     "in a model of torch's or tests/test_capture.py": "CNN2Graph FeatureCapture ProxySet",

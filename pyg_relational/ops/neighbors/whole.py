@@ -30,7 +30,7 @@ def candidates_whole(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     square = _squares(points)
     key = square.view(_BITS[square.dtype])
     mask = (1 << (n - 1).bit_length()) - 1
-    key.bitwise_and_(~mask).bitwise_or_(torch.arange(n, dtype=key.dtype))
+    key.bitwise_and_(~mask).bitwise_or_(torch.arange(n, dtype=key.dtype, device=key.device))
     count = min(k + _MORE, n - points.own)
     key.numpy().partition(count - 1, axis=1)
     key = key[:, :count].sort(1).values
