@@ -475,8 +475,8 @@ ELSEWHERE = {
         PLaplacePropagation PoissonPropagation ProxyContrastiveLoss RandomWalkPropagation
     """,
     "computed on the CPU": """
-        ModularityPruning approximate_knn edit_distance latent_diagnostics leiden leiden_partitions peer_pressure propagation
-        prune_by_consensus spectral
+        ModularityPruning approximate_knn edit_distance latent_diagnostics leiden leiden_partitions peer_pressure
+        propagation prune_by_consensus spectral
     """,
     "in a model of torch's or tests/test_capture.py": "CNN2Graph FeatureCapture ProxySet",
 }
