@@ -40,7 +40,7 @@ def work(rank: int, folder: str, where: str) -> None:
     knn = import_module("pyg_relational.distributed.knn")
     solve = import_module("pyg_relational.distributed.solve")
     if rank == 1 and where == "ring":
-        knn._in_block = die_at(2, knn._in_block)
+        knn.in_block = die_at(2, knn.in_block)
     if rank == 1 and where == "iteration":
         solve.ShardedSystem.sums = die_at(5, solve.ShardedSystem.sums)
     dist.barrier()
