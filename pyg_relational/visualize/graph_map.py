@@ -115,6 +115,8 @@ def graph_places(
     from sklearn.decomposition import PCA
 
     rows = x.detach().double().cpu().numpy()
+    if not len(rows):  # igraph refuses an empty layout
+        return np.zeros((0, 2))
     wide = np.pad(rows, [(0, 0), (0, max(0, 2 - rows.shape[1]))])
     if (wide != wide[:1]).any():
         wide = PCA(2, svd_solver="covariance_eigh").fit_transform(wide)

@@ -32,8 +32,7 @@ def candidates_whole(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     mask = (1 << (n - 1).bit_length()) - 1
     key.bitwise_and_(~mask).bitwise_or_(torch.arange(n, dtype=key.dtype, device=key.device))
     count = min(k + _MORE, n - points.own)
-    key.numpy().partition(count - 1, axis=1)
-    key = key[:, :count].sort(1).values
+    key = _least(key, count)
     col = (key & mask).long()
     low = key.bitwise_and_(~mask).view(square.dtype)
     bound = low[:, k - 1].clamp(min=0) * (1 + 2 * torch.finfo(low.dtype).eps * mask)
@@ -47,6 +46,15 @@ def candidates_whole(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     if open_.any():
         pairs = torch.cat([pairs, of_rows(points, k, open_.nonzero()[:, 0])]).sort().values
     yield pairs // n, pairs % n
+
+
+def _least(key: Tensor, count: int) -> Tensor:
+    """The ``count`` least of each row, in order."""
+    try:
+        key.numpy().partition(count - 1, axis=1)
+    except RuntimeError:  # within torch.func a tensor has no memory of its own
+        return key.topk(count, largest=False).values
+    return key[:, :count].sort(1).values
 
 
 def _squares(points: Points) -> Tensor:
