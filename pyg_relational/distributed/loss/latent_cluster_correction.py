@@ -137,25 +137,14 @@ class LatentClusterCorrection(latent_cluster_correction.LatentClusterCorrection)
         for layer, z in zip(self._memory, zs, strict=True):
             layer.store(all_to_all(z.detach()[order], send, receive, self.group), at)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def update(self) -> None:
-        """Cluster the recorded latents of all ranks, and take new targets from them.
+    def _kept(self) -> list[LatentLayer]:
+        return self._memory
 
-        Raises:
-            RuntimeError: If no latents were recorded.
-            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0.
-        """
-        update = LatentUpdate(**self._update_options, targets=self.options)
-        for number, (pull, memory) in enumerate(zip(self._layers, self._memory, strict=True)):
-            if memory.latents is None:
-                how = "forward() in training mode" if self.memory == "running" else "record()"
-                raise RuntimeError(f"an update needs latents, got none: call {how} first")
-            kept = memory.latents, memory.recorded, self._start
-            name = f"features[{number}]"
-            update_over_ranks(update, pull, *kept, self.y, self.epoch, name, self.group)
-            if self.memory == "fresh":
-                memory.forget()
+    def _renew(
+        self, update: LatentUpdate, pull: LatentLayer, latents: Tensor, recorded: Tensor, name: str
+    ) -> None:
+        kept = latents, recorded, self._start
+        update_over_ranks(update, pull, *kept, self.y, self.epoch, name, self.group)
 
     def get_extra_state(self) -> dict[str, Any]:
         """State of this rank for ``state_dict``: tensors and numbers."""

@@ -224,13 +224,23 @@ class LatentClusterCorrection(nn.Module):
             ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0.
         """
         update = LatentUpdate(**self._update_options, targets=self.options)
-        for number, layer in enumerate(self._layers):
-            if layer.latents is None:
+        for number, (pull, memory) in enumerate(zip(self._layers, self._kept(), strict=True)):
+            if memory.latents is None:
                 how = "forward() in training mode" if self.memory == "running" else "record()"
                 raise RuntimeError(f"an update needs latents, got none: call {how} first")
-            update(layer, layer.latents, self.y, self.epoch, f"features[{number}]")
+            self._renew(update, pull, memory.latents, memory.recorded, f"features[{number}]")
             if self.memory == "fresh":
-                layer.forget()
+                memory.forget()
+
+    def _kept(self) -> list[LatentLayer]:
+        """Where the latents of each layer are."""
+        return self._layers
+
+    def _renew(
+        self, update: LatentUpdate, pull: LatentLayer, latents: Tensor, recorded: Tensor, name: str
+    ) -> None:
+        """Clusters and targets of a layer."""
+        update(pull, latents, self.y, self.epoch, name)
 
     def get_extra_state(self) -> dict[str, Any]:
         """State for ``state_dict``: tensors and numbers."""
