@@ -105,7 +105,7 @@ def moons() -> None:
         )
         axes[1, column].set_xticks([])
         axes[1, column].set_yticks([])
-    figure.colorbar(image, ax=axes[1, 0], location="right", label="row sum of u", fraction=0.5)
+    figure.colorbar(image, ax=list(axes[1]), location="right", label="sum of the labels")
     save_figure(figure, IMAGES / "moons")
 
 
