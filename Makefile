@@ -23,7 +23,7 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
-	$(BIN)/mypy --ignore-missing-imports --allow-subclassing-any --no-warn-return-any examples
+	$(BIN)/mypy --ignore-missing-imports --allow-subclassing-any --no-warn-return-any --no-warn-unused-ignores --explicit-package-bases examples
 
 doctest: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules --import-mode=prepend pyg_relational

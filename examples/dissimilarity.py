@@ -9,14 +9,14 @@ from pyg_relational.nn import GATEmbedding, dissimilarity_loss
 torch.manual_seed(0)
 
 
-def graph(ring, n):
+def graph(ring: bool, n: int) -> Data:
     i = torch.arange(n if ring else n - 1)
     edges = torch.stack([i, (i + 1) % n])
     colour = torch.eye(3)[torch.randint(3, (n,))]
     return Data(x=colour, edge_index=torch.cat([edges, edges.flip(0)], 1))
 
 
-graphs = [graph(i % 2, 4 + i % 5) for i in range(40)]
+graphs = [graph(i % 2 == 1, 4 + i % 5) for i in range(40)]
 train, test = graphs[:30], graphs[30:]
 distances = torch.tensor([[edit_distance(g, p) for p in train] for g in graphs])
 

@@ -22,7 +22,9 @@ x_test, y_test = PenDigits(Path(__file__).parents[1] / "datasets").split("test")
 x, y = x[:500], y[:500]
 
 
-def points(x):  # eight points of a pen, each with its time and the others
+def points(
+    x: torch.Tensor,
+) -> torch.Tensor:  # eight points of a pen, each with its time and the others
     time = torch.linspace(-1, 1, 8).expand(len(x), 8)
     return torch.cat([x.view(-1, 8, 2), time[..., None], x[:, None].expand(-1, 8, -1)], 2)
 
@@ -34,7 +36,7 @@ for weight in (0.0, 1.0):
     matching = ImageTextMatching((64, 16), 32, num_classes=10)
     modules = nn.ModuleList([encoder, classifier, embedding, matching])
     optimizer = torch.optim.Adam(modules.parameters(), 3e-3)
-    for _ in range(50):
+    for _ in range(200):
         rows = torch.randperm(len(x))[:50]
         local = encoder(points(x[rows]))  # [50, 8, 64]
         pooled, batch = local.mean(1), torch.arange(50).repeat_interleave(8)

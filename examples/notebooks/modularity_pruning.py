@@ -24,11 +24,11 @@ for step in pruned.history:
 # Spectral clustering before and after.
 
 # %%
-for name, edges in {"given": graph, "pruned": pruned[:2]}.items():
-    found = spectral(*edges, 10, min_size=17, num_nodes=len(x))
+for name, (edge_index, weight) in {"given": graph, "pruned": pruned[:2]}.items():
+    found = spectral(edge_index, weight, 10, min_size=17, num_nodes=len(x))
     print(
         f"{name}: accuracy {clustering_accuracy(y, found):.3f}, NMI {nmi(y, found):.3f}, "
-        f"weight inside of classes {homophily(*edges, y):.3f}"
+        f"weight inside of classes {homophily(edge_index, weight, y):.3f}"
     )
 ax = cluster_flow(y, pruned.clusters)
 
