@@ -9,8 +9,9 @@ from pyg_relational.ops.neighbors.candidates import Points, candidates, slack
 
 __all__ = ["candidates_whole", "few", "of_rows"]
 
-_FEW = 2048  # points up to which this takes 0.5 to 0.8 of the tiles' time; at 3000 it is slower in few dimensions
-_MORE = 6  # candidates beyond k; with 3, a row in ten of 2000 x 512 is searched again, with 6 one in a thousand
+_FEW = 2048  # points up to which this takes 0.6 to 0.9 of the tiles' time; at 3000 it is slower in few dimensions
+_MORE = 24  # candidates beyond k; with 6 it takes as long but for tight clusters in many dimensions, a fifth more
+_WIDER = 8  # times as many for the rows where these do not suffice
 _ROWS = 256  # of a product: with half of the rows, or all, it takes as long
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -26,26 +27,37 @@ def candidates_whole(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     The last bits of a squared distance give way to its column, so that a partition of integers, in NumPy's vector
     instructions, finds both. What the bits hid is added to the bound of the rounding error.
     """
-    n, d = points.x.shape
+    n = len(points.x)
     square = _squares(points)
     key = square.view(_BITS[square.dtype])
     mask = (1 << (n - 1).bit_length()) - 1
     key.bitwise_and_(~mask).bitwise_or_(torch.arange(n, dtype=key.dtype, device=key.device))
-    count = min(k + _MORE, n - points.own)
-    key = _least(key, count)
-    col = (key & mask).long()
-    low = key.bitwise_and_(~mask).view(square.dtype)
-    bound = low[:, k - 1].clamp(min=0) * (1 + 2 * torch.finfo(low.dtype).eps * mask)
-    near = low <= (bound + slack(points.q.norm(dim=1), bound, d))[:, None]
-    open_ = near[:, -1] & (count < n - points.own)
-    if 2 * open_.sum() > len(open_):
+    pairs, row = [], torch.arange(len(key), device=key.device)
+    for count in (k + _MORE, _WIDER * (k + _MORE)):
+        least = _least(key if count == k + _MORE else key[row], min(count, n - points.own))
+        near, col = _within(points, k, row, least, mask)
+        open_ = near[:, -1] & (least.shape[1] < n - points.own)
+        here, place = (near & ~open_[:, None]).nonzero().unbind(1)
+        pairs.append(row[here] * n + col[here, place])
+        row = row[open_]
+        if not len(row):
+            break
+    if 2 * len(row) > len(key):
         yield from candidates(points, k)
         return
-    row, place = (near & ~open_[:, None]).nonzero().unbind(1)
-    pairs = row * n + col[row, place]
-    if open_.any():
-        pairs = torch.cat([pairs, of_rows(points, k, open_.nonzero()[:, 0])]).sort().values
-    yield pairs // n, pairs % n
+    if len(row):
+        pairs.append(of_rows(points, k, row))
+    pair = torch.cat(pairs).sort().values if len(pairs) > 1 else pairs[0]
+    yield pair // n, pair % n
+
+
+def _within(points: Points, k: int, row: Tensor, least: Tensor, mask: int) -> tuple[Tensor, Tensor]:
+    """Which of the least keys of some rows may be among the ``k`` nearest, and their columns."""
+    col = (least & mask).long()
+    low = least.bitwise_and(~mask).view(points.x.dtype)
+    bound = low[:, k - 1].clamp(min=0) * (1 + 2 * torch.finfo(low.dtype).eps * mask)
+    limit = bound + slack(points.q[row].norm(dim=1), bound, points.x.shape[1])
+    return low <= limit[:, None], col
 
 
 def _least(key: Tensor, count: int) -> Tensor:

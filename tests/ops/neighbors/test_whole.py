@@ -63,21 +63,37 @@ def test_few_candidates_beyond_the_nearest(n):
     assert all(i != j for i, j in found)
 
 
-def test_rows_whose_candidates_do_not_end_are_searched_again(again):
+def test_rows_whose_candidates_do_not_end_take_more_of_them(again):
     x = torch.randn(300, 8)
-    x[40:80] = x[40]
+    x[40:80] = x[40]  # more than 30, fewer than 240
+    assert_nearest(knn(x, 6), x, 6)
+    assert knn(x, 6).index[45].tolist() == [40, 41, 42, 43, 44, 46]
+    assert again == []
+
+
+def test_rows_whose_candidates_do_not_end_then_are_searched_again(again):
+    x = torch.randn(800, 8)
+    x[40:300] = x[40]
     assert_nearest(knn(x, 6), x, 6)
     (rows,) = again
-    assert set(range(40, 80)) <= set(rows.tolist()) < set(range(300))
+    assert set(range(40, 300)) <= set(rows.tolist()) < set(range(800))
     assert knn(x, 6).index[45].tolist() == [40, 41, 42, 43, 44, 46]
+
+
+@pytest.mark.parametrize("d", [3, 300])
+def test_tight_clusters_far_apart(monkeypatch, d):
+    monkeypatch.setattr(whole, "candidates", None)
+    centres = 3 * torch.randn(20, d)
+    x = centres[torch.randint(20, (900,))] + 0.3 * torch.randn(900, d)
+    assert_nearest(knn(x, 10, y=x), x, 10, y=x)
 
 
 def test_where_most_do_not_end_all_are(monkeypatch, again):
     asked, plain = [], whole.candidates
     monkeypatch.setattr(whole, "candidates", lambda p, k: asked.append(len(p.q)) or plain(p, k))
-    x = torch.ones(60, 3)
+    x = torch.ones(300, 3)
     assert knn(x, 4).index[10].tolist() == [0, 1, 2, 3]
-    assert (asked, again) == ([60], [])
+    assert (asked, again) == ([300], [])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
