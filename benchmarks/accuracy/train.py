@@ -137,32 +137,29 @@ def score(method: Method, problem: Problem) -> dict[str, float]:
         "inter_similarity": inter,
     }
     found = {name: value.item() for name, value in scores.items()}
-    return found | (apart(method, problem, Output(logits, features)) if problem.outside else {})
+    return found | (apart(method, problem, features) if problem.outside else {})
 
 
-def apart(method: Method, problem: Problem, inside: Output) -> dict[str, float]:
+@torch.no_grad()
+def apart(method: Method, problem: Problem, features: Tensor) -> dict[str, float]:
     """How well scored samples are told apart from those of other classes: mean AUROC over their data sets.
 
     By the confidence, the largest probability (Hendrycks and Gimpel, arXiv 1610.02136), and by the cosine distance of
-    the features to the tenth neighbour among the training samples (Sun et al., arXiv 2204.06507).
+    the features to the tenth neighbour among the training samples (Sun et al., arXiv 2204.06507). Both kinds are
+    predicted together, as a method that looks at the others of a batch would know one of strangers alone by that.
     """
-    voters = embed(method, problem.train.x)
+    voters, classify = embed(method, problem.train.x), method.classifier()
 
-    def signs(output: Output) -> tuple[Tensor, Tensor]:
-        far = knn(voters, NEIGHBOURS, metric="cosine", y=output.features).distance[:, -1]
-        return 1 - output.logits.softmax(1).amax(1), far
+    def auroc(x: Tensor) -> tuple[Tensor, Tensor]:
+        both = torch.cat([features, embed(method, x)])
+        strange = (torch.arange(len(both), device=both.device) >= len(features)).long()
+        unsure = 1 - classify(both).softmax(1).amax(1)
+        far = knn(voters, NEIGHBOURS, metric="cosine", y=both).distance[:, -1]
+        return binary_auroc(unsure, strange), binary_auroc(far, strange)
 
-    ours = signs(inside)
-    others = [signs(predict(method, x)) for x in problem.outside]
-    return {
-        name: sum(_auroc(ours[i], other[i]) for other in others) / len(others)
-        for i, name in enumerate(("auroc_confidence", "auroc_distance"))
-    }
-
-
-def _auroc(inside: Tensor, outside: Tensor) -> float:
-    target = torch.cat([torch.zeros_like(inside), torch.ones_like(outside)]).long()
-    return binary_auroc(torch.cat([inside, outside]), target).item()
+    names = ("auroc_confidence", "auroc_distance")
+    found = zip(*map(auroc, problem.outside), strict=True)
+    return {name: _mean(list(values)) for name, values in zip(names, found, strict=True)}
 
 
 def crop_and_flip(

@@ -123,7 +123,7 @@ def test_half_of_few_labels_is_left_to_learn_from_and_one_a_class_is_used_twice(
 def test_hidden_labels_are_never_read():
     samples = blobs(20)
     results = []
-    for method in ("gll", "gll_control", "pseudo_label", "propagation"):
+    for method in ("gll", "gll_control", "knn_control", "pseudo_label", "propagation"):
         for true_y in (samples.y, samples.y.flip(0)):
             train = hide(samples, 6)
             options = {"unlabelled": 10} if method in ("gll", "pseudo_label") else {}
@@ -162,6 +162,18 @@ def test_the_control_is_trained_as_the_baseline_and_predicts_as_gll():
     torch.manual_seed(0)
     again = methods["gll_control"](trained[1].module, train)
     assert torch.equal(predict(gll, test.x).logits, predict(again, test.x).logits)
+
+
+def test_the_vote_of_the_voters_is_by_inverse_distance_of_unit_rows():
+    train, test = blobs(20), blobs(10, seed=1)
+    method = methods["knn_control"](encoder(), train, k=3, test_base=7)
+    logits, features = predict(method, test.x)
+    classify = method.classifier()
+    torch.testing.assert_close(classify(features), classify(4 * features))
+    votes = logits.exp() - 1e-8
+    torch.testing.assert_close(votes.sum(1), torch.ones(len(test.y)))
+    assert ((votes > 1e-6).sum(1) <= 3).all()
+    assert accuracy(method, test) > 0.9
 
 
 @pytest.mark.parametrize("kind", ["laplace", "poisson"])

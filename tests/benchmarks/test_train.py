@@ -152,12 +152,24 @@ def test_other_classes_are_told_apart_by_confidence_and_by_distance():
     samples = Samples(x, y)
     assert "auroc_distance" not in score(method, Problem(samples, y, samples, 2))
     got = score(method, Problem(samples, y, samples, 2, (sure_and_far,)))
-    assert (got["auroc_confidence"], got["auroc_distance"]) == (0, 1)
+    assert (got["auroc_confidence"], got["auroc_distance"]) == pytest.approx((0, 1))
     got = score(method, Problem(samples, y, samples, 2, (unsure_and_near,)))
-    assert got["auroc_confidence"] == 1
+    assert got["auroc_confidence"] == pytest.approx(1)
     assert 0.3 < got["auroc_distance"] < 0.7
     both = score(method, Problem(samples, y, samples, 2, (sure_and_far, unsure_and_near)))
     assert both["auroc_confidence"] == pytest.approx(0.5)
+
+
+def test_others_are_predicted_among_the_samples_of_the_classes():
+    x = torch.tensor([[3.0, 0.0], [0.0, 3.0]]).repeat(20, 1)
+    samples = Samples(x, torch.arange(40) % 2)
+
+    def by_the_company(z):  # sure of all where the first is among the scored, else of none
+        return (z if torch.equal(z[0], x[0]) else 0 * z) * torch.ones(len(z), 1)
+
+    method = Method(torch.nn.Identity(), lambda x: x, lambda: by_the_company, None)
+    got = score(method, Problem(samples, samples.y, samples, 2, (x[:10].flip(0),)))
+    assert got["auroc_confidence"] == pytest.approx(0.5)
 
 
 def test_augmentation_shifts_and_mirrors_whole_images():
