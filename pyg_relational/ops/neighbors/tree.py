@@ -102,11 +102,22 @@ def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor, first: in
 
 
 def _ask(tree: "cKDTree", q: Tensor, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Distance and number of the ``count`` nearest, or of all there are."""
+    """Distance and number of the ``count`` nearest, or of all there are.
+
+    Queries that follow each other in the tree meet the same leaves in the cache: points ask in that order.
+    """
     count = min(count, tree.n)
-    found = tree.query(q[row].numpy(), count, workers=torch.get_num_threads())
-    distance, col = (torch.from_numpy(part).view(len(row), count) for part in found)
+    order = _in_the_tree(tree, row) if len(q) == tree.n else torch.arange(len(row))
+    found = tree.query(q[row[order]].numpy(), count, workers=torch.get_num_threads())
+    back = order.argsort()
+    distance, col = (torch.from_numpy(part).view(len(row), count)[back] for part in found)
     return distance, col
+
+
+def _in_the_tree(tree: "cKDTree", row: Tensor) -> Tensor:
+    place = torch.empty(tree.n, dtype=torch.long)
+    place[torch.from_numpy(tree.indices)] = torch.arange(tree.n)
+    return place[row].argsort()
 
 
 def _tied(
