@@ -159,7 +159,6 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "GATEmbedding": lambda d: GAT(d.x, EDGES),
     "dissimilarity_graph": lambda d: dissimilarity_graph(d.x, d.x[:3] + 1)[1],
     "knn_graph": lambda d: knn_graph(d.x, 3)[1],
-    "label_graph": lambda d: label_graph((d.z > 0) + 0 * d.z)[1],
     "dense_graph": lambda d: dense_graph(d.x)[1],
     "class_similarity": lambda d: torch.stack(
         list(metrics.class_similarity(d.x, d.y.clamp(min=0)))
