@@ -96,8 +96,10 @@ class Network(nn.Module):
         """Scores."""
         scores: Tensor = self.network(x)
         if self.dense is not None:
-            return scores + self.dense(scores)
-        return scores if self.refine is None else self.refine(scores, *self.edges)
+            scores = scores + self.dense(scores)
+        if self.refine is not None:
+            scores = self.refine(scores, *self.edges)
+        return scores
 
 
 def train(samples: Samples, kind: str, seed: int) -> Network:

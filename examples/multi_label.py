@@ -30,7 +30,10 @@ def precision(refined: bool) -> float:
     network, refine = nn.Linear(16, 10), CoOccurrenceGCN()
 
     def scores(x: torch.Tensor) -> torch.Tensor:
-        return refine(network(x), edge_index, edge_weight) if refined else network(x)
+        p: torch.Tensor = network(x)
+        if refined:
+            p = refine(p, edge_index, edge_weight)
+        return p
 
     optimizer = torch.optim.Adam([*network.parameters(), *refine.parameters()], 1e-2)
     for _ in range(200):

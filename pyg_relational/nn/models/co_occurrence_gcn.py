@@ -66,8 +66,8 @@ class CoOccurrenceGCN(nn.Module):
             got = f"{edge_index.dtype} {list(edge_index.shape)}"
             raise ValueError(f"edge_index must be int64 of shape [2, E], got {got}")
         if edge_weight.shape != edge_index.shape[1:]:
-            wanted, got = list(edge_index.shape[1:]), list(edge_weight.shape)
-            raise ValueError(f"edge_weight must have shape {wanted}, got {got}")
+            wanted, given = list(edge_index.shape[1:]), list(edge_weight.shape)
+            raise ValueError(f"edge_weight must have shape {wanted}, got {given}")
         settle(
             finite(logits, "logits"),
             finite(edge_weight[:, None], "edge_weight"),
