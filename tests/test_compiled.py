@@ -17,7 +17,6 @@ from pyg_relational.transforms import (
     dissimilarity_graph,
     knn_graph,
     knn_hypergraph,
-    label_graph,
 )
 
 N, D, C = 12, 4, 3

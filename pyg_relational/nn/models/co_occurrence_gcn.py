@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
 from pyg_relational.ops.checks import at_least, below, check_count, check_matrix, finite, settle
+from pyg_relational.ops.options import show_options
 
 __all__ = ["CoOccurrenceGCN"]
 
@@ -49,7 +50,8 @@ class CoOccurrenceGCN(nn.Module):
     def __init__(self, hidden_channels: int = 16, num_layers: int = 2) -> None:
         super().__init__()
         hidden = check_count(hidden_channels, "hidden_channels")
-        widths = [1] + [hidden] * (check_count(num_layers, "num_layers") - 1) + [1]
+        self.hidden_channels, self.num_layers = hidden, check_count(num_layers, "num_layers")
+        widths = [1] + [hidden] * (self.num_layers - 1) + [1]
         options = {"normalize": False, "add_self_loops": False, "bias": False}
         self.convs = nn.ModuleList(GCNConv(a, b, **options) for a, b in pairwise(widths))
 
@@ -78,3 +80,8 @@ class CoOccurrenceGCN(nn.Module):
         for conv in self.convs:
             h = nn.functional.leaky_relu(conv(h, edge_index, edge_weight.to(h.dtype)))
         return logits + h[:, :, 0]
+
+    def extra_repr(self) -> str:
+        """Options shown by ``print``."""
+        names = ("hidden_channels", "num_layers")
+        return show_options({name: getattr(self, name) for name in names})
