@@ -465,6 +465,23 @@ def proxy_pool(conv, x: Tensor, sets: list[Tensor], edges: list[Tensor]) -> Tens
     return torch.stack(rows)
 
 
+def prototype_scores(
+    x: Tensor, prototypes: Tensor, y: list[int], num_classes: int, tau: float, center: bool
+) -> Tensor:
+    """Sample by sample, class by class: the weighted prototype is built, and compared."""
+    mean = prototypes.mean(0) if center else torch.zeros_like(prototypes[0])
+    rows = []
+    for sample in x - mean:
+        row = []
+        for c in range(num_classes):
+            bag = [g - mean for g, k in zip(prototypes, y, strict=True) if k == c]
+            weights = torch.stack([torch.exp(cosine(sample, g) / tau) for g in bag])
+            weighted = sum(w * g for w, g in zip(weights / weights.sum(), bag, strict=True))
+            row.append(cosine(sample, weighted))
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
 def modularity(a: Tensor, c: Tensor, resolution: float) -> Tensor:
     """1/M sum_ij (A_ij - gamma d_i d_j / M) <c_i, c_j>; a self-loop is twice its weight in A."""
     a = a + torch.diag(a.diagonal())
@@ -935,6 +952,29 @@ def image_text_matching(model, image, nodes, batch, words, words_batch, y) -> di
         ),
         "auxiliary": sum(e[1] + e[2] for e in entropies) / len(entropies),
     }
+
+
+def co_occurrence(y: list[list[int]]) -> Tensor:
+    """P(n | m) in row m, by counting; rows of classes that are never seen are 0."""
+    count = len(y[0])
+    matrix = torch.zeros(count, count, dtype=torch.float64)
+    for m, n in itertools.product(range(count), repeat=2):
+        seen = sum(row[m] for row in y)
+        if seen:
+            matrix[m, n] = sum(row[m] * row[n] for row in y) / seen
+    return matrix
+
+
+def co_occurrence_gcn(model, logits: Tensor, matrix: Tensor) -> Tensor:
+    """Eq. 3, sample by sample, by a dense matrix."""
+    rows = []
+    for p in logits:
+        h = p[:, None]
+        for conv in model.convs:
+            h = matrix @ h @ conv.lin.weight.T
+            h = torch.where(h > 0, h, 0.01 * h)
+        rows.append(p + h[:, 0])
+    return torch.stack(rows)
 
 
 def dissimilarity(found: Tensor, wanted: Tensor, weight: float) -> Tensor:

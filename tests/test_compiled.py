@@ -12,7 +12,12 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from pyg_relational import metrics, nn
-from pyg_relational.transforms import dense_graph, dissimilarity_graph, knn_graph, knn_hypergraph
+from pyg_relational.transforms import (
+    dense_graph,
+    dissimilarity_graph,
+    knn_graph,
+    knn_hypergraph,
+)
 
 N, D, C = 12, 4, 3
 EDGES = torch.tensor([[i, j] for i in range(N) for j in range(N) if i != j and i * j % 3 != 1]).T
@@ -62,6 +67,8 @@ def conv(kind: Any, **options: Any) -> Callable[[Inputs], Tensor]:
 
 
 EDGE_CONSISTENCY = nn.EdgeConsistency()
+CLASSES = torch.cartesian_prod(torch.arange(C), torch.arange(C)).T
+CO_OCCURRENCE = nn.CoOccurrenceGCN(4).double()
 GAT = nn.GATEmbedding(D, 2, 3).double()
 IMAGE_TEXT = nn.ImageTextMatching((D, C), 4, C, num_clusters=(3, 2), k=(2, 2)).double().eval()
 CALLS: dict[str, Callable[[Inputs], Tensor]] = {
@@ -118,6 +125,9 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     "ProxyGATv2Conv": conv(nn.ProxyGATv2Conv, heads=2, self_loop="per_set"),
     "ProxyAttentionConv": conv(nn.ProxyAttentionConv, heads=2, self_loop="residual"),
     "ProxyPoolConv": conv(nn.ProxyPoolConv, combine="mean"),
+    "prototype_scores": lambda d: nn.prototype_scores(
+        d.x, d.x[:6] + 1, torch.arange(6) % C, num_classes=C
+    ),
     "latent_cluster_loss": lambda d: nn.latent_cluster_loss(d.x, d.y, torch.arange(N) // 4, k=1),
     "laplace_propagation": lambda d: nn.laplace_propagation(
         EDGES, weights(d.x), d.y, torch.arange(N) < 6, num_classes=C, tau=0.1
@@ -143,6 +153,7 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
         *knn_hypergraph(d.x, 3), d.y, torch.arange(N) < 6, num_classes=C
     ),
     "GraphLearningLayer": lambda d: nn.GraphLearningLayer(k=4)(d.x, d.y, torch.arange(N) < 6, C),
+    "CoOccurrenceGCN": lambda d: CO_OCCURRENCE(d.z, CLASSES, d.x.flatten()[: C * C].square()),
     "dissimilarity_loss": lambda d: nn.dissimilarity_loss(d.z, d.z.flip(0)),
     "GATEmbedding": lambda d: GAT(d.x, EDGES),
     "dissimilarity_graph": lambda d: dissimilarity_graph(d.x, d.x[:3] + 1)[1],

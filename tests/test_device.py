@@ -22,6 +22,7 @@ from pyg_relational.transforms import (
     dissimilarity_graph,
     knn_graph,
     knn_hypergraph,
+    label_graph,
 )
 from tests.device import Counts, pretend
 
@@ -94,6 +95,12 @@ def pairs(d: Inputs) -> Tensor:
     return torch.stack([node[:-1], node[1:]])
 
 
+def complete(d: Inputs) -> Tensor:
+    """All edges between ten classes."""
+    node = torch.arange(C, device=d.x.device)
+    return torch.cartesian_prod(node, node).T
+
+
 def edges_of(transform: Any, d: Inputs) -> list[Tensor]:
     """What a transform has added."""
     graph = transform(Data(x=d.x, y=d.y))
@@ -163,18 +170,25 @@ CALLS: dict[str, Call] = {
     "ImageTextMatching": (lambda d, place: image_text(d, place)),
     "dissimilarity_loss": (lambda d, _: nn.dissimilarity_loss(d.z, d.z.flip(0))),
     "GATEmbedding": (lambda d, place: place(nn.GATEmbedding(D, 8, 5))(d.x, d.edges)),
+    "CoOccurrenceGCN": (
+        lambda d, place: place(nn.CoOccurrenceGCN(8))(d.z, complete(d), d.weight[: C * C])
+    ),
     "instance_contrastive_loss": (lambda d, _: nn.instance_contrastive_loss(d.z, d.z.flip(0))),
     "group_contrastive_loss": (lambda d, _: nn.group_contrastive_loss(d.z, d.z.flip(1))),
     # layers
     "ProxyGATv2Conv": (lambda d, place: conv(nn.ProxyGATv2Conv(D, 8, heads=4), d, place)),
     "ProxyAttentionConv": (lambda d, place: conv(nn.ProxyAttentionConv(D, 8, heads=4), d, place)),
     "ProxyPoolConv": (lambda d, place: conv(nn.ProxyPoolConv(D, 8), d, place)),
+    "prototype_scores": (
+        lambda d, _: nn.prototype_scores(d.x, d.proxies, d.proxy_y, num_classes=C)
+    ),
     # graphs
     "knn": (lambda d, _: knn(d.x, 10).distance),
     "knn_graph": (lambda d, _: knn_graph(d.x, 10)[1]),
     "knn_graph of 10,000 rows": (lambda d, _: knn_graph(d.x, 10)[1]),
     "dense_graph": (lambda d, _: dense_graph(d.x)[1]),
     "dissimilarity_graph": (lambda d, _: dissimilarity_graph(d.x, d.proxies)[1]),
+    "label_graph": (lambda d, _: label_graph(d.z > 1)[1]),
     # propagation
     "laplace_propagation": (
         lambda d, _: nn.laplace_propagation(d.edges, d.weight, d.y, d.mask, num_classes=C)

@@ -99,8 +99,8 @@ def test_the_same_option_of_propagations_has_the_same_first_sentence():
 
 
 # Options that are another choice elsewhere: numbers from papers, speeds, what the word means there.
-OWN = """aggr alpha balance bandwidth clustering f k kernel margin max_iter method min_size mix n_clusters num_clusters
-  on_unreachable p recall resolution self_loop solver tau temperature threshold tol"""
+OWN = """aggr alpha balance bandwidth center clustering f k kernel margin max_iter method min_size mix n_clusters
+  num_clusters on_unreachable p recall resolution self_loop solver tau temperature threshold tol"""
 
 
 def defaults() -> list[tuple[str, str, Any]]:
@@ -228,6 +228,7 @@ def made() -> dict[str, tuple[Any, dict[str, Any]]]:
             nn.GroupContrastiveLoss,
             {"instance_weight": 0.25, "group_weight": 2.0, "temperature": 0.75},
         ),
+        "CoOccurrenceGCN": (nn.CoOccurrenceGCN, {"hidden_channels": 4, "num_layers": 3}),
         "ImageTextMatching": (
             lambda **o: nn.ImageTextMatching((4, 4), 8, 2, **o),
             {"num_clusters": (4, 2), "k": (3, 1), "margin": 0.5, "dropout": 0.25}

@@ -29,6 +29,7 @@ CLUSTERINGS = {
 def graph_name(graph: str) -> str:
     """In a reader's words, what was taken out before included."""
     name, comma, rest = graph.partition(", ")
+    rest = "without random rows" if rest == "without random" else rest
     return GRAPHS.get(name, name) + comma + rest
 
 

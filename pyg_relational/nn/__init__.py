@@ -58,12 +58,19 @@ from pyg_relational.nn.prop import (
 from pyg_relational.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from pyg_relational.nn.conv import ProxyAttentionConv, ProxyGATv2Conv, ProxyPoolConv, ProxySet
+    from pyg_relational.nn.conv import (
+        ProxyAttentionConv,
+        ProxyGATv2Conv,
+        ProxyPoolConv,
+        ProxySet,
+        prototype_scores,
+    )
     from pyg_relational.nn.loss import EdgeConsistency
     from pyg_relational.nn.models import (
         CNN2Graph,
         CNN2GraphLoss,
         CNN2GraphOutput,
+        CoOccurrenceGCN,
         GATEmbedding,
         ImageTextLosses,
         ImageTextMatching,
@@ -76,6 +83,7 @@ __all__ = [
     "CNN2GraphLoss",
     "CNN2GraphOutput",
     "ClusterMatching",
+    "CoOccurrenceGCN",
     "DGClusterLoss",
     "DMoNLosses",
     "EdgeConsistency",
@@ -127,6 +135,7 @@ __all__ = [
     "poisson_mbo",
     "poisson_propagation",
     "propagation",
+    "prototype_scores",
     "proxy_contrastive_loss",
     "prune_by_consensus",
     "random_walk_propagation",
@@ -134,11 +143,18 @@ __all__ = [
     "volume_mbo",
 ]
 
-_CONV = ("ProxyAttentionConv", "ProxyGATv2Conv", "ProxyPoolConv", "ProxySet")
+_CONV = (
+    "ProxyAttentionConv",
+    "ProxyGATv2Conv",
+    "ProxyPoolConv",
+    "ProxySet",
+    "prototype_scores",
+)
 _MODELS = (
     "CNN2Graph",
     "CNN2GraphLoss",
     "CNN2GraphOutput",
+    "CoOccurrenceGCN",
     "GATEmbedding",
     "ImageTextLosses",
     "ImageTextMatching",

@@ -8,6 +8,7 @@ from pyg_relational.transforms.dense_graph import dense_graph
 from pyg_relational.transforms.dissimilarity_graph import dissimilarity_graph
 from pyg_relational.transforms.knn_graph import knn_graph
 from pyg_relational.transforms.knn_hypergraph import knn_hypergraph
+from pyg_relational.transforms.label_graph import label_graph
 
 if TYPE_CHECKING:
     from pyg_relational.transforms.pyg import DenseGraph, KNNGraph, KNNHypergraph
@@ -23,6 +24,7 @@ __all__ = [
     "dissimilarity_graph",
     "knn_graph",
     "knn_hypergraph",
+    "label_graph",
 ]
 
 __getattr__, __dir__ = on_demand(

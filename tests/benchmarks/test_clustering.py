@@ -179,6 +179,15 @@ def test_samples_are_taken_out_and_come_back(tmp_path, monkeypatch, blobs):
     assert {len(rows) for rows in left} == {120 - out}
 
 
+def test_a_legend_says_what_was_taken_out():
+    graphs = "knn", "knn, without outliers", "pruned_consensus, without random"
+    assert [names.graph_name(name) for name in graphs] == [
+        "kNN graph",
+        "kNN graph, without outliers",
+        "pruned by consensus, without random rows",
+    ]
+
+
 def test_density_peaks_by_hand():
     x = torch.tensor([0.0, 1.0, 2.0, 10.0, 11.0, 12.0, 13.5])[:, None]
     found = density_peaks(x, 2, 0)

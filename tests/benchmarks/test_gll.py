@@ -123,7 +123,8 @@ def test_half_of_few_labels_is_left_to_learn_from_and_one_a_class_is_used_twice(
 def test_hidden_labels_are_never_read():
     samples = blobs(20)
     results = []
-    for method in ("gll", "gll_control", "knn_control", "pseudo_label", "propagation"):
+    every = ("gll", "gll_control", "knn_control", "pseudo_label", "propagation", "prototypes")
+    for method in every:
         for true_y in (samples.y, samples.y.flip(0)):
             train = hide(samples, 6)
             options = {"unlabelled": 10} if method in ("gll", "pseudo_label") else {}

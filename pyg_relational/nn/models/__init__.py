@@ -2,6 +2,7 @@
 
 from pyg_relational.nn.models.cnn2graph import CNN2Graph, CNN2GraphOutput
 from pyg_relational.nn.models.cnn2graph_loss import CNN2GraphLoss
+from pyg_relational.nn.models.co_occurrence_gcn import CoOccurrenceGCN
 from pyg_relational.nn.models.gat_embedding import GATEmbedding
 from pyg_relational.nn.models.image_text_matching import ImageTextLosses, ImageTextMatching
 
@@ -9,6 +10,7 @@ __all__ = [
     "CNN2Graph",
     "CNN2GraphLoss",
     "CNN2GraphOutput",
+    "CoOccurrenceGCN",
     "GATEmbedding",
     "ImageTextLosses",
     "ImageTextMatching",
