@@ -79,7 +79,10 @@ def fingerprint(x: Tensor) -> tuple[object, ...]:
 
 def _asked(facts: Callable[[], Facts]) -> tuple[dict[str, object], list[int], Exception | None]:
     try:
-        return *facts(), None
+        alike, numbers = facts()
+        torch.tensor(numbers, dtype=torch.int64)  # what cannot be told is an error, too
+        repr(alike)
+        return alike, numbers, None
     except Exception as error:  # whatever it is, the others must not wait
         return {}, [], error
 

@@ -7,12 +7,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pyg_relational.distributed.agree import agree, described
 from pyg_relational.ops.autograd.functorch import plainly
 
 __all__ = ["gather"]
-
-_DTYPES = sorted({x for x in vars(torch).values() if isinstance(x, torch.dtype)}, key=str)
-_MAX_DIMS = 64  # of a Tensor
 
 
 class _Gather(torch.autograd.Function):
@@ -55,28 +53,12 @@ class _SumOwn(torch.autograd.Function):
         return _Gather.apply(grad, *ctx.options), None, None
 
 
-def _sizes(x: Tensor, needs_grad: bool, group: Any) -> list[int]:
-    """Number of rows of each rank; all raise together where anything else differs."""
-    own = [_DTYPES.index(x.dtype), int(needs_grad), x.dim(), *x.shape]
-    row = torch.tensor(own + [0] * (_MAX_DIMS + 3 - len(own)), device=x.device)
-    rows = [torch.empty_like(row) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(rows, row, group=group)
-    stated = torch.stack(rows).tolist()
-    for rank, other in enumerate(stated):
-        if other[2] == 0:
-            raise ValueError(f"x must have rows, shape [n, ...], got a scalar on rank {rank}")
-        if other[:3] + other[4:] != stated[0][:3] + stated[0][4:]:
-            raise ValueError(
-                f"x must be alike on all ranks of the group but for its number of rows, "
-                f"got {_described(stated[0])} on rank 0, {_described(other)} on rank {rank}"
-            )
-    return [other[3] for other in stated]
-
-
-def _described(stated: list[int]) -> str:
-    dtype, needs_grad, dims, _, *width = stated
-    shape = ", ".join(["n", *map(str, width[: dims - 1])])
-    return f"{_DTYPES[dtype]} [{shape}] {'with' if needs_grad else 'without'} gradient"
+def _facts(x: Any) -> tuple[dict[str, object], list[int]]:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a Tensor, got {type(x).__name__}")
+    if x.dim() == 0:
+        raise ValueError("x must have rows, shape [n, ...], got a scalar")
+    return {"call": "gather", "x": described(x)}, [len(x)]
 
 
 def gather(x: Tensor, group: "dist.ProcessGroup | None" = None) -> Tensor:
@@ -103,9 +85,9 @@ def gather(x: Tensor, group: "dist.ProcessGroup | None" = None) -> Tensor:
         ``x`` itself where ``torch.distributed`` is not initialised.
 
     Raises:
-        TypeError: If ``x`` is not a Tensor.
-        ValueError: If ``x`` has no rows to gather, or this process is not of the group; on all processes at once, if
-            dtype, width or the need of a gradient differ between them.
+        TypeError: If ``x`` is not a Tensor, on any process.
+        ValueError: If this process is not of the group; on all processes at once, if ``x`` has no rows on one,
+            or dtype, width or the need of a gradient differ between them.
 
     Example:
         >>> import torch
@@ -113,18 +95,19 @@ def gather(x: Tensor, group: "dist.ProcessGroup | None" = None) -> Tensor:
         >>> gather(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x must be a Tensor, got {type(x).__name__}")
     if not (dist.is_available() and dist.is_initialized()):
-        if x.dim() == 0:
-            raise ValueError("x must have rows, shape [n, ...], got a scalar")
+        _facts(x)
         return x
-    if dist.get_rank(group) < 0:
-        raise ValueError(
-            f"group must hold this process, rank {dist.get_rank()}, got one without it"
-        )
-    needs_grad = x.requires_grad and torch.is_grad_enabled()
+    needs_grad = torch.is_grad_enabled()
     sizes: list[int] = []
-    plainly(lambda own: sizes.extend(_sizes(own, needs_grad, group)), x)
+
+    def ask(*_: Tensor) -> None:
+        with torch.set_grad_enabled(needs_grad):
+            sizes.extend(size for (size,) in agree(lambda: _facts(x), group))
+
+    if isinstance(x, Tensor):
+        plainly(ask, x)
+    else:
+        ask()
     rows: Tensor = _Gather.apply(x, sizes, group)
     return rows

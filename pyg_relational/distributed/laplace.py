@@ -9,7 +9,12 @@ from pyg_relational.distributed.agree import agree, described
 from pyg_relational.distributed.collectives import all_reduce
 from pyg_relational.distributed.product import ShardedLaplacian, laplacian_product
 from pyg_relational.distributed.reach import unreached
-from pyg_relational.distributed.sharded_graph import ShardedGraph, check_graph, weight_facts
+from pyg_relational.distributed.sharded_graph import (
+    ShardedGraph,
+    check_graph,
+    group_of,
+    weight_facts,
+)
 from pyg_relational.distributed.solve import ShardedSystem, solve
 from pyg_relational.nn.prop.inputs import (
     NO_WORK,
@@ -109,7 +114,7 @@ def laplace_propagation(
                 [0.3333, 0.6667],
                 [0.0000, 1.0000]])
     """
-    group = getattr(graph, "group", None)
+    group = group_of(graph)
     stated = agree(lambda: _facts(graph, y, mask, num_classes, tau, solver), group)
     if not sum(labelled for labelled, _ in stated):
         n = graph.num_nodes
@@ -141,9 +146,13 @@ def _facts(
     if y.dim() == 0 or len(y) != graph.num_rows:
         raise ValueError(f"y must have the graph's {graph.num_rows} rows, got {list(y.shape)}")
     check_tau(tau)
+    if isinstance(tau, Tensor) and tau.shape not in ((), (graph.num_rows,)):
+        raise ValueError(
+            f"tau must be a scalar or have shape [{graph.num_rows}], got {list(tau.shape)}"
+        )
     marked = label_mask(y, mask, graph.num_rows)
-    if num_classes is not None:
-        check_count(num_classes, "num_classes")
+    if num_classes is not None and check_count(num_classes, "num_classes") >= 2**62:
+        raise ValueError(f"num_classes must be < 2**62, got {num_classes}")
     most = num_classes
     if most is None and not y.is_floating_point():
         most = max(0, int(y.max()) + 1) if len(y) else 0

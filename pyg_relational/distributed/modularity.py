@@ -8,7 +8,12 @@ from torch import Tensor
 
 from pyg_relational.distributed.agree import agree, described
 from pyg_relational.distributed.collectives import all_sum
-from pyg_relational.distributed.sharded_graph import ShardedGraph, check_graph, weight_facts
+from pyg_relational.distributed.sharded_graph import (
+    ShardedGraph,
+    check_graph,
+    group_of,
+    weight_facts,
+)
 from pyg_relational.ops.checks import check_features
 from pyg_relational.ops.graph.edge_dot import _Adjacency
 from pyg_relational.ops.graph.modularity import check_resolution
@@ -58,7 +63,7 @@ def modularity_loss(
         tensor(-0.5000)
     """
     options = {"resolution": resolution, "collapse": collapse, "orthogonality": orthogonality}
-    agree(lambda: (_facts(graph, assignment, options), []), getattr(graph, "group", None))
+    agree(lambda: (_facts(graph, assignment, options), []), group_of(graph))
     check_graph(graph)
     dtype = torch.promote_types(graph.edge_weight.dtype, torch.float32)
     dtype = torch.promote_types(dtype, assignment.dtype)

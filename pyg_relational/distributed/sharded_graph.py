@@ -13,7 +13,9 @@ from pyg_relational.distributed.collectives import all_reduce, rank_and_size
 from pyg_relational.distributed.halo import Halo, halo_of
 from pyg_relational.ops.checks import check_count
 
-__all__ = ["ShardedGraph", "check_graph", "check_rows_of", "weight_facts"]
+__all__ = ["ShardedGraph", "check_graph", "check_rows_of", "group_of", "weight_facts"]
+
+_LAST: list[Any] = []  # the group of the last graph that this process has made
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,10 @@ class ShardedGraph:
     offsets: tuple[int, ...]
     halo: Halo
     group: Any = None
+
+    def __post_init__(self) -> None:
+        """Remember the group, for :func:`group_of`."""
+        _LAST[:] = [self.group]
 
     @classmethod
     def from_rows(
@@ -103,6 +109,7 @@ class ShardedGraph:
             group: Processes. (default: all)
 
         Raises:
+            TypeError: If ``state`` is no dict of Tensors, on any rank.
             ValueError: If the states are of another number of ranks, of different graphs, or in another order.
 
         Example:
@@ -113,8 +120,8 @@ class ShardedGraph:
             tensor([1., 1.])
         """
         rank, size = rank_and_size(group)
+        agree(lambda: _saved(state, size), group)
         offsets: list[int] = state["offsets"].tolist()
-        agree(lambda: _saved(offsets, size), group)
         num_rows = offsets[rank + 1] - offsets[rank]
         return cls.from_rows(state["edge_index"], state["edge_weight"], num_rows, group)
 
@@ -149,7 +156,30 @@ class ShardedGraph:
         return torch.stack([row - self.halo.start, self.halo.number(col)])
 
 
-def _saved(offsets: list[int], size: int) -> tuple[dict[str, object], list[int]]:
+def group_of(graph: Any) -> Any:
+    """The group of a graph; of what is none, that of the last graph made here, whose ranks are likely to wait.
+
+    A rank that has something else in the place of a graph must refuse it where the others are.
+
+    Args:
+        graph: The argument that should be a graph.
+
+    Example:
+        >>> from pyg_relational.distributed.sharded_graph import group_of
+        >>> group_of("no graph") is None
+        True
+    """
+    if isinstance(graph, ShardedGraph):
+        return graph.group
+    return _LAST[0] if _LAST else None
+
+
+def _saved(state: Any, size: int) -> tuple[dict[str, object], list[int]]:
+    names = ("edge_index", "edge_weight", "offsets")
+    if not isinstance(state, dict) or not all(isinstance(state.get(n), Tensor) for n in names):
+        got = sorted(state) if isinstance(state, dict) else type(state).__name__
+        raise TypeError(f"state must be a dict of Tensors {list(names)}, got {got}")
+    offsets = state["offsets"].tolist()
     if len(offsets) != size + 1:
         raise ValueError(f"state must be of {size} ranks, got one of {len(offsets) - 1}")
     return {"offsets": offsets}, []
@@ -167,6 +197,8 @@ def _sizes(edge_index: Any, edge_weight: Any, num_rows: Any) -> tuple[dict[str, 
     if edge_weight is not None and edge_weight.shape != (size,):
         raise ValueError(f"edge_weight must have shape [{size}], got {list(edge_weight.shape)}")
     count = check_count(num_rows, "num_rows", least=0)
+    if count >= 2**62:
+        raise ValueError(f"num_rows must be < 2**62, got {count}")
     return {"call": "from_rows", "device": edge_index.device.type}, [count]
 
 

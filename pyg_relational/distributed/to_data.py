@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from pyg_relational.distributed.agree import agree, described
-from pyg_relational.distributed.sharded_graph import ShardedGraph, check_rows_of, weight_facts
+from pyg_relational.distributed.sharded_graph import (
+    ShardedGraph,
+    check_rows_of,
+    group_of,
+    weight_facts,
+)
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -47,7 +52,7 @@ def to_data(graph: ShardedGraph, **rows: Tensor) -> "Data":
         >>> to_data(graph, x=torch.eye(3))
         Data(x=[3, 3], edge_index=[2, 4], edge_weight=[4], n_id=[3], offsets=[2], num_nodes=3, batch_size=3)
     """
-    agree(lambda: (_facts(graph, rows), []), getattr(graph, "group", None))
+    agree(lambda: (_facts(graph, rows), []), group_of(graph))
     from torch_geometric.data import Data
 
     halo = graph.halo

@@ -196,14 +196,18 @@ def test_a_group_gathers_by_itself(collected):
 
 
 def test_ranks_that_differ_are_named_on_every_rank_and_the_group_lives(collected):
-    alike = "x must be alike on all ranks of the group but for its number of rows, got "
+    alike = "x must be alike on all ranks of the group, got "
     for got in collected:
-        dtypes = "torch.float32 [n, 4] without gradient on rank 0, torch.float64 [n, 4] without"
+        dtypes = "torch.float32 [n, 4] on cpu without gradient on rank 0, torch.float64 [n, 4] on cpu without"
         assert got["dtype"] == f"{alike}{dtypes} gradient on rank 1"
-        assert "[n, 3, 2] without gradient on rank 0, torch.float32 [n, 4, 2]" in got["width"]
-        assert "[n] without gradient on rank 0, torch.float32 [n, 3]" in got["dims"]
-        assert got["scalar"] == "x must have rows, shape [n, ...], got a scalar on rank 1"
-        assert "without gradient on rank 0, torch.float64 [n, 4] with gradient" in got["grad"]
+        assert (
+            "[n, 3, 2] on cpu without gradient on rank 0, torch.float32 [n, 4, 2]" in got["width"]
+        )
+        assert "[n] on cpu without gradient on rank 0, torch.float32 [n, 3]" in got["dims"]
+        assert got["scalar"] == "x must have rows, shape [n, ...], got a scalar (on rank 1)"
+        assert (
+            "without gradient on rank 0, torch.float64 [n, 4] on cpu with gradient" in got["grad"]
+        )
         assert got["after"].equal(problem()[1])
 
 

@@ -13,6 +13,7 @@ from pyg_relational.distributed.sharded_graph import (
     ShardedGraph,
     check_graph,
     check_rows_of,
+    group_of,
     weight_facts,
 )
 from pyg_relational.nn.loss.dgcluster import _membership
@@ -52,7 +53,7 @@ def dgcluster_loss(
         >>> dgcluster_loss(graph, torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, -1]))
         tensor(-0.5000)
     """
-    group = getattr(graph, "group", None)
+    group = group_of(graph)
     agree(lambda: (_facts(graph, x, y, auxiliary), []), group)
     check_graph(graph)
     with torch.autocast(x.device.type, enabled=False):

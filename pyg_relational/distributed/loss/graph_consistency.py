@@ -89,6 +89,9 @@ def _facts(
     """What ranks must agree on, and the number of labelled rows here."""
     given = GraphConsistencyOptions.of(options)
     _check_separable(given)
+    if not isinstance(features, Tensor | Sequence):
+        got = type(features).__name__
+        raise TypeError(f"features must be a Tensor or a sequence of them, got {got}")
     layers = [features] if isinstance(features, Tensor) else list(features)
     settle(*_checks(layers, logits, y))
     layer_weights(given.weights, len(layers), layers_of(given.stage, len(layers)))

@@ -12,6 +12,7 @@ from pyg_relational.distributed.sharded_graph import (
     ShardedGraph,
     check_graph,
     check_rows_of,
+    group_of,
     weight_facts,
 )
 from pyg_relational.nn.loss.grapix import _assign, _checks
@@ -60,7 +61,7 @@ def grapix_loss(
         tensor(-1.5000)
     """
     options = {"alpha": alpha, "resolution": resolution}
-    agree(lambda: (_facts(graph, x, centroids, options), []), getattr(graph, "group", None))
+    agree(lambda: (_facts(graph, x, centroids, options), []), group_of(graph))
     check_graph(graph)
     with torch.autocast(x.device.type, enabled=False):
         _, s, cosine = _assign(x, centroids, alpha)
