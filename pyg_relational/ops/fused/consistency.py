@@ -33,7 +33,7 @@ def pays(n: int, d: int) -> bool:
         >>> pays(256, 512), pays(65_536, 128), pays(65_536, 512)
         (True, True, False)
     """
-    return d <= TILES["WIDE"] or max(n, d) <= _FEW
+    return max(n, d) <= _FEW or (d <= TILES["WIDE"] and precision() == "tf32x3")
 
 
 def consistency(

@@ -141,6 +141,9 @@ def test_what_pays(monkeypatch):
     assert launch.pays(10**6, 128)
     assert not launch.pays(513, 129)
     assert not launch.pays(2, 513)
+    monkeypatch.setattr(launch, "precision", lambda: "tf32")
+    assert launch.pays(512, 512)
+    assert not launch.pays(513, 128)
 
 
 @pytest.fixture
