@@ -144,14 +144,8 @@ def _newton(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) 
         if gradient.abs().max() < max(0.5, 1e-4 * scores.shape[1]):
             break
         hessian = torch.diag(demand + room * on * (1 - on)) - share @ share.T
-        ridge = 1e-8 * hessian.diagonal().max().clamp(min=1.0)
-        step = (
-            torch.linalg.solve(
-                hessian + ridge * torch.eye(len(price), dtype=hessian.dtype, device=hessian.device),
-                gradient,
-            )
-            * t
-        )
+        hessian.diagonal().add_(1e-8 * hessian.diagonal().max().clamp(min=1.0))
+        step = torch.linalg.solve(hessian, gradient) * t
         size = 1.0
         new, share = _dual(scores, price - step, low, room, t)
         while (rise := float(new - value)) > 0 and size > 1e-4:  # one wait for a device
