@@ -160,8 +160,8 @@ def _in_rounds(
     for count in itertools.count(1):
         look = count % _EVERY == 0
         before = d.clone() if look else d
-        for rows, *edges, of_rows in parts:
-            d[rows] = _step(d, rows, *edges, of_rows, p, True)
+        for rows, place, others, of_edges, of_rows in parts:
+            d[rows] = _step(d, rows, place, others, of_edges, of_rows, p, True)
         d.masked_fill_(zero, 0.0)
         if look and not bool((before - d > tol * d).any()):
             break
