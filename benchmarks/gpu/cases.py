@@ -82,6 +82,8 @@ def consistency(device: str, n: int, d: int, c: int, literal: int = 0) -> Functi
     return {
         "ours": ours,
         "ours, tf32": within(tf32, ours),
+        "ours, torch form": within(unfused, ours),
+        "ours, torch form, tf32": within(tf32, within(unfused, ours)),
         **({"literal dense": dense, "literal dense, tf32": within(tf32, dense)} if literal else {}),
     }
 
@@ -235,6 +237,12 @@ CASES = {
         (65_536, 512, 10),
         (300, 16, 5),
         "<= 60 ms with tf32",
+    ),
+    "consistency_narrow": Case(
+        consistency, "graph consistency n={} d={}", (65_536, 128, 10), (200, 8, 5)
+    ),
+    "consistency_batch": Case(
+        consistency, "graph consistency n={} d={}", (256, 512, 10), (64, 16, 5)
     ),
     "consistency_literal": Case(
         consistency,

@@ -47,7 +47,7 @@ def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
     u, class_sum, size = _class_sums(x, y)
     same_pairs = size.square().sum() - size.sum()
-    if same_pairs == 0 or len(size) < 2:
+    if len(size) < 2 or bool(same_pairs == 0):
         raise ValueError(
             "y must hold two classes and two samples of some class, "
             f"got class sizes {size.tolist()}"

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pyg_relational.cluster.match_labels import match_labels
-from pyg_relational.ops.checks import check_features, check_labels
+from pyg_relational.ops.checks import below, check_labels, check_matrix, finite, settle
 
 __all__ = ["ClusteredScores", "GroupScore", "clustered_scores"]
 
@@ -61,22 +61,28 @@ def clustered_scores(logits: Tensor, y: Tensor, clusters: Tensor) -> ClusteredSc
         >>> cc.num_samples, cc.accuracy, mc.num_samples, mc.accuracy
         (3, 1.0, 1, 0.0)
     """
-    check_features(logits, "logits")
+    check_matrix(logits, "logits")
     check_labels(y, len(logits))
     check_labels(clusters, len(logits), "clusters")
-    if len(y) and int(y.max()) >= logits.shape[1]:
-        raise ValueError(f"y must be < {logits.shape[1]}, the number of logits, got {int(y.max())}")
+    settle(finite(logits, "logits"), below(y, logits.shape[1], "y"))
+    label = torch.cat([match_labels(y, clusters), y.new_full((1,), -1)])  # -1 of no cluster
     known = (y >= 0) & (clusters >= 0)
-    label = match_labels(y, clusters)
-    logits, y = logits[known], y[known]
-    right = label[clusters[known]] == y
-    return ClusteredScores(*(_score(logits[group], y[group]) for group in (right, ~right)))
+    right = known & (label[clusters] == y)
+    numbers = _sums(logits.detach().double(), y.where(known, 0), right, known & ~right)
+    return ClusteredScores(*(_score(*group) for group in numbers))
 
 
-def _score(logits: Tensor, y: Tensor) -> GroupScore:
-    if len(y) == 0:
+def _sums(logits: Tensor, y: Tensor, *groups: Tensor) -> list[list[float]]:
+    """Of each group its size and the sums of hits and losses, in one wait for a device."""
+    if not logits.numel():
+        return [[0.0, 0.0, 0.0] for _ in groups]
+    loss = cross_entropy(logits, y, reduction="none")
+    each = torch.stack([torch.ones_like(loss), (logits.argmax(1) == y).to(loss), loss])
+    sums: list[list[float]] = torch.stack([each.where(g, 0.0).sum(1) for g in groups]).tolist()
+    return sums
+
+
+def _score(size: float, hits: float, loss: float) -> GroupScore:
+    if size == 0:
         return GroupScore(0, None, None)
-    with torch.no_grad():
-        accuracy = (logits.argmax(1) == y).double().mean()
-        loss = cross_entropy(logits.double(), y)
-    return GroupScore(len(y), accuracy.item(), loss.item())
+    return GroupScore(int(size), hits / size, loss / size)

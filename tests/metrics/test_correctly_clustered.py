@@ -75,7 +75,7 @@ TWO = torch.tensor([0, 1])
         ({"logits": torch.ones(2, 2).long()}, TypeError, "logits must be floating point"),
         ({"logits": torch.full((2, 2), torch.inf)}, ValueError, "logits must be finite"),
         ({"y": TWO[:1]}, ValueError, r"y must have shape \[2\]"),
-        ({"y": TWO + 1}, ValueError, "y must be < 2, the number of logits, got 2"),
+        ({"y": TWO + 1}, ValueError, "y must be < 2, got 2"),
         ({"clusters": TWO.float()}, TypeError, "clusters must be int64"),
         ({"clusters": TWO - 2}, ValueError, "clusters must be in -1.*, got -2"),
     ],

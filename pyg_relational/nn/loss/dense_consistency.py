@@ -9,6 +9,8 @@ from pyg_relational.nn.loss.edge_consistency import rbf
 from pyg_relational.nn.loss.graph_consistency_options import GraphConsistencyOptions
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.call import call
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.consistency import consistency, pays
 
 __all__ = ["cosine_consistency", "dense_consistency"]
 
@@ -68,10 +70,14 @@ def cosine_consistency(x: Tensor, p: Tensor, y: Tensor, weight: float, relu: boo
     return loss
 
 
+_Found = tuple[Tensor, Tensor | None, Tensor | None]  # the value, gradients or None
+
+
 class _CosineConsistency(torch.autograd.Function):
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return _value_and_gradients(*inputs)
+    def forward(x: Tensor, p: Tensor, *rest: Any) -> _Found:
+        fused = is_fused(x, p) and pays(*x.shape) and not torch.compiler.is_compiling()
+        return (_fused if fused else _value_and_gradients)(x, p, *rest)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -113,9 +119,22 @@ def _directions(x: Tensor) -> _Directions:
     return _Directions(unit, length.where(length > 0, torch.inf))
 
 
+def _fused(
+    x: Tensor, p: Tensor, y: Tensor, weight: float, relu: bool, needs: tuple[bool, bool]
+) -> _Found:
+    """By one kernel between the unit rows and their gradients."""
+    rows = _directions(x), _directions(p)
+    value, *grads = consistency(rows[0].unit, rows[1].unit, y, weight, weight, relu, *needs)
+    of_x, of_p = (
+        part.gradient(grad) if need else None
+        for part, grad, need in zip(rows, grads, needs, strict=True)
+    )
+    return value, of_x, of_p
+
+
 def _value_and_gradients(
     x: Tensor, p: Tensor, y: Tensor, weight: float, relu: bool, needs: tuple[bool, bool]
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+) -> _Found:
     """Masks are numbers: on the CPU, products with Booleans cost six times as much."""
     of_x, of_p = _directions(x), _directions(p)
     u, q = of_x.unit, of_p.unit

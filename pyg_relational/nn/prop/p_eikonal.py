@@ -1,5 +1,6 @@
 """Distances to the labelled nodes of each class, by the p-eikonal equation."""
 
+import itertools
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["distances", "p_eikonal"]
 
+_EVERY = 16  # rounds between looks at whether a device is done; not measured
+_NUMBERS = 2**24  # values of edges that are on a device at a time; not measured
 _TILE = 4096  # nodes at a time, so that what belongs to their edges stays in the cache
 
 
@@ -89,7 +92,11 @@ def p_eikonal(
 
 
 def _cost(f: float | Tensor, y: Tensor) -> Tensor:
-    cost = torch.as_tensor(f, dtype=torch.float64, device=y.device)
+    if not isinstance(f, Tensor):
+        if not 0 < f < float("inf"):
+            raise ValueError(f"f must be > 0 and finite, got {f:.3g}")
+        return y.new_full((), f, dtype=torch.float64).expand(len(y))
+    cost = f.to(y.device, torch.float64)
     if cost.dim() and cost.shape != y.shape:
         raise ValueError(
             f"f must be a number or have shape {list(y.shape)}, got {list(cost.shape)}"
@@ -117,6 +124,8 @@ def distances(
         output: :math:`[n, c]`, ``inf`` where a set is not reached.
     """
     keep = (weight > 0) & (edge_index[0] != edge_index[1])
+    if not weight.is_cpu:
+        return _in_rounds(edge_index, weight * keep, zero, cost[:, None], p, tol)
     (row, col), weight = edge_index[:, keep], weight[keep]
     d = torch.full_like(zero, torch.inf, dtype=torch.float64).masked_fill(zero, 0.0)
     tiles = row.new_tensor(range(0, len(d) + _TILE, _TILE))
@@ -130,20 +139,62 @@ def distances(
             rows = near[start : start + _TILE].nonzero()[:, 0] + start
             edges = near[row[first:last]].nonzero()[:, 0] + first
             place = torch.searchsorted(rows, row[edges])
-            new = _step(d, rows, place, col[edges], weight[edges], cost[rows, None], p)
+            first = bool(torch.isinf(d[rows]).any())
+            new = _step(d, rows, place, col[edges], weight[edges], cost[rows, None], p, first)
             new = new.where(~zero[rows], 0.0)
             changed[rows] = (d[rows] - new > tol * new).any(1)
             d[rows] = new
     return d
 
 
-def _step(
-    d: Tensor, rows: Tensor, row: Tensor, col: Tensor, weight: Tensor, cost: Tensor, p: float
+def _in_rounds(
+    edge_index: Tensor, weight: Tensor, zero: Tensor, cost: Tensor, p: float, tol: float
 ) -> Tensor:
-    """One Newton step from above: the sum is convex in a node's value, so none goes below the solution."""
+    """The same by steps at all nodes, of which no size depends on data; a device is waited for every 16 of them."""
+    d = torch.full_like(zero, torch.inf, dtype=torch.float64).masked_fill(zero, 0.0)
+    row, col = edge_index
+    parts = [
+        (rows, row[edges] - rows[0], col[edges], weight[edges], cost[rows])
+        for rows, edges in _tiles(row, *d.shape)
+    ]
+    for count in itertools.count(1):
+        look = count % _EVERY == 0
+        before = d.clone() if look else d
+        for rows, place, others, of_edges, of_rows in parts:
+            d[rows] = _step(d, rows, place, others, of_edges, of_rows, p, True)
+        d.masked_fill_(zero, 0.0)
+        if look and not bool((before - d > tol * d).any()):
+            break
+    return d
+
+
+def _tiles(row: Tensor, n: int, c: int) -> list[tuple[Tensor, slice]]:
+    """Nodes and edges of parts of the graph whose edges' values fit."""
+    size = max(1, n * _NUMBERS // max(1, len(row) * c))
+    if n <= size:
+        return [(torch.arange(n, device=row.device), slice(None))] if n else []
+    starts = torch.arange(0, n, size, device=row.device)
+    ends = [*torch.searchsorted(row, starts).tolist(), len(row)]
+    nodes = torch.arange(n, device=row.device).split(size)
+    return list(zip(nodes, map(slice, ends[:-1], ends[1:]), strict=True))
+
+
+def _step(
+    d: Tensor,
+    rows: Tensor,
+    row: Tensor,
+    col: Tensor,
+    weight: Tensor,
+    cost: Tensor,
+    p: float,
+    first: bool,
+) -> Tensor:
+    """One Newton step from above: the sum is convex in a node's value, so none goes below the solution.
+
+    ``first`` where a value may be infinite.
+    """
     here, there, weight = d[rows], d[col], weight[:, None]
     nothing = torch.zeros_like(here)
-    first = bool(torch.isinf(here).any())
     if first:
         reached = weight * torch.isfinite(there)
         total = nothing.index_add(0, row, reached)

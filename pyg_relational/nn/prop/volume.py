@@ -144,20 +144,14 @@ def _newton(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) 
         if gradient.abs().max() < max(0.5, 1e-4 * scores.shape[1]):
             break
         hessian = torch.diag(demand + room * on * (1 - on)) - share @ share.T
-        ridge = 1e-8 * hessian.diagonal().max().clamp(min=1.0)
-        step = (
-            torch.linalg.solve(
-                hessian + ridge * torch.eye(len(price), dtype=hessian.dtype, device=hessian.device),
-                gradient,
-            )
-            * t
-        )
+        hessian.diagonal().add_(1e-8 * hessian.diagonal().max().clamp(min=1.0))
+        step = torch.linalg.solve(hessian, gradient) * t
         size = 1.0
         new, share = _dual(scores, price - step, low, room, t)
-        while new > value and size > 1e-4:
+        while (rise := float(new - value)) > 0 and size > 1e-4:  # one wait for a device
             size /= 2
             new, share = _dual(scores, price - size * step, low, room, t)
-        if not new < value:
+        if not rise < 0:
             break
         price, value = price - size * step, new
     return price
@@ -178,17 +172,17 @@ def _dual(
 def _balance(scores: Tensor, label: Tensor, lower: Tensor, upper: Tensor) -> None:
     """Move rows along the cheapest chains of classes: first to fit the sizes, then while that gains."""
     lower, upper = lower.cpu(), upper.cpu()
-    least = 1e-12 * float(scores.abs().max())
+    least, one = 1e-12 * float(scores.abs().max()), scores.new_ones(len(label))
     while True:
-        size = label.bincount(minlength=len(lower)).cpu()
+        loss = scores.gather(1, label[:, None]) - scores
+        size, cost = _sizes_and_costs(loss, label, one)
         over, under = (size - upper).clamp(min=0), (lower - size).clamp(min=0)
         give, take = (size - lower).clamp(min=0), (upper - size).clamp(min=0)
         if over.any():
             give = over
         elif under.any():
             take = under
-        loss = scores.gather(1, label[:, None]) - scores
-        cost, step = _chains(loss, label, len(lower), least)
+        cost, step = _chains(cost, least)
         cost[~((give > 0)[:, None] & (take > 0)[None])] = torch.inf
         cost.fill_diagonal_(torch.inf)
         best = int(cost.argmin())
@@ -198,11 +192,19 @@ def _balance(scores: Tensor, label: Tensor, lower: Tensor, upper: Tensor) -> Non
         _move(loss, label, _path(step, start, end), int(min(give[start], take[end])))
 
 
-def _chains(loss: Tensor, label: Tensor, c: int, least: float) -> tuple[Tensor, Tensor]:
+def _sizes_and_costs(loss: Tensor, label: Tensor, one: Tensor) -> tuple[Tensor, Tensor]:
+    """Sizes of the classes, and least cost of a row to move between two, in one wait for a device."""
+    c = loss.shape[1]
+    both = loss.new_full((c + 1, c), torch.inf)
+    both[0].zero_().index_add_(0, label, one)
+    both[1:].scatter_reduce_(0, label[:, None].expand(-1, c), loss, "amin")
+    both = both.cpu()
+    return both[0].long(), both[1:].fill_diagonal_(0.0)
+
+
+def _chains(cost: Tensor, least: float) -> tuple[Tensor, Tensor]:
     """Cheapest chains between classes (Floyd and Warshall), and the first class on each."""
-    cost = loss.new_full((c, c), torch.inf)
-    cost.scatter_reduce_(0, label[:, None].expand(-1, c), loss, "amin")
-    cost = cost.cpu().fill_diagonal_(0.0)
+    c = len(cost)
     step = torch.arange(c, device=cost.device).repeat(c, 1)
     for middle in range(c):
         through = cost[:, middle, None] + cost[None, middle]

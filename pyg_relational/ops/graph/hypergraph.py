@@ -7,7 +7,12 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import Check, settle
 
-__all__ = ["check_hypergraph", "hypergraph_diagonal", "hypergraph_laplacian_product"]
+__all__ = [
+    "check_hypergraph",
+    "hypergraph_diagonal",
+    "hypergraph_laplacian_product",
+    "hypergraph_scales",
+]
 
 
 def hypergraph_laplacian_product(
@@ -43,8 +48,7 @@ def hypergraph_laplacian_product(
                 [0.]])
     """
     node, edge = hyperedge_index
-    scale = _inverse_root(hyperedge_index, hyperedge_weight, len(u))
-    share = hyperedge_weight / _sizes(edge, hyperedge_weight)
+    scale, share = hypergraph_scales(hyperedge_index, hyperedge_weight, len(u))
     scaled = scale[:, None] * u
     total = u.new_zeros(len(hyperedge_weight), u.shape[1])
     total = total.index_add(0, edge, scaled.index_select(0, node)) * share[:, None]
@@ -66,10 +70,26 @@ def hypergraph_diagonal(
         ``hyperedge_index``: :math:`[2, nnz]`, ``hyperedge_weight``: :math:`[m]`, output: :math:`[n]`.
     """
     node, edge = hyperedge_index
-    size = _sizes(edge, hyperedge_weight)
-    scale = _inverse_root(hyperedge_index, hyperedge_weight, num_nodes)
-    own = torch.zeros_like(scale).index_add(0, node, (hyperedge_weight / size)[edge])
+    scale, share = hypergraph_scales(hyperedge_index, hyperedge_weight, num_nodes)
+    own = torch.zeros_like(scale).index_add(0, node, share[edge])
     return (scale > 0).to(scale) - scale.square() * own
+
+
+def hypergraph_scales(
+    hyperedge_index: Tensor, hyperedge_weight: Tensor, num_nodes: int
+) -> tuple[Tensor, Tensor]:
+    """:math:`D_v^{-1/2}`, 0 at nodes of no degree, and :math:`W D_e^{-1}`.
+
+    Args:
+        hyperedge_index: As there.
+        hyperedge_weight: As there.
+        num_nodes: Number of nodes.
+
+    Shapes:
+        ``hyperedge_index``: :math:`[2, nnz]`, ``hyperedge_weight``: :math:`[m]`, output: :math:`[n]`, :math:`[m]`.
+    """
+    scale = _inverse_root(hyperedge_index, hyperedge_weight, num_nodes)
+    return scale, hyperedge_weight / _sizes(hyperedge_index[1], hyperedge_weight)
 
 
 def _sizes(edge: Tensor, weight: Tensor) -> Tensor:

@@ -6,8 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.graph.hypergraph import hypergraph_diagonal, hypergraph_laplacian_product
+from pyg_relational.ops.graph.hypergraph import (
+    hypergraph_diagonal,
+    hypergraph_laplacian_product,
+    hypergraph_scales,
+)
 from pyg_relational.ops.graph.laplacian import degree, laplacian_product
+from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.cg import conjugate_round, largest
 from pyg_relational.ops.linear.held import HeldEquation
 from pyg_relational.ops.linear.solvers import CG, SolveInfo, report
@@ -59,11 +64,24 @@ class MixedLaplacian(NamedTuple):
 
 
 class _System:
-    """The matrix between free nodes, with its diagonal as preconditioner, as conjugate gradients see it."""
+    r"""The matrix between free nodes, with its diagonal as preconditioner, as conjugate gradients see it.
+
+    Its sparse parts are made once: :math:`\lambda D + (1 - \lambda) [d > 0] + \tau`, less :math:`\lambda W`, less
+    the incidence with :math:`1 - \lambda` times its weights times the incidence.
+    """
 
     def __init__(self, matrix: MixedLaplacian, free: Tensor) -> None:
         self.matrix = matrix
         self.free = free[:, None]
+        (row, col), (node, edge), n = matrix.edge_index, matrix.hyperedge_index, len(free)
+        scale, share = hypergraph_scales(matrix.hyperedge_index, matrix.hyperedge_weight, n)
+        weight, count = matrix.mix * matrix.edge_weight, len(share)
+        self.neighbours = csr_matrix(row, col, weight, (n, n))
+        self.members = csr_matrix(edge, node, scale[node], (count, n))
+        weight = (1 - matrix.mix) * share[edge] * scale[node]
+        self.hyperedges = csr_matrix(node, edge, weight, (n, count))
+        own = (1 - matrix.mix) * (scale > 0) + matrix.tau
+        self.own = own[:, None] + self.neighbours @ own.new_ones(n, 1)
 
     @cached_property
     def diagonal(self) -> Tensor:
@@ -72,7 +90,8 @@ class _System:
         return whole.where(self.free[:, 0] & (whole > 0), 1.0)[:, None]
 
     def apply(self, x: Tensor) -> Tensor:
-        return self.matrix.product(x) * self.free
+        product = torch.addmm(self.own * x, self.neighbours, x, alpha=-1)
+        return product.addmm_(self.hyperedges, self.members @ x, alpha=-1) * self.free
 
     def precondition(self, r: Tensor) -> Tensor:
         return r / self.diagonal
@@ -113,7 +132,7 @@ class MixedEquation(HeldEquation):
         with torch.no_grad():
             system = _System(self._matrix(*(part.double() for part in theta)), self.free)
             values = rhs.double().where(self.fixed[:, None], 0.0)
-            b = (rhs.double() - system.matrix.product(values)) * system.free
+            b = rhs.double() * system.free - system.apply(values)
             u, info = _solve(system, b, largest(values), rhs.dtype, self.solver)
             report(info, self.solver, "hypergraph propagation")
             return (u + values).to(rhs.dtype)

@@ -8,6 +8,8 @@ from torch import Tensor
 from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
 from pyg_relational.ops.checks import may_read
+from pyg_relational.ops.fused.available import is_fused
+from pyg_relational.ops.fused.consistency import consistency, pays
 
 __all__ = ["PairWeights", "pair_consistency", "pairs_in_tiles", "tile_for"]
 
@@ -36,6 +38,8 @@ def pairs_in_tiles(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Value and gradients of :func:`pair_consistency`, empty where they are not asked for.
 
+    On CUDA, where triton is installed, one kernel computes them, where it pays.
+
     Args:
         u: Unit rows of features, sorted by class.
         q: Unit rows of predictions.
@@ -50,6 +54,8 @@ def pairs_in_tiles(
     Shapes:
         As there.
     """
+    if is_fused(u, q) and pays(*u.shape):
+        return consistency(u, q, y, same, different, relu, by_u, by_q)
     grad_u, grad_q = (torch.zeros_like(x) if by else None for x, by in ((u, by_u), (q, by_q)))
     total = u.new_zeros((), dtype=torch.float64)
     buffer = u.new_empty(tile * tile)

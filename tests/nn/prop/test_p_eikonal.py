@@ -1,3 +1,4 @@
+import importlib
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyg_relational.nn import p_eikonal
+from pyg_relational.transforms import knn_graph
 from tests import oracles
 from tests.graphs import graphs, random_graph, union
 
@@ -112,3 +114,19 @@ def test_all_labelled_and_one_node():
 def test_bad_input(y, kwargs, error, message):
     with pytest.raises(error, match=message):
         p_eikonal(PATH, None, y, **kwargs)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+@pytest.mark.parametrize("numbers", [2**24, 40])
+def test_rounds_of_a_device_equal_fronts(p, numbers, monkeypatch):
+    module = importlib.import_module("pyg_relational.nn.prop.p_eikonal")
+    monkeypatch.setattr(module, "_NUMBERS", numbers)
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    edges, weight = knn_graph(x, 3)
+    weight = weight.where(edges.sum(0) % 7 > 0, 0.0)  # edges of no weight, unreached nodes
+    zero = (torch.arange(40)[:, None] == torch.tensor([0, 5])).contiguous()
+    cost = torch.rand(40, dtype=torch.float64) + 0.5
+    assert (len(module._tiles(edges[0], 40, 2)) > 3) == (numbers == 40)
+    wanted = module.distances(edges, weight, zero, cost, p, 1e-10)
+    found = module._in_rounds(edges, weight, zero, cost[:, None], p, 1e-10)
+    torch.testing.assert_close(found, wanted)

@@ -13,7 +13,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pyg_relational.ops.fused import gatv2, gradients, minima, product, sampled
+from pyg_relational.ops.fused import consistency, gatv2, gradients, minima, product, sampled
+from pyg_relational.ops.fused.kernels import consistency as consistency_kernels
 from pyg_relational.ops.fused.kernels import gatv2 as gatv2_kernels
 from pyg_relational.ops.fused.kernels import gradients as gradients_kernels
 from pyg_relational.ops.fused.kernels.minima import minima as minima_kernel
@@ -21,10 +22,14 @@ from pyg_relational.ops.fused.kernels.product import product as product_kernel
 from pyg_relational.ops.fused.kernels.sampled import sampled as sampled_kernel
 
 CAPABILITIES = (80, 90)
-INTEGERS = {"C", "D", "E", "M", "N", "P", "PARTS", "X", "Y", "width"}
+INTEGERS = {"C", "CHUNKS", "D", "E", "M", "N", "P", "PARTS", "X", "Y", "width"}
 INDICES = {"row", "col", "own"}
-OTHER = {"seed": "*i64", "dropout": "fp32"}
-SHORT = {"product": {"ptr", "col"}}  # indices of 32 bits
+OTHER = {"seed": "*i64", "dropout": "fp32", "same": "fp32", "different": "fp32"}
+KINDS = {  # of arguments of one kernel
+    "product": {"ptr": "*i32", "col": "*i32"},
+    "consistency": {"y": "*i64"},
+    "consistency bf16": {"y": "*i64", "u": "*bf16", "q": "*bf16"},
+}
 FIELDS = ("kernel", "constants", "sm", "registers", "spilled", "shared")
 
 
@@ -47,6 +52,13 @@ def kernels() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
     for form, columns in itertools.product((False, True), (10, 64, 128)):
         constants = {"FORM": form, **product.tiles(columns)}
         yield "product", product_kernel, constants, product.OPTIONS
+    kernel, tiles = consistency_kernels.consistency, consistency.TILES
+    for relu, by_u in ((True, True), (False, True), (True, False)):
+        constants = {"RELU": relu, "BY_U": by_u, "PRECISION": "tf32x3", **tiles}
+        yield "consistency", kernel, constants, consistency.OPTIONS
+    constants = {"RELU": True, "BY_U": True, "PRECISION": "tf32", **tiles}
+    for name in ("consistency", "consistency bf16"):
+        yield name, kernel, constants, consistency.OPTIONS
     for columns in (1, 10, 64, 128):
         tiles = gradients.tiles(columns)
         yield "gradients.products", gradients_kernels.products, tiles, gradients.OPTIONS
@@ -59,7 +71,7 @@ def source(name: str, function: Any, constants: dict[str, Any], multiples: set[s
     kinds = dict.fromkeys(function.arg_names, "*fp32")
     kinds |= dict.fromkeys(kinds.keys() & INTEGERS, "i32")
     kinds |= dict.fromkeys(kinds.keys() & INDICES, "*i64") | dict.fromkeys(constants, "constexpr")
-    kinds |= dict.fromkeys(SHORT.get(name, ()), "*i32")
+    kinds |= KINDS.get(name, {})
     kinds |= {name: kind for name, kind in OTHER.items() if name in kinds}
     aligned = {
         (i,): [["tt.divisibility", 16]]
