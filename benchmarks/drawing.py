@@ -16,6 +16,7 @@ from benchmarks.tables import half_interval
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", "-.", ":"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<"]  # more than colours: pairs differ
+DASH = 2.5  # widths of a line
 INCHES_A_LETTER, INCHES_A_MARK = 0.085, 0.7  # of legends
 
 
@@ -27,6 +28,11 @@ def style(number: int) -> dict[str, Any]:
         "markersize": 5,
         "linestyle": "",
     }
+
+
+def interleaved(number: int, count: int) -> tuple[float, tuple[float, ...]]:
+    """Dashes of one of ``count`` lines of the same width; where all coincide, each shows between the others."""
+    return DASH * number, (DASH, DASH * max(count - 1, 0))
 
 
 def interval_line(

@@ -13,6 +13,7 @@ from benchmarks.drawing import interval_line, legend, probe_path, style
 from pyg_relational.visualize import embedding_map, new_figure
 
 CLASSES = r".*, \d+ classes"  # of the name of a task
+APART = 1.07  # the classes of a method over those of the one before, so that marks lie beside each other
 SHOWN = 30  # classes whose colours can be told apart
 MEASURES = {
     "entropy": "entropy of a sample's attention",
@@ -72,7 +73,8 @@ def entropy(runs: pd.DataFrame) -> Figure | None:
         values = values * classes if measure == "own_class" else values
         for method in runs["method"].unique():
             mine, number = (runs["method"] == method).to_numpy(), numbers[method]
-            at, line, rest = classes * 1.03**number, mine & joined, mine & ~joined
+            at = classes * APART ** (number - (len(numbers) - 1) / 2)
+            line, rest = mine & joined, mine & ~joined
             interval_line(ax, at[line], values[line], method, number)
             ax.plot(at[rest], values[rest], **style(number) | {"markerfacecolor": "none"})
         ax.set(xscale="log", xlabel="classes", title=title)

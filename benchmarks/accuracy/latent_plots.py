@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from benchmarks.drawing import COLOURS, DASHES, legend
+from benchmarks.drawing import COLOURS, interleaved, legend
 from pyg_relational.visualize import new_figure
 
 SCORES = {"accuracy": "accuracy (%)", "cross_entropy": "cross-entropy"}
 GROUPS = {"cc": "CC", "mc": "MC"}
+WIDTHS = {"cc": 3.0, "mc": 1.5}
 GROUPS_NOTE = "CC, MC: correctly clustered, misclustered"
 MEASURES = {
     "mc_share": "misclustered (%)",
@@ -34,8 +35,8 @@ def groups(runs: pd.DataFrame) -> Figure | None:
         for number, (method, of_method) in enumerate(runs.groupby("method", sort=False)):
             for group, name in GROUPS.items():
                 values = scale * history(of_method, f"{group}_{score}")
-                dash = "-" if group == "cc" else ":"
-                _lines(line, values, f"{method}, {name}", number, dash)
+                look = _look(number, runs) | {"linewidth": WIDTHS[group]}
+                _lines(line, values, f"{method}, {name}", look)
     for ax in panels[1]:
         ax.set_ylim(0, None)
     _finish(figure, panels, runs, f"; {GROUPS_NOTE}")
@@ -50,8 +51,7 @@ def measures(runs: pd.DataFrame) -> Figure | None:
     figure, panels = _panels(runs, list(MEASURES.values()))
     for line, measure in zip(panels, MEASURES, strict=True):
         for number, (method, of_method) in enumerate(runs.groupby("method", sort=False)):
-            values = history(of_method, measure)
-            _lines(line, values, str(method), number, DASHES[number % len(DASHES)])
+            _lines(line, history(of_method, measure), str(method), _look(number, runs))
     for ax in panels[list(MEASURES).index("clusters")]:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(figure, panels, runs)
@@ -85,21 +85,24 @@ def _panels(runs: pd.DataFrame, titles: list[str]) -> tuple[Figure, NDArray[Any]
     return figure, panels
 
 
+def _look(number: int, runs: pd.DataFrame) -> dict[str, Any]:
+    """Of the line of a method, by its number."""
+    dashes = interleaved(number, runs["method"].nunique())
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
+
+
 def _lines(
-    line: NDArray[Any], values: NDArray[np.float64], label: str, number: int, dash: str
+    line: NDArray[Any], values: NDArray[np.float64], label: str, look: dict[str, Any]
 ) -> None:
     """Mean over seeds in the panel of each layer, and a band from the least to the most."""
-    colour = COLOURS[number % len(COLOURS)]
-    width = max(1.2, 3 - 0.9 * number)  # so that the first shows under the others
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a group that is empty for all seeds
         low, mean, high = (f(values, axis=0) for f in (np.nanmin, np.nanmean, np.nanmax))
     epochs = np.arange(len(mean))
     for layer, ax in enumerate(line):
-        ax.plot(epochs, mean[:, layer], dash, color=colour, label=label, linewidth=width)
-        ax.fill_between(
-            epochs, low[:, layer], high[:, layer], color=colour, alpha=0.12, linewidth=0
-        )
+        ax.plot(epochs, mean[:, layer], label=label, **look)
+        band = {"color": look["color"], "alpha": 0.12, "linewidth": 0}
+        ax.fill_between(epochs, low[:, layer], high[:, layer], **band)
 
 
 def _finish(figure: Figure, panels: NDArray[Any], runs: pd.DataFrame, note: str = "") -> None:

@@ -33,6 +33,8 @@ CURVES = {
 }
 WIDE = 20  # percentage points, from which differences are drawn on a logarithmic scale beyond 1
 RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
+SLOT, BELOW = 0.23, 0.3  # inches of a line; part of it that seeds lie below their mean
+APART = 0.02  # of the largest radius, between methods
 
 
 def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
@@ -62,42 +64,50 @@ def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
 
 
 def accuracy(runs: pd.DataFrame) -> Figure:
-    """Left, each run and the mean with its interval; right, the paired difference with its own."""
-    tasks, methods = list(runs["task"].unique()), list(runs["method"].unique())
-    figure = new_figure(11, 2 + 0.3 * len(tasks) * len(methods))
+    """Left, each run and the mean with its interval; right, the paired difference with its own; a line a method."""
+    methods, names = list(runs["method"].unique()), {}
+    lines = runs["task"].nunique() + len(runs.groupby(["task", "method"]))
+    figure = new_figure(11, 1.4 + SLOT * lines)
     left, right = figure.subplots(1, 2, sharey=True)
-    for row, task in enumerate(tasks):
-        of_task = runs[runs["task"] == task]
-        present = list(of_task["method"].unique())
-        for method in present:
-            line = row + 0.8 * ((methods.index(method) + 0.5) / len(methods) - 0.5)
-            values = 100 * of_task.loc[of_task["method"] == method, "accuracy"].to_numpy()
+    for task, of_task in runs.groupby("task", sort=False):
+        names[len(names)] = str(task)
+        first = of_task["method"].iloc[0]
+        for method, of_method in of_task.groupby("method", sort=False):
+            line = len(names)
+            names[line] = str(method)
+            values = 100 * of_method["accuracy"].to_numpy()
             marks = style(methods.index(method))
-            left.plot(values, np.full(len(values), line), ".", color=marks["color"], alpha=0.35)
+            dots = marks | {"marker": ".", "alpha": 0.5, "markeredgewidth": 0}
+            left.plot(values, np.full(len(values), line + BELOW), **dots)
             half = half_interval(values)
-            left.errorbar(values.mean(), line, xerr=half, capsize=3, label=method, **marks)
-            if method != present[0]:
-                pair = compare(of_task, task, method, present[0], "accuracy")
+            left.errorbar(values.mean(), line, xerr=half, capsize=3, **marks)
+            if method != first:
+                pair = compare(of_task, str(task), str(method), first, "accuracy")
                 half = 0.0 if pair.n < 2 else 100 * (pair.high - pair.mean)
                 right.errorbar(100 * pair.mean, line, xerr=half, capsize=3, **marks)
+    _name_lines(left, names, set(runs["task"]))
     if np.ptp(right.get_xlim()) > WIDE:
         right.set_xscale("symlog", linthresh=1)
         right.xaxis.set_major_formatter("{x:g}")
         right.autoscale(axis="x")
     right.axvline(0, color="black", linewidth=0.8)
-    left.set_yticks(range(len(tasks)), tasks)
-    left.set_ylim(len(tasks) - 0.5, -0.5)
     left.set(title="Test accuracy (dots: seeds)", xlabel="accuracy (%)")
     right.set(title=f"Difference to {methods[0]}, paired by seed", xlabel="percentage points")
     for ax in (left, right):
         ax.grid(axis="x", alpha=0.3)
-        for line in range(1, len(tasks)):
-            ax.axhline(line - 0.5, color="0.85", linewidth=0.8)
+        ax.tick_params("y", length=0)
     seeds = sorted(set(runs.groupby("task")["seed"].nunique()))
-    legend(
-        figure, left, f"Mean and 95 % Student-t interval over {' or '.join(map(str, seeds))} seeds"
-    )
+    figure.suptitle(f"Mean and 95 % Student-t interval over {' or '.join(map(str, seeds))} seeds")
     return figure
+
+
+def _name_lines(ax: Axes, names: dict[int, str], tasks: set[str]) -> None:
+    """Each line by the name of its method, below that of its task."""
+    ax.set_yticks(list(names), list(names.values()))
+    ax.set_ylim(len(names) - 0.2, -0.8)
+    for line, label in zip(names, ax.get_yticklabels(), strict=True):
+        if names[line] in tasks:
+            label.set(fontweight="bold")
 
 
 def label_rates(runs: pd.DataFrame) -> Figure:
@@ -127,10 +137,12 @@ def attacks(runs: pd.DataFrame) -> Figure | None:
         return None
     figure = new_figure(10, 6.6)
     panels = figure.subplots(2, math.ceil(len(NORMS) / 2), sharey=True).flatten()
+    middle = (runs["method"].nunique() - 1) / 2
     for ax, (attack, norm) in zip(panels, NORMS.items(), strict=True):
         for number, (method, group) in enumerate(runs.groupby("method", sort=False)):
             parts = [made[attack] for made in group["attacks"]]
             radius = np.concatenate([part["radius"] for part in parts])
+            radius = radius + APART * np.ptp(radius) * (number - middle)
             values = 100 * np.concatenate([part["accuracy"] for part in parts])
             interval_line(ax, radius, values, str(method), number)
         ax.set(title=attack, xlabel=norm, ylim=(0, 100))

@@ -44,7 +44,18 @@ def test_accuracy_shows_means_seeds_and_paired_differences():
     assert [pytest.approx([50, 70]), pytest.approx([60])] == marks[:2]
     differences = [list(line.get_xdata()) for line in right.lines]
     assert pytest.approx([15]) in differences
-    assert left.get_yticklabels()[0].get_text() == "digits"
+    assert [text.get_text() for text in left.get_yticklabels()] == ["digits", "baseline", "gcr"]
+
+
+def test_no_seed_lies_under_a_mean_or_an_interval():
+    left = accuracy(frame([*ROWS, row("letters", "gcr", 0, 0.6)])).axes[0]
+    places = left.get_yticks()
+    seeds = [line.get_ydata()[0] for line in left.lines if line.get_marker() == "."]
+    means = [line.get_ydata()[0] for line in left.lines if line.get_marker() in "os"]
+    assert means == [1, 2, 4]
+    assert len(seeds) == 3
+    assert all(0.2 < seed - mean < 0.5 for seed, mean in zip(seeds, means, strict=True))
+    assert list(places) == [0, 1, 2, 3, 4]
 
 
 def test_a_single_seed_has_no_interval_but_a_picture(tmp_path):
@@ -118,6 +129,9 @@ def test_attacks_are_drawn_for_tasks_that_have_them():
     panels = attacks(frame(rows)).axes
     assert [ax.get_title() for ax in panels] == list(NORMS)
     np.testing.assert_allclose(panels[0].lines[0].get_ydata(), [85, 40])
+    both = attacks(frame([*rows, {**rows[0], "method": "gcr"}])).axes[0].lines
+    first, second = (line.get_xdata() for line in both if line.get_marker() in ("o", "s"))
+    np.testing.assert_allclose(second - first, 0.02 * 0.1)
     assert attacks(frame(ROWS)) is None
 
 
