@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ WIDE = 20  # percentage points, from which differences are drawn on a logarithmi
 RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
 SLOT, BELOW = 0.23, 0.3  # inches of a line; part of it that seeds lie below their mean
 APART = 0.02  # of the largest radius, between methods
+TITLE_WIDTH = 40  # characters that half of the picture is wide enough for
 
 
 def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
@@ -92,7 +94,8 @@ def accuracy(runs: pd.DataFrame) -> Figure:
         right.autoscale(axis="x")
     right.axvline(0, color="black", linewidth=0.8)
     left.set(title="Test accuracy (dots: seeds)", xlabel="accuracy (%)")
-    right.set(title=f"Difference to {methods[0]}, paired by seed", xlabel="percentage points")
+    title = textwrap.fill(f"Difference to {methods[0]}, paired by seed", TITLE_WIDTH)
+    right.set(title=title, xlabel="percentage points")
     for ax in (left, right):
         ax.grid(axis="x", alpha=0.3)
         ax.tick_params("y", length=0)
