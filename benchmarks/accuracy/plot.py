@@ -36,7 +36,7 @@ WIDE = 20  # percentage points, from which differences are drawn on a logarithmi
 RATE = r"^(?P<data>.*), (?P<rate>\d+) labels? a class$"  # of the name of a task
 SLOT, BELOW = 0.23, 0.3  # inches of a line; part of it that seeds lie below their mean
 APART = 0.02  # of the largest radius, between methods
-TITLE_WIDTH = 40  # characters that half of the picture is wide enough for
+TITLE_WIDTH = 44  # characters that half of the picture is wide enough for
 
 
 def pictures(rows: Sequence[Row], folders: Sequence[Path]) -> Pictures:
