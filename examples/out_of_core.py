@@ -4,8 +4,12 @@ Start with: python examples/out_of_core.py [rows]
 """
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -22,16 +26,27 @@ from pyg_relational.nn import laplace_propagation
 from pyg_relational.ops import modularity
 from pyg_relational.transforms import knn_graph
 
-DIM, CLASSES, PART = 16, 5, 10_000
+DIM, RANK, CLASSES, PART = 64, 16, 5, 10_000
+
+
+@contextmanager
+def told(step: str) -> Iterator[None]:
+    """Print CPU seconds of a step, and the peak of the process's resident memory so far."""
+    start = time.process_time()
+    yield
+    seconds, peak = time.process_time() - start, getrusage(RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{step}: {seconds:.1f} CPU s, peak so far {peak:.2f} GiB", flush=True)
 
 
 def write(path: Path, n: int) -> Tensor:
-    """Blobs, written part by part; their classes."""
+    """Blobs in a subspace, written part by part; their classes."""
     y = torch.arange(n) % CLASSES
+    subspace = torch.linalg.qr(torch.randn(DIM, RANK)).Q.T
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, DIM))
     for start in range(0, n, PART):
         part = y[start : start + PART]
-        rows[start : start + PART] = torch.randn(len(part), DIM) + 3 * torch.eye(CLASSES, DIM)[part]
+        blobs = torch.randn(len(part), RANK) + 3 * torch.eye(CLASSES, RANK)[part]
+        rows[start : start + PART] = blobs @ subspace
     rows.flush()
     return y
 
@@ -58,20 +73,27 @@ def minibatches(data: Data) -> float:
 
 def main(n: int, path: Path) -> None:
     torch.manual_seed(0)
-    y = write(path, n)
+    with told("features"):
+        y = write(path, n)
     x = torch.from_numpy(np.load(path, mmap_mode="r+"))
     mask = torch.arange(n) < n // 20
     recall = 0.9 if find_spec("pynndescent") else None  # exact without the extra
-    edge_index, edge_weight = knn_graph(x, k=10, recall=recall)
-    u = laplace_propagation(edge_index, edge_weight, y, mask, num_classes=CLASSES, tau=0.01)
+    with told("graph"):
+        edge_index, edge_weight = knn_graph(x, k=10, recall=recall)
+    with told("propagation"):
+        u = laplace_propagation(edge_index, edge_weight, y, mask, num_classes=CLASSES, tau=0.01)
     accuracy = (u.argmax(1) == y)[~mask].double().mean().item()
-    clusters = leiden(edge_index, edge_weight, n)
-    q = modularity(edge_index, edge_weight, clusters).item()
+    with told("Leiden"):
+        clusters = leiden(edge_index, edge_weight, n)
+    with told("modularity"):
+        q = modularity(edge_index, edge_weight, clusters).item()
     print(f"{n} rows on disk, {edge_index.shape[1]} edges, propagation {accuracy:.3f} right")
     print(f"{int(clusters.max()) + 1} clusters, modularity {q:.3f}, NMI {nmi(y, clusters):.3f}")
     if find_spec("pyg_lib") or find_spec("torch_sparse"):
         data = Data(x=x, y=y, edge_index=edge_index, train_mask=mask)
-        print(f"GraphSAGE on mini-batches {minibatches(data):.3f} right")
+        with told("mini-batches"):
+            right = minibatches(data)
+        print(f"GraphSAGE on mini-batches {right:.3f} right")
     else:
         print("mini-batches need pyg-lib or torch-sparse")
 

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from benchmarks.machine import peak_memory, reset_peak_memory
 from benchmarks.speed.case import Case, Spent
+from benchmarks.speed.neighbors import points
 from pyg_relational.distributed import ShardedGraph, knn_graph, laplace_propagation
 
 D, K, C = 16, 10, 10
@@ -67,14 +68,14 @@ def formula(graph: ShardedGraph, rank: int, world: int, iterations: int) -> dict
     }
 
 
-def work(rank: int, world: int, n: int, store: str, answers: Any) -> None:
+def work(rank: int, world: int, n: int, kind: str, store: str, answers: Any) -> None:
     """One step of a rank: graph, solve and backward pass."""
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
     torch.manual_seed(0)
     rows = slice(n * rank // world, n * (rank + 1) // world)
-    x = torch.randn(n, D)[rows].clone().requires_grad_()
+    x = points(kind, n, D)[rows].clone().requires_grad_()
     y = torch.randint(C, (n,))[rows]
     mask = (torch.rand(n) < 0.05)[rows]
     parts: dict[str, Counter[str]] = {part: Counter() for part in ("graph", "solve", "backward")}
@@ -97,14 +98,14 @@ def work(rank: int, world: int, n: int, store: str, answers: Any) -> None:
     os._exit(0)
 
 
-def step(world: int, n: int) -> list[Work]:
+def step(world: int, n: int, kind: str) -> list[Work]:
     """What each rank had to do."""
     context = get_context("spawn")
     answers = context.Queue()
     with TemporaryDirectory() as folder:
         store = f"file://{folder}/store"
         ranks = [
-            context.Process(target=work, args=(rank, world, n, store, answers))
+            context.Process(target=work, args=(rank, world, n, kind, store, answers))
             for rank in range(world)
         ]
         for process in ranks:
@@ -115,20 +116,20 @@ def step(world: int, n: int) -> list[Work]:
     return done
 
 
-def _busiest(world: int, n: int) -> Spent:
-    done = step(world, n)
+def _busiest(world: int, n: int, kind: str) -> Spent:
+    done = step(world, n, kind)
     return Spent(max(w.seconds for w in done), max(w.mib for w in done))
 
 
-def _build(n: int) -> dict[str, Callable[[], object]]:
-    return {f"{world} process(es)": partial(_busiest, world, n) for world in WORLDS}
+def _build(n: int, kind: str) -> dict[str, Callable[[], object]]:
+    return {f"{world} process(es)": partial(_busiest, world, n, kind) for world in WORLDS}
 
 
-def _traffic(n: int) -> str:
+def _traffic(n: int, kind: str) -> str:
     """MB sent by the rank that sends most of each kind, and the formula for it."""
     told = []
     for world in WORLDS[1:]:
-        done = step(world, n)
+        done = step(world, n, kind)
         sent = {name: max(w.sent.get(name, 0.0) for w in done) for name in done[0].sent}
         said = {name: max(w.formula[name] for w in done) for name in done[0].formula}
         told.append(
@@ -143,11 +144,11 @@ def _traffic(n: int) -> str:
 
 DISTRIBUTED = {
     f"distributed graph learning with gradient, busiest rank, n={n} d={D} k={K}": Case(
-        partial(_build, n),
+        partial(_build, n, kind),
         tuple(f"{world} process(es)" for world in WORLDS),
-        "time and memory of a rank fall with their number; bytes as the formula says",
-        partial(_traffic, n),
+        f"{kind} points: time and memory of a rank fall with their number; bytes as the formula says",
+        partial(_traffic, n, kind),
         rounds=rounds,
     )
-    for n, rounds in ((20_000, 3), (100_000, 1))
+    for n, kind, rounds in ((20_000, "Gaussian", 3), (200_000, "clustered", 1))
 }

@@ -45,7 +45,7 @@ def test_what_runs_elsewhere_says_what_it_spent():
 
 
 def test_ranks_send_what_the_formula_says():
-    for found in distributed.step(2, 500):
+    for found in distributed.step(2, 500, "Gaussian"):
         said = found.formula
         assert found.sent["graph ring"] == said["ring"] == 250 * 16 * 4 / 1e6
         assert said["features"] < found.sent["graph rows"] < 2 * said["features"]
