@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 
 _MOST = 4
+FORKED = get_context("forkserver")  # imports once for all ranks, which it forks
+FORKED.set_forkserver_preload(["tests.distributed.preloaded"])
 _SECONDS = 300  # that an answer may take before the ranks count as hanging
 
 
@@ -21,12 +23,11 @@ class Pool:
     """Four gloo ranks; smaller worlds are groups of the first of them."""
 
     def __init__(self) -> None:
-        context = get_context("spawn")
         store = f"file://{tempfile.mkdtemp()}/store"
-        pipes = [context.Pipe() for _ in range(_MOST)]
+        pipes = [FORKED.Pipe() for _ in range(_MOST)]
         self.lines = [here for here, _ in pipes]
         self.processes = [
-            context.Process(target=serve, args=(rank, store, there), daemon=True)
+            FORKED.Process(target=serve, args=(rank, store, there), daemon=True)
             for rank, (_, there) in enumerate(pipes)
         ]
         for process in self.processes:

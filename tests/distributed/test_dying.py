@@ -4,14 +4,13 @@ import os
 import signal
 import time
 from importlib import import_module
-from multiprocessing import get_context
 
 import pytest
 import torch
 import torch.distributed as dist
 
 from pyg_relational import distributed
-from tests.distributed.pool import refused
+from tests.distributed.pool import FORKED, refused
 
 
 def die_at(call: int, function):
@@ -53,9 +52,8 @@ def work(rank: int, folder: str, where: str) -> None:
 
 @pytest.mark.parametrize("where", ["ring", "iteration"])
 def test_the_others_raise_within_a_minute(tmp_path, where):
-    context = get_context("spawn")
     processes = [
-        context.Process(target=work, args=(rank, str(tmp_path), where)) for rank in range(3)
+        FORKED.Process(target=work, args=(rank, str(tmp_path), where)) for rank in range(3)
     ]
     for process in processes:
         process.start()

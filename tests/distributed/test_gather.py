@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pyg_relational.distributed import gather
 from pyg_relational.nn import FeatureCapture, graph_consistency_loss
-from tests.distributed.pool import share
+from tests.distributed.pool import FORKED, share
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,7 +151,9 @@ def collect(rank: int, folder: str) -> None:
 
 def spawn(function, args, processes: int) -> None:
     """Run the processes to their end, or fail instead of waiting forever."""
-    context = mp.spawn(function, args=args, nprocs=processes, join=False)
+    context = mp.start_processes(
+        function, args, nprocs=processes, join=False, start_method=FORKED.get_start_method()
+    )
     if not any(context.join(timeout=150) for _ in range(processes)):
         for process in context.processes:
             process.kill()
