@@ -85,7 +85,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "more neighbours than rows": (
         lambda: knn(X, N),
         ValueError,
-        "k must be in 1..n - 1 = 39 for n = 40 rows, got 40: take a smaller k or a larger batch",
+        "k must be in 1..n - 1 = 39 for n = 40 rows, got 40: take a smaller k or more rows",
     ),
     "no neighbours": (lambda: knn(X, 0), ValueError, "k must be >= 1, got 0"),
     "half a neighbour": (
@@ -181,7 +181,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "a classifier, few rows": (
         lambda: PoissonClassifier().fit(ROWS[:8], CLASSES[:8]),
         ValueError,
-        "k must be in 1..n - 1 = 7 for n = 8 rows, got 10: take a smaller k or a larger batch",
+        "k must be in 1..n - 1 = 7 for n = 8 rows, got 10: take a smaller k or more rows",
     ),
     "features of another width": (
         lambda: ProxyGATv2Conv(6, 4, 2)(X, X[:3]),

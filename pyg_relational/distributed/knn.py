@@ -90,7 +90,7 @@ def check_rows(
     if k >= n:
         raise ValueError(
             f"k must be in 1..n - 1 = {n - 1} for n = {n} rows, got {k}: "
-            "take a smaller k or a larger batch"
+            "take a smaller k or more rows"
         )
     return (0, *accumulate(sizes))
 

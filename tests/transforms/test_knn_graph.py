@@ -203,7 +203,7 @@ def test_zero_rows_have_gradient_zero_under_cosine():
     ("change", "error", "message"),
     [
         ({"k": 0}, ValueError, "k must be >= 1, got 0"),
-        ({"k": 5}, ValueError, "got 5: take a smaller k or a larger batch"),
+        ({"k": 5}, ValueError, "got 5: take a smaller k or more rows"),
         ({"x": torch.ones(0, 3)}, ValueError, "for n = 0 rows"),
         ({"x": torch.ones(1, 3), "k": 1}, ValueError, "for n = 1 rows"),
         ({"x": torch.full((5, 2), torch.nan)}, ValueError, "x must be finite, got nan in row 0"),

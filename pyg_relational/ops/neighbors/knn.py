@@ -112,7 +112,7 @@ def knn(
         what = "n - 1" if y is None else "n"
         raise ValueError(
             f"k must be in 1..{what} = {most} for n = {x.shape[0]} rows, got {k}: "
-            "take a smaller k or a larger batch"
+            "take a smaller k or more rows"
         )
     return _knn(x, k, metric == "cosine", y)
 
