@@ -24,9 +24,8 @@ CUDA = pytest.param(
     ],
 )
 TRAINED = list(CALLS)[: list(CALLS).index("SparseDMoN") + 1]
-TRAINED = [
-    name for name in TRAINED if not name.startswith(("knn", "dense_graph", "dissimilarity_graph"))
-]
+GRAPHS = ("knn", "dense_graph", "dissimilarity_graph", "label_graph")
+TRAINED = [name for name in TRAINED if not name.startswith(GRAPHS)]
 
 
 class Training(nn.Module):

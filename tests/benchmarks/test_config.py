@@ -20,7 +20,11 @@ def test_values_arrive_typed(study_file):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_are_valid_and_described(path):
     study = load(path)
-    assert study.methods[0].name in ("baseline", "gll")  # what the others are paired with
+    assert study.methods[0].name in (
+        "baseline",
+        "gll",
+        "prototypes",
+    )  # the others are paired with it
     assert path.read_text().startswith("# ")
 
 
