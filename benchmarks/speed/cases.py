@@ -113,7 +113,12 @@ CASES = {
     "knn_graph weights and gradient n=10000 d=512 k=24": Case(
         _knn_graph, ("ours", "autograd of differences"), "extra memory < 150 MiB"
     ),
-    "GCR forward and backward n=256 d=128 c=10": Case(partial(_gcr, 256, 128, 10), _GCR, ""),
+    **{
+        f"GCR forward and backward n={n} d=128 c=10": Case(
+            partial(_gcr, n, 128, 10), _GCR, "at most its time"
+        )
+        for n in (64, 128, 256, 512)
+    },
     "GCR forward and backward n=8192 d=512 c=100": Case(
         partial(_gcr, 8192, 512, 100),
         _GCR,

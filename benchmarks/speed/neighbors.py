@@ -16,6 +16,7 @@ DIMENSIONS = (2, 3, 16, 64, 512)
 KINDS = ("Gaussian", "uniform", "clustered")
 OURS, FLAT, TREE = "ours", "faiss flat", "SciPy k-d tree"
 _MOST = 2e10  # n^2 d / K beyond which a round of a product takes over a minute
+_MANY = 200_000  # where a round of a product takes minutes, and only the trees are timed
 _DEEP = 8  # dimensions beyond which the tree is hopeless on data without clusters, and not timed
 
 
@@ -87,6 +88,12 @@ NEIGHBORS = {
     )
     for n, d, kind in product(SIZES, DIMENSIONS, KINDS)
     if n * n * d <= _MOST * K
+}
+NEIGHBORS |= {
+    case_name(_MANY, d, kind): Case(
+        _build(_MANY, d, kind), (OURS, TREE), "at most the time of the tree", rounds=3
+    )
+    for d, kind in product((2, 3), KINDS)
 }
 NEIGHBORS["approximate neighbours n=100000 d=32 clustered"] = Case(
     _approximate,

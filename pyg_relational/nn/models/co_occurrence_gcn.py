@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from pyg_relational.ops.checks import at_least, below, check_count, check_matrix, finite, settle
+from pyg_relational.ops.checks import check_count, check_matrix, finite, settle
+from pyg_relational.ops.graph.as_edges import edge_checks, read_graph
 from pyg_relational.ops.options import show_options
 
 __all__ = ["CoOccurrenceGCN"]
@@ -64,18 +64,9 @@ class CoOccurrenceGCN(nn.Module):
             edge_weight: Their weights.
         """
         check_matrix(logits, "logits")
-        if edge_index.dtype != torch.int64 or edge_index.dim() != 2 or len(edge_index) != 2:
-            got = f"{edge_index.dtype} {list(edge_index.shape)}"
-            raise ValueError(f"edge_index must be int64 of shape [2, E], got {got}")
-        if edge_weight.shape != edge_index.shape[1:]:
-            wanted, given = list(edge_index.shape[1:]), list(edge_weight.shape)
-            raise ValueError(f"edge_weight must have shape {wanted}, got {given}")
-        settle(
-            finite(logits, "logits"),
-            finite(edge_weight[:, None], "edge_weight"),
-            at_least(edge_index, 0, "edge_index"),
-            below(edge_index, logits.shape[1], "edge_index"),
-        )
+        c = logits.shape[1]
+        edge_index, edge_weight, _ = read_graph((edge_index, edge_weight), c)
+        settle(finite(logits, "logits"), *edge_checks(edge_index, edge_weight, c))
         h = logits[:, :, None]
         for conv in self.convs:
             h = nn.functional.leaky_relu(conv(h, edge_index, edge_weight.to(h.dtype)))

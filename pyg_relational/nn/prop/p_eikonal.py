@@ -139,8 +139,8 @@ def distances(
             rows = near[start : start + _TILE].nonzero()[:, 0] + start
             edges = near[row[first:last]].nonzero()[:, 0] + first
             place = torch.searchsorted(rows, row[edges])
-            first = bool(torch.isinf(d[rows]).any())
-            new = _step(d, rows, place, col[edges], weight[edges], cost[rows, None], p, first)
+            new_here = bool(torch.isinf(d[rows]).any())
+            new = _step(d, rows, place, col[edges], weight[edges], cost[rows, None], p, new_here)
             new = new.where(~zero[rows], 0.0)
             changed[rows] = (d[rows] - new > tol * new).any(1)
             d[rows] = new

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,14 @@ _WIDER = 4  # times as many neighbours are asked for where ties go beyond the k-
 _APART = 1e-9  # relative gap at which float64 tells two distances apart for certain
 
 
+class _Tree(NamedTuple):
+    """Points, queries, and their places in the tree: those near each other there meet the same nodes in the cache."""
+
+    points: "cKDTree"
+    q: Tensor
+    place: Tensor
+
+
 def fits(points: Points) -> bool:
     """Whether a tree finds the same neighbours, and may be faster."""
     n, d = points.x.shape
@@ -49,32 +57,35 @@ def faster(points: Points, k: int, products: Found) -> Found:
     Both are timed on their first queries, when nothing is in the cache yet, and the time of other processes does not
     count. The first block of the products is kept.
     """
-    tree, q = plant(points)
-    if q.shape[1] <= _FLAT:
-        return search_in_tree(points, k, tree, q)
-    some = q[:: len(q) // _TRIED][:_TRIED]
+    tree = plant(points)
+    if tree.q.shape[1] <= _FLAT:
+        return search_in_tree(points, k, tree)
+    some = tree.q[:: len(tree.q) // _TRIED][:_TRIED]
     start = time.thread_time()
-    tree.query(some.numpy(), k + points.own + 1)
+    tree.points.query(some.numpy(), k + points.own + 1)
     middle = time.thread_time()
     first = next(products)
     end = time.thread_time()
     alone = torch.get_num_threads()  # products run in all threads, the tree's few queries in this
     if (middle - start) / (len(some) * alone) < (end - middle) / len(first[0]):
-        products = search_in_tree(points, k, tree, q, len(first[0]))
+        products = search_in_tree(points, k, tree, len(first[0]))
     return chain([first], products)
 
 
-def plant(points: Points) -> "tuple[cKDTree, Tensor]":
-    """A tree of the points in float64, and the queries."""
+def plant(points: Points) -> _Tree:
+    """A tree of the points in float64."""
     from scipy.spatial import cKDTree
 
     x, q = points.raw_x.double(), points.raw_q.double()
     if points.cosine:
         x, q = unit_rows(x), unit_rows(q)
-    return cKDTree(x.numpy()), q
+    tree, place = cKDTree(x.numpy()), torch.arange(len(q))
+    if points.own:
+        place[torch.from_numpy(tree.indices)] = torch.arange(len(q))
+    return _Tree(tree, q, place)
 
 
-def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor, first: int = 0) -> Found:
+def search_in_tree(points: Points, k: int, tree: _Tree, first: int = 0) -> Found:
     """The ``k`` nearest of each query from ``first`` on and their distances, block by block.
 
     It asks for one more neighbour than needed. Where all distances differ, the first ``k`` are the answer. Else
@@ -82,16 +93,16 @@ def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor, first: in
     """
     own = points.own
     step = max(1, _CHUNK // (k + 2))
-    for start in range(first, len(q), step):
-        row = torch.arange(start, min(start + step, len(q)))
-        distance, col = _ask(tree, q, row, k + own + 1)
+    for start in range(first, len(tree.q), step):
+        row = torch.arange(start, min(start + step, len(tree.q)))
+        distance, col = _ask(tree, row, k + own + 1)
         tied = (distance[:, 1:] <= distance[:, :-1] * (1 + _APART)).any(1)
         if own:
             tied |= col[:, 0] != row
         index, value = col[:, own : own + k], distance[:, own : own + k]
         value = (value.square() / 2 if points.cosine else value).to(points.x.dtype)
         if tied.any():
-            pairs = _tied(points, k, tree, q, row[tied], distance[tied], col[tied])
+            pairs = _tied(points, k, tree, row[tied], distance[tied], col[tied])
             if pairs is None:
                 yield from (rank(points, k, *pair) for pair in candidates(points, k, start))
                 return
@@ -101,27 +112,18 @@ def search_in_tree(points: Points, k: int, tree: "cKDTree", q: Tensor, first: in
         yield index, value
 
 
-def _ask(tree: "cKDTree", q: Tensor, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Distance and number of the ``count`` nearest, or of all there are.
-
-    Queries that follow each other in the tree meet the same leaves in the cache: points ask in that order.
-    """
-    count = min(count, tree.n)
-    order = _in_the_tree(tree, row) if len(q) == tree.n else torch.arange(len(row))
-    found = tree.query(q[row[order]].numpy(), count, workers=torch.get_num_threads())
+def _ask(tree: _Tree, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Distance and number of the ``count`` nearest, or of all there are."""
+    count, order = min(count, tree.points.n), tree.place[row].argsort()
+    asking = tree.q[row[order]].numpy()
+    found = tree.points.query(asking, count, workers=torch.get_num_threads())
     back = order.argsort()
     distance, col = (torch.from_numpy(part).view(len(row), count)[back] for part in found)
     return distance, col
 
 
-def _in_the_tree(tree: "cKDTree", row: Tensor) -> Tensor:
-    place = torch.empty(tree.n, dtype=torch.long)
-    place[torch.from_numpy(tree.indices)] = torch.arange(tree.n)
-    return place[row].argsort()
-
-
 def _tied(
-    points: Points, k: int, tree: "cKDTree", q: Tensor, row: Tensor, distance: Tensor, col: Tensor
+    points: Points, k: int, tree: _Tree, row: Tensor, distance: Tensor, col: Tensor
 ) -> Tensor | None:
     """Candidates of rows with ties, as one number a pair; None where most have more ties than a wider search finds.
 
@@ -131,7 +133,7 @@ def _tied(
     pairs, wide = _closed(points, k, row, distance, col)
     if not len(wide):
         return pairs
-    more, open_ = _closed(points, k, wide, *_ask(tree, q, wide, _WIDER * k + points.own + 1))
+    more, open_ = _closed(points, k, wide, *_ask(tree, wide, _WIDER * k + points.own + 1))
     if 2 * len(open_) > len(row):
         return None
     if len(open_):

@@ -21,7 +21,7 @@ def forced(monkeypatch):
 
     def faster(points, k, products):
         taken.append(len(points.q))
-        return tree.search_in_tree(points, k, *tree.plant(points))
+        return tree.search_in_tree(points, k, tree.plant(points))
 
     monkeypatch.setattr(search, "fits", tree.finds)
     monkeypatch.setattr(search, "faster", faster)
@@ -73,7 +73,7 @@ def test_exact(forced, name, metric):
 def test_equals_the_oracle_ties_to_the_lower_index(case, data):
     x, k = case
     points = candidates.prepare(x, None, False)
-    found = torch.cat([part[0] for part in tree.search_in_tree(points, k, *tree.plant(points))])
+    found = torch.cat([part[0] for part in tree.search_in_tree(points, k, tree.plant(points))])
     assert found.equal(oracles.knn(x.double(), k, "euclidean")[0])
 
 
@@ -103,7 +103,7 @@ def test_the_slower_of_the_two_is_left(monkeypatch, slow):
     clock = iter([0.0, 1.0, 1.0 + 1e-6] if slow == "tree" else [0.0, 1e-6, 1000.0])
     monkeypatch.setattr(tree.time, "thread_time", lambda: next(clock))
     asked, plain = [], tree.search_in_tree
-    monkeypatch.setattr(tree, "search_in_tree", lambda *a: asked.append(a[4]) or plain(*a))
+    monkeypatch.setattr(tree, "search_in_tree", lambda *a: asked.append(a[3]) or plain(*a))
     products = (rank(points, 5, *pair) for pair in candidates.candidates(points, 5))
     found = torch.cat([part[0] for part in tree.faster(points, 5, products)])
     assert found.equal(exact)
