@@ -67,7 +67,7 @@ def _blur(points: Points, value: Tensor) -> Tensor | float:
 
 def distances(points: Points, row: Tensor, col: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Direct distance of query ``row`` and point ``col``, pair by pair, in chunks that fit the cache."""
-    chunk = max(1, 2**17 // max(1, points.x.shape[1]))
+    chunk = max(1, 2**18 // max(1, points.x.shape[1]))
     pairs = zip(row.split(chunk), col.split(chunk), strict=True)
     if dtype is None and not points.cosine:
         return _direct(points, chunk, row, col)

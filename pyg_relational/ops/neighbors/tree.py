@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.graph.kernels import unit_rows
-from pyg_relational.ops.neighbors.candidates import Points, candidates
+from pyg_relational.ops.neighbors.candidates import Points
 from pyg_relational.ops.neighbors.rank import rank
-from pyg_relational.ops.neighbors.whole import few, of_rows
+from pyg_relational.ops.neighbors.whole import candidates_of, few, of_rows
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -23,25 +23,33 @@ Found = Iterator[tuple[Tensor, Tensor]]
 _FLAT = 3  # dimensions up to which the tree is 4 to 60 times as fast, whatever the data, n >= 1000
 _DEEP = 64  # beyond, not even tight clusters make it faster
 _LEAST = 1000  # points from which on the tree is asked; below, both take milliseconds
-_TRIED = 32  # queries that the tree is timed on: 64 take an eighth of the time of 4000 normal rows, 16 are too noisy
+_LEAF = 24  # points; with SciPy's 16 it takes up to 14 % longer, with 32 to 64 as long or longer in up to 4 dimensions
+_ASKED = (
+    512  # queries beyond which the tree is planted: that takes as long as products of 150 to 300
+)
+_RUNS, _RUN = (
+    8,
+    4,
+)  # queries that the tree is timed on; twice as many take an eighth of the time of 4000 normal rows
+_COLD = 1.5  # times that one of these takes, at least, of one among all, which finds more in the cache; up to 3 seen
 _CHUNK = 2**18  # candidates at once
 _WIDER = 4  # times as many neighbours are asked for where ties go beyond the k-th
 _APART = 1e-9  # relative gap at which float64 tells two distances apart for certain
 
 
 class _Tree(NamedTuple):
-    """Points, queries, and their places in the tree: those near each other there meet the same nodes in the cache."""
+    """Points, queries, and the order in which these are asked: neighbours in it meet the same nodes in the cache."""
 
     points: "cKDTree"
     q: Tensor
-    place: Tensor
+    order: Tensor
 
 
 def fits(points: Points) -> bool:
     """Whether a tree finds the same neighbours, and may be faster."""
     n, d = points.x.shape
     most = _FLAT if few(points) else _DEEP
-    return 1 <= d <= most and n >= _LEAST and finds(points)
+    return 1 <= d <= most and n >= _LEAST and len(points.q) > _ASKED and finds(points)
 
 
 def finds(points: Points) -> bool:
@@ -54,22 +62,24 @@ def finds(points: Points) -> bool:
 def faster(points: Points, k: int, products: Found) -> Found:
     """Neighbours by the tree or by ``products``, whichever takes less time for some of the queries.
 
-    Both are timed on their first queries, when nothing is in the cache yet, and the time of other processes does not
-    count. The first block of the products is kept.
+    The time of other processes does not count, nor does that of the first block of the products, which finds nothing in
+    the cache. Both blocks are kept.
     """
     tree = plant(points)
     if tree.q.shape[1] <= _FLAT:
-        return search_in_tree(points, k, tree)
-    some = tree.q[:: len(tree.q) // _TRIED][:_TRIED]
+        return iter([search_in_tree(points, k, tree)])
+    first = torch.arange(_RUNS) * (len(tree.q) // _RUNS)
+    some = tree.q[tree.order[(first[:, None] + torch.arange(_RUN)).flatten()]]
+    kept = [next(products)]
     start = time.thread_time()
     tree.points.query(some.numpy(), k + points.own + 1)
     middle = time.thread_time()
-    first = next(products)
+    kept.append(next(products))
     end = time.thread_time()
     alone = torch.get_num_threads()  # products run in all threads, the tree's few queries in this
-    if (middle - start) / (len(some) * alone) < (end - middle) / len(first[0]):
-        products = search_in_tree(points, k, tree, len(first[0]))
-    return chain([first], products)
+    if (middle - start) / (len(some) * alone * _COLD) < (end - middle) / len(kept[1][0]):
+        products = iter([search_in_tree(points, k, tree, sum(len(index) for index, _ in kept))])
+    return chain(kept, products)
 
 
 def plant(points: Points) -> _Tree:
@@ -79,46 +89,57 @@ def plant(points: Points) -> _Tree:
     x, q = points.raw_x.double(), points.raw_q.double()
     if points.cosine:
         x, q = unit_rows(x), unit_rows(q)
-    tree, place = cKDTree(x.numpy()), torch.arange(len(q))
-    if points.own:
-        place[torch.from_numpy(tree.indices)] = torch.arange(len(q))
-    return _Tree(tree, q, place)
+    tree = cKDTree(x.numpy(), leafsize=_LEAF)
+    order = torch.from_numpy(tree.indices) if points.own else torch.arange(len(q))
+    return _Tree(tree, q, order)
 
 
-def search_in_tree(points: Points, k: int, tree: _Tree, first: int = 0) -> Found:
-    """The ``k`` nearest of each query from ``first`` on and their distances, block by block.
+def search_in_tree(points: Points, k: int, tree: _Tree, first: int = 0) -> tuple[Tensor, Tensor]:
+    """The ``k`` nearest of each query from ``first`` on and their distances."""
+    order = tree.order[tree.order >= first] if first else tree.order
+    index = torch.empty((len(order), k), dtype=torch.int64)
+    value = points.x.new_empty((len(order), k))
+    step = max(1, _CHUNK // (k + 2))
+    for start in range(0, len(order), step):
+        row = order[start : start + step]
+        found = _nearest(points, k, tree, row)
+        if found is None:
+            for row, col in candidates_of(points, k, order[start:].sort().values):
+                some = row.unique_consecutive() - first
+                index[some], value[some] = rank(points, k, row, col)
+            break
+        index[row - first], value[row - first] = found
+    return index, value
+
+
+def _nearest(points: Points, k: int, tree: _Tree, row: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Neighbours of some queries and their distances; None where too many are equally far.
 
     It asks for one more neighbour than needed. Where all distances differ, the first ``k`` are the answer. Else
     candidates are ranked.
     """
-    own = points.own
-    step = max(1, _CHUNK // (k + 2))
-    for start in range(first, len(tree.q), step):
-        row = torch.arange(start, min(start + step, len(tree.q)))
-        distance, col = _ask(tree, row, k + own + 1)
-        tied = (distance[:, 1:] <= distance[:, :-1] * (1 + _APART)).any(1)
-        if own:
-            tied |= col[:, 0] != row
-        index, value = col[:, own : own + k], distance[:, own : own + k]
-        value = (value.square() / 2 if points.cosine else value).to(points.x.dtype)
-        if tied.any():
-            pairs = _tied(points, k, tree, row[tied], distance[tied], col[tied])
-            if pairs is None:
-                yield from (rank(points, k, *pair) for pair in candidates(points, k, start))
-                return
-            index[tied], value[tied] = rank(
-                points, k, pairs // len(points.x), pairs % len(points.x)
-            )
-        yield index, value
+    own, n = points.own, len(points.x)
+    distance, col = _ask(tree, row, k + own + 1)
+    tied = (distance[:, 1:] <= distance[:, :-1] * (1 + _APART)).any(1)
+    if own:
+        tied |= col[:, 0] != row
+    index, value = col[:, own : own + k], distance[:, own : own + k]
+    value = (value.square() / 2 if points.cosine else value).to(points.x.dtype)
+    if tied.any():
+        pairs = _tied(points, k, tree, row[tied], distance[tied], col[tied])
+        if pairs is None:
+            return None
+        here = tied.nonzero()[:, 0]
+        here = here[row[here].argsort()]  # pairs come by row
+        index[here], value[here] = rank(points, k, pairs // n, pairs % n)
+    return index, value
 
 
 def _ask(tree: _Tree, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Distance and number of the ``count`` nearest, or of all there are."""
-    count, order = min(count, tree.points.n), tree.place[row].argsort()
-    asking = tree.q[row[order]].numpy()
-    found = tree.points.query(asking, count, workers=torch.get_num_threads())
-    back = order.argsort()
-    distance, col = (torch.from_numpy(part).view(len(row), count)[back] for part in found)
+    count = min(count, tree.points.n)
+    found = tree.points.query(tree.q[row].numpy(), count, workers=torch.get_num_threads())
+    distance, col = (torch.from_numpy(part).view(len(row), count) for part in found)
     return distance, col
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyg_relational.ops.neighbors.candidates import Points, candidates, slack
 
-__all__ = ["candidates_whole", "few", "of_rows"]
+__all__ = ["candidates_of", "candidates_whole", "few", "of_rows"]
 
 _FEW = 2048  # points up to which this takes 0.6 to 0.9 of the tiles' time; at 3000 it is slower in few dimensions
 _MORE = 24  # candidates beyond k; with 6 it takes as long but for tight clusters in many dimensions, a fifth more
@@ -89,9 +89,13 @@ def _squares(points: Points) -> Tensor:
 
 def of_rows(points: Points, k: int, row: Tensor) -> Tensor:
     """Candidates of some rows by tiles, a pair as one number ``row * n + column``."""
+    return torch.cat([r * len(points.x) + c for r, c in candidates_of(points, k, row)])
+
+
+def candidates_of(points: Points, k: int, row: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Candidates of some rows by tiles, block by block."""
     some = points._replace(q=points.q[row], raw_q=points.raw_q[row], own=False)
-    n = len(points.x)
-    pairs = [(row[i], col) for i, col in candidates(some, k + points.own)]
-    return torch.cat(
-        [r[keep] * n + c[keep] for r, c in pairs for keep in [(r != c) | (not points.own)]]
-    )
+    for i, col in candidates(some, k + points.own):
+        here = row[i]
+        keep = (here != col) | (not points.own)
+        yield here[keep], col[keep]

@@ -21,7 +21,7 @@ def forced(monkeypatch):
 
     def faster(points, k, products):
         taken.append(len(points.q))
-        return tree.search_in_tree(points, k, tree.plant(points))
+        return iter([tree.search_in_tree(points, k, tree.plant(points))])
 
     monkeypatch.setattr(search, "fits", tree.finds)
     monkeypatch.setattr(search, "faster", faster)
@@ -73,7 +73,7 @@ def test_exact(forced, name, metric):
 def test_equals_the_oracle_ties_to_the_lower_index(case, data):
     x, k = case
     points = candidates.prepare(x, None, False)
-    found = torch.cat([part[0] for part in tree.search_in_tree(points, k, tree.plant(points))])
+    found = tree.search_in_tree(points, k, tree.plant(points))[0]
     assert found.equal(oracles.knn(x.double(), k, "euclidean")[0])
 
 
@@ -94,6 +94,15 @@ def test_only_where_it_may_be_faster():
     assert not tree.fits(candidates.prepare(torch.randn(2048, 4), None, False))
     assert tree.fits(candidates.prepare(torch.randn(2049, 64), None, False))
     assert not tree.fits(candidates.prepare(torch.randn(2049, 65), None, False))
+    assert tree.fits(candidates.prepare(torch.randn(2049, 3), torch.randn(513, 3), False))
+    assert not tree.fits(candidates.prepare(torch.randn(2049, 3), torch.randn(512, 3), False))
+
+
+@pytest.mark.parametrize("d", [3, 8])
+@pytest.mark.parametrize("m", [1, 31, 257, 513])
+def test_few_queries_of_many_points(d, m):
+    x, y = torch.randn(2500, d), torch.randn(m, d)
+    assert knn(x, 4, y=y).index.equal(torch.cdist(y.double(), x.double()).topk(4, largest=False)[1])
 
 
 @pytest.mark.parametrize("slow", ["tree", "products"])
@@ -107,7 +116,7 @@ def test_the_slower_of_the_two_is_left(monkeypatch, slow):
     products = (rank(points, 5, *pair) for pair in candidates.candidates(points, 5))
     found = torch.cat([part[0] for part in tree.faster(points, 5, products)])
     assert found.equal(exact)
-    assert asked == ([] if slow == "tree" else [256])  # the first block of the products is kept
+    assert asked == ([] if slow == "tree" else [512])  # two blocks of the products are kept
 
 
 def test_in_few_dimensions_nothing_is_timed(monkeypatch):
@@ -120,17 +129,17 @@ def test_too_many_ties_leave_the_rest_to_the_product(monkeypatch):
     monkeypatch.setattr(tree, "_CHUNK", 300)
     x = torch.randint(0, 2, (2000, 2)).float()
     rest = []
-    plain = tree.candidates
+    plain = tree.candidates_of
 
-    def counted(points, k, first=0):
-        rest.append((len(points.q), first))
-        return plain(points, k, first)
+    def counted(points, k, row):
+        rest.append(len(row))
+        return plain(points, k, row)
 
-    monkeypatch.setattr(tree, "candidates", counted)
+    monkeypatch.setattr(tree, "candidates_of", counted)
     index = knn(x, 4).index
     same = (x == x[5]).all(1).nonzero()[:, 0]
     assert index[5].tolist() == same[same != 5][:4].tolist()
-    assert rest == [(2000, 0)]
+    assert rest == [2000]
 
 
 def test_in_few_dimensions_no_product_is_taken(monkeypatch):
