@@ -165,7 +165,7 @@ def _solve_mnist_check() -> str:
     degree = weights.sum(1)[:, None]
     free = (~mask).numpy()[:, None]
     words, accuracy = [], []
-    contestants = _solve_mnist("MNIST")
+    contestants = _solve_mnist()
     if not find_spec("graphlearning"):
         contestants.popitem()
     for name, solve in contestants.items():

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from tqdm import tqdm
 
@@ -39,8 +40,12 @@ def run(
     left_out = {name: why for name, data in sets.items() if (why := available(Source(data)))}
     names = [name for name in names if name not in left_out]
     for name in tqdm(names, unit="case"):
-        if not (missing and identity({"case": name}) in store.rows):
+        if missing and identity({"case": name}) in store.rows:
+            continue
+        try:
             store.append(measure(name, repeat))
+        except CalledProcessError as error:  # it has said why; the other cases do not wait for it
+            left_out[name] = f"Failed: {' '.join(map(str, error.cmd[3:]))}"
     return list(store.rows.values()), left_out
 
 

@@ -184,6 +184,20 @@ def test_a_case_without_its_data_is_left_out(monkeypatch, tmp_path, capsys):
     assert not read([tmp_path])
 
 
+def test_a_case_that_fails_is_said_and_the_others_are_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(run, "CASES", {"bad": CASES[GCR], GCR: CASES[GCR]})
+
+    def measure(name, repeat):
+        if name == "bad":
+            raise subprocess.CalledProcessError(1, ["python", "-m", "file", name, "check"])
+        return measured(name, ours=1)
+
+    monkeypatch.setattr(run, "measure", measure)
+    assert main(["speed", "--output", str(tmp_path)]) == 0
+    assert "Not run: bad. Failed: bad check" in (tmp_path / "table.md").read_text()
+    assert [row["case"] for row in read([tmp_path])] == [GCR]
+
+
 def test_the_curve_is_drawn_from_two_sizes():
     rows = [
         measured(f"{propagation.CURVE} n={n}", ours=n / 1e6) | {"check": f"{n} edges, 9 iterations"}
