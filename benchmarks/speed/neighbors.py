@@ -11,12 +11,16 @@ from pyg_relational.ops import approximate_knn, knn
 from pyg_relational.transforms import knn_graph
 
 K = 10
-SIZES = (1_000, 10_000, 50_000)
+SIZES = (1_000, 10_000, 50_000, 200_000)
 DIMENSIONS = (2, 3, 16, 64, 512)
 KINDS = ("Gaussian", "uniform", "clustered")
 OURS, FLAT, TREE = "ours", "faiss flat", "SciPy k-d tree"
-_MOST = 2e10  # n^2 d / K beyond which a round of a product takes over a minute
-_MANY = 200_000  # where a round of a product takes minutes, and only the trees are timed
+_MOST = (
+    1e13  # n^2 d beyond which a round of a product takes a quarter of an hour, and nothing is timed
+)
+_LONG = (
+    1e10  # n^2 beyond which faiss takes minutes in few dimensions, too, where trees take a second
+)
 _DEEP = 8  # dimensions beyond which the tree is hopeless on data without clusters, and not timed
 
 
@@ -57,8 +61,10 @@ def _build(n: int, d: int, kind: str) -> Build:
     return build
 
 
-def _contestants(d: int, kind: str) -> tuple[str, ...]:
-    worth = d <= _DEEP or (kind == "clustered" and d <= 64)
+def _contestants(n: int, d: int, kind: str) -> tuple[str, ...]:
+    if d <= _DEEP:
+        return (OURS, TREE) if n * n > _LONG else (OURS, FLAT, TREE)
+    worth = kind == "clustered" and d <= 64
     return (OURS, FLAT, TREE) if worth else (OURS, FLAT)
 
 
@@ -81,19 +87,13 @@ def _million() -> dict[str, Callable[[], object]]:
 NEIGHBORS = {
     case_name(n, d, kind): Case(
         _build(n, d, kind),
-        _contestants(d, kind),
+        _contestants(n, d, kind),
         "at most the time of the fastest peer",
         rounds=3 if n < 50_000 or d <= _DEEP else 1,  # the first pays for imports
         needs={FLAT: "faiss"},
     )
     for n, d, kind in product(SIZES, DIMENSIONS, KINDS)
-    if n * n * d <= _MOST * K
-}
-NEIGHBORS |= {
-    case_name(_MANY, d, kind): Case(
-        _build(_MANY, d, kind), (OURS, TREE), "at most the time of the tree", rounds=3
-    )
-    for d, kind in product((2, 3), KINDS)
+    if n * n * d <= _MOST
 }
 NEIGHBORS["approximate neighbours n=100000 d=32 clustered"] = Case(
     _approximate,

@@ -49,7 +49,7 @@ def ratios(rows: Sequence[Row]) -> Figure | None:
     found = {row["case"]: {peer: median(t) for peer, t in row["seconds"].items()} for row in rows}
     if case_name(SIZES[0], DIMENSIONS[0], KINDS[0]) not in found:
         return None
-    figure = new_figure(9, 2.6)
+    figure = new_figure(9, 2.8)
     for axes, kind in zip(figure.subplots(1, len(KINDS), sharey=True), KINDS, strict=True):
         axes.set_title(kind, fontsize=10)
         axes.set_xticks(range(len(DIMENSIONS)), [f"d = {d}" for d in DIMENSIONS], fontsize=7)
