@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from benchmarks.machine import peak_memory, reset_peak_memory
 from benchmarks.speed.case import Case, Spent
@@ -20,6 +21,7 @@ from benchmarks.speed.neighbors import points
 from pyg_relational.distributed import ShardedGraph, knn_graph, laplace_propagation
 
 D, K, C = 16, 10, 10
+GRID = "grid"
 WORLDS = (1, 2, 4)
 
 
@@ -68,21 +70,42 @@ def formula(graph: ShardedGraph, rank: int, world: int, iterations: int) -> dict
     }
 
 
+def grid(n: int, rows: range) -> Tensor:
+    """Edges of some rows of a square grid of ``n`` nodes, numbered line by line."""
+    side = int(n**0.5)
+    node = torch.tensor(rows)
+    ends = [
+        (node[keep], node[keep] + step)
+        for step, keep in (
+            (1, node % side < side - 1),
+            (-1, node % side > 0),
+            (side, node < n - side),
+            (-side, node >= side),
+        )
+    ]
+    return torch.stack([torch.cat(part) for part in zip(*ends, strict=True)])
+
+
 def work(rank: int, world: int, n: int, kind: str, store: str, answers: Any) -> None:
     """One step of a rank: graph, solve and backward pass."""
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
     torch.manual_seed(0)
-    rows = slice(n * rank // world, n * (rank + 1) // world)
-    x = points(kind, n, D)[rows].clone().requires_grad_()
-    y = torch.randint(C, (n,))[rows]
-    mask = (torch.rand(n) < 0.05)[rows]
+    rows = range(n * rank // world, n * (rank + 1) // world)
+    here = slice(rows.start, rows.stop)
+    y = torch.randint(C, (n,))[here].clone()
+    mask = (torch.rand(n) < 0.05)[here].clone()
+    x = grid(n, rows) if kind == GRID else points(kind, n, D)[here].clone().requires_grad_()
     parts: dict[str, Counter[str]] = {part: Counter() for part in ("graph", "solve", "backward")}
     reset_peak_memory("cpu")
     before, start = peak_memory("cpu"), time.process_time()
     with counted(parts["graph"]):
-        graph = knn_graph(x, K)
+        graph = (
+            ShardedGraph.from_rows(x, torch.ones(x.shape[1]).requires_grad_(), len(rows))
+            if kind == GRID
+            else knn_graph(x, K)
+        )
     with counted(parts["solve"]):
         u, info = laplace_propagation(graph, y, mask, num_classes=C, tau=0.01, return_info=True)
     with counted(parts["backward"]):
@@ -130,25 +153,33 @@ def _traffic(n: int, kind: str) -> str:
     told = []
     for world in WORLDS[1:]:
         done = step(world, n, kind)
-        sent = {name: max(w.sent.get(name, 0.0) for w in done) for name in done[0].sent}
+        sent = {name: max(w.sent.get(name, 0.0) for w in done) for w in done for name in w.sent}
         said = {name: max(w.formula[name] for w in done) for name in done[0].formula}
+        search = f"ring {sent['graph ring']:.2f} MB, formula {said['ring']:.2f}; "
+        rows = f"rows of the graph {sent['graph rows']:.2f}, features {said['features']:.2f}; "
         told.append(
-            f"{world}: ring {sent['graph ring']:.2f} MB, formula {said['ring']:.2f}; "
-            f"rows of the graph {sent['graph rows']:.2f}, features {said['features']:.2f}; "
-            f"rows of the solve {sent['solve rows']:.2f}, formula {said['solve']:.2f}; "
+            f"{world}: {search + rows if kind != GRID else ''}"
+            f"rows of the solve {sent['solve rows']:.2f} MB, formula {said['solve']:.2f}; "
             f"rows of the backward pass {sent['backward rows']:.2f}; "
             f"sums {sent['solve sums'] + sent['backward sums']:.3f}"
         )
     return "; ".join(told)
 
 
-DISTRIBUTED = {
-    f"distributed graph learning with gradient, busiest rank, n={n} d={D} k={K}": Case(
+def _case(n: int, kind: str, rounds: int) -> Case:
+    return Case(
         partial(_build, n, kind),
         tuple(f"{world} process(es)" for world in WORLDS),
-        f"{kind} points: time and memory of a rank fall with their number; bytes as the formula says",
+        f"{kind}: time and memory of a rank fall with their number; bytes as the formula says",
         partial(_traffic, n, kind),
         rounds=rounds,
     )
-    for n, kind, rounds in ((20_000, "Gaussian", 3), (200_000, "clustered", 1))
+
+
+_NAME = "distributed graph learning with gradient, busiest rank, n="
+
+DISTRIBUTED = {
+    f"{_NAME}20000 d={D} k={K}": _case(20_000, "Gaussian", 3),
+    f"{_NAME}200000 d={D} k={K}": _case(200_000, "clustered", 1),
+    f"{_NAME}1000000, grid given": _case(1_000_000, GRID, 1),
 }
