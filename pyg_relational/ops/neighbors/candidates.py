@@ -245,14 +245,13 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
     n, d = points.x.shape
     rows = min(1024, max(256, _GEMM // (2 * n) // 64 * 64))
     size = max(1, int(0.5 * math.sqrt(n / k)))
-    ends = _ends(points)
     buffer = points.x.new_empty((rows, _apart(n + size)))
     best = points.x.new_full((n, k), math.inf)
     norm = points.x.norm(dim=1)
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
     for begin in range(0, n, rows):
         stop = min(begin + rows, n)
-        tile = _square_distances(ends, begin, stop, size, buffer)
+        tile = _square_distances(points, begin, stop, size, buffer)
         across, down = tile, tile[:, stop - begin : n - begin].T
         limit, row, col = _meet(best[begin:stop], across, size, norm[begin:stop], d)
         own = [(row + begin) * n + col + begin]
@@ -271,22 +270,15 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
             return
 
 
-def _ends(points: Points) -> tuple[Tensor, Tensor]:
-    """Two forms of the points, whose products are ``||x_i||^2 - 2 <x_i, x_j> + ||x_j||^2``."""
-    bias = points.bias[:, None]
-    one = torch.ones_like(bias)
-    return torch.cat([points.x, bias, one], 1), torch.cat([-2 * points.x, one, bias], 1)
-
-
-def _square_distances(
-    ends: tuple[Tensor, Tensor], begin: int, stop: int, size: int, buffer: Tensor
-) -> Tensor:
+def _square_distances(points: Points, begin: int, stop: int, size: int, buffer: Tensor) -> Tensor:
     """``||x_i - x_j||^2`` of rows ``begin:stop`` and columns from ``begin``, padded with inf."""
-    n = len(ends[0]) - begin
-    tile = buffer[: stop - begin, : n + -n % size]
+    x, bias = points.x[begin:], points.bias[begin:]
+    rows, n = stop - begin, len(x)
+    tile = buffer[:rows, : n + -n % size]
     for start in range(0, n, _COLUMNS):
         columns = slice(start, min(start + _COLUMNS, n))
-        torch.mm(ends[0][begin:stop], ends[1][begin:][columns].T, out=tile[:, columns])
+        part = torch.add(bias[:rows, None], bias[columns], out=tile[:, columns])
+        torch.addmm(part, x[:rows], x[columns].T, alpha=-2, out=part)
     tile.diagonal().fill_(math.inf)
     tile[:, n:] = math.inf
     return tile
