@@ -977,6 +977,20 @@ def co_occurrence_gcn(model, logits: Tensor, matrix: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+def asymmetric(z: Tensor, y: list[list[int]], counts: list[int] | None, options) -> Tensor:
+    """Eq. 4, label by label."""
+    positive, negative, margin = options
+    terms = []
+    for i, row in enumerate(y):
+        for j, there in enumerate(row):
+            p = 1 / (1 + torch.exp(-z[i, j]))
+            less = torch.clamp(p - margin, min=0)
+            absent = less**negative * torch.log(1 - less)
+            term = (1 - p) ** positive * torch.log(p) if there else absent
+            terms.append(-term * (sum(counts) / counts[j] if counts else 1))
+    return sum(terms) / len(terms)
+
+
 def dissimilarity(found: Tensor, wanted: Tensor, weight: float) -> Tensor:
     """Eq. 3 of the learned embedding, number by number."""
     square = torch.stack(

@@ -154,6 +154,9 @@ CALLS: dict[str, Callable[[Inputs], Tensor]] = {
     ),
     "GraphLearningLayer": lambda d: nn.GraphLearningLayer(k=4)(d.x, d.y, torch.arange(N) < 6, C),
     "CoOccurrenceGCN": lambda d: CO_OCCURRENCE(d.z, CLASSES, d.x.flatten()[: C * C].square()),
+    "asymmetric_loss": lambda d: nn.asymmetric_loss(
+        d.z, d.y[:, None] == torch.arange(C), torch.arange(1, C + 1)
+    ),
     "dissimilarity_loss": lambda d: nn.dissimilarity_loss(d.z, d.z.flip(0)),
     "GATEmbedding": lambda d: GAT(d.x, EDGES),
     "dissimilarity_graph": lambda d: dissimilarity_graph(d.x, d.x[:3] + 1)[1],

@@ -101,6 +101,11 @@ def complete(d: Inputs) -> Tensor:
     return torch.cartesian_prod(node, node).T
 
 
+def several(d: Inputs) -> Tensor:
+    """The class of each row and the one before."""
+    return (d.y[:, None] - torch.arange(C, device=d.x.device)) % C < 2
+
+
 def edges_of(transform: Any, d: Inputs) -> list[Tensor]:
     """What a transform has added."""
     graph = transform(Data(x=d.x, y=d.y))
@@ -169,6 +174,9 @@ CALLS: dict[str, Call] = {
     "cluster_matching_loss": (lambda d, _: nn.cluster_matching_loss(*clusters(d))),
     "ImageTextMatching": (lambda d, place: image_text(d, place)),
     "dissimilarity_loss": (lambda d, _: nn.dissimilarity_loss(d.z, d.z.flip(0))),
+    "asymmetric_loss": (
+        lambda d, _: nn.asymmetric_loss(d.z, several(d), torch.arange(1, C + 1, device=d.x.device))
+    ),
     "GATEmbedding": (lambda d, place: place(nn.GATEmbedding(D, 8, 5))(d.x, d.edges)),
     "CoOccurrenceGCN": (
         lambda d, place: place(nn.CoOccurrenceGCN(8))(d.z, complete(d), d.weight[: C * C])

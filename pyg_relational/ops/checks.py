@@ -28,6 +28,7 @@ __all__ = [
     "may_read",
     "read",
     "settle",
+    "zero_or_one",
 ]
 
 _LARGEST = sys.float_info.max
@@ -172,6 +173,29 @@ def below(y: Tensor, limit: int, name: str) -> Check:
         raise ValueError(f"{name} must be < {limit}, got {int(y.max())}")
 
     return Check(f"{name} must be < {limit}", largest, -math.inf, limit - 1, refuse)
+
+
+def zero_or_one(y: Any, name: str) -> Check:
+    """That a matrix ``[n, C]``, of any type, holds 0 and 1 alone.
+
+    Args:
+        y: The argument to check.
+        name: How the caller's signature names it.
+
+    Raises:
+        TypeError: If ``y`` is no Tensor.
+        ValueError: If it is not 2-dimensional.
+    """
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{name} must be a Tensor, got {type(y).__name__}")
+    if y.dim() != 2:
+        raise ValueError(f"{name} must have shape [n, C], got {list(y.shape)}")
+    other = (y != 0) & (y != 1)
+
+    def refuse() -> None:
+        raise ValueError(f"{name} must hold 0 and 1, got {y[other][0].item()}")
+
+    return Check(f"{name} must hold 0 and 1", lambda: other.any(), 0, 0, refuse)
 
 
 def asked(number: Callable[[], Tensor]) -> Check:

@@ -1,11 +1,9 @@
 """Classes as a graph: which come together in samples of several classes."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, settle
+from pyg_relational.ops.checks import settle, zero_or_one
 
 __all__ = ["label_graph"]
 
@@ -42,21 +40,8 @@ def label_graph(y: Tensor) -> tuple[Tensor, Tensor]:
         >>> edge_index.tolist(), edge_weight.tolist()
         ([[0, 1, 0, 1], [0, 0, 1, 1]], [1.0, 0.5, 1.0, 1.0])
     """
-    settle(_zero_or_one(y))
+    settle(zero_or_one(y, "y"))
     both = y.T.double() @ y.double()
     target, source = both.nonzero(as_tuple=True)
     weight = both[target, source] / both[target, target]
     return torch.stack([source, target]), weight.to(torch.get_default_dtype())
-
-
-def _zero_or_one(y: Any) -> Check:
-    if not isinstance(y, Tensor):
-        raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
-    if y.dim() != 2:
-        raise ValueError(f"y must have shape [n, C], got {list(y.shape)}")
-    other = (y != 0) & (y != 1)
-
-    def refuse() -> None:
-        raise ValueError(f"y must hold 0 and 1, got {y[other][0].item()}")
-
-    return Check("y must hold 0 and 1", lambda: other.any(), 0, 0, refuse)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from pyg_relational.nn.loss.asymmetric import asymmetric_loss
 from pyg_relational.nn.loss.cluster_matching import (
     ClusterMatching,
     cluster_matching_loss,
@@ -44,6 +45,7 @@ __all__ = [
     "LatentClusterTargets",
     "ModularityLoss",
     "ProxyContrastiveLoss",
+    "asymmetric_loss",
     "cluster_matching_loss",
     "dgcluster_loss",
     "dissimilarity_loss",
