@@ -14,7 +14,7 @@ test: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt torch
-	$(BIN)/python -m pip install -c constraints.txt -e '.[amg,bench,dev,report]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[amg,bench,dev]'
 	touch $@
 
 lint: $(STAMP)

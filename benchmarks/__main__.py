@@ -6,5 +6,5 @@ if __name__ == "__main__":
     try:
         from benchmarks.cli import main
     except ImportError as error:
-        sys.exit(f"{error}: pip install 'pyg-relational[bench]'")
+        sys.exit(f"{error}: pip install '.[bench]'")
     sys.exit(main(sys.argv[1:]))

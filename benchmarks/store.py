@@ -38,6 +38,16 @@ class Store:
             os.fsync(file.fileno())
         self.rows[row["id"]] = row
 
+    def arrange(self, first: Iterable[str]) -> None:
+        """Put the rows of these ids first, in their order; the file is replaced as a whole."""
+        order = list(dict.fromkeys([*first, *self.rows]))
+        if order == list(self.rows):
+            return
+        self.rows = {name: self.rows[name] for name in order}
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(f"{json.dumps(row)}\n" for row in self.rows.values()))
+        os.replace(part, self.path)
+
 
 def read(paths: Iterable[Path]) -> list[Row]:
     """Rows of several files (or of ``runs.jsonl`` in several folders), the last of each id.

@@ -142,7 +142,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise ImportError("tables need pandas: pip install 'pyg-relational[cli]'") from error
+        raise ImportError("tables need pandas: pip install pandas") from error
     return pandas
 
 

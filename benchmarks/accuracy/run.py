@@ -110,6 +110,7 @@ def run(
             for seed in study.seeds:
                 probes = output / "probes" if seed == study.seeds[0] else None
                 rows([replace(run, stage="test", seed=seed) for run in best], probes)
+    store.arrange(row["id"] for row in done)
     return done, skipped
 
 

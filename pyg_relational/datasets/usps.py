@@ -18,8 +18,7 @@ class USPS(ClassificationDataset):
     other. J. J. Hull, "A database for handwritten text recognition research", `IEEE TPAMI 16(5),
     1994 <https://doi.org/10.1109/34.291440>`_.
 
-    Args, Shapes and errors are those of ``ClassificationDataset``. Needs h5py:
-    ``pip install 'pyg-relational[bench]'``.
+    Args, Shapes and errors are those of ``ClassificationDataset``. Needs h5py.
 
     >>> USPS("datasets")[0].x.shape  # doctest: +SKIP
     torch.Size([9298, 1, 16, 16])
@@ -42,7 +41,7 @@ class USPS(ClassificationDataset):
         try:
             import h5py
         except ImportError as error:
-            raise ImportError("USPS needs h5py: pip install 'pyg-relational[bench]'") from error
+            raise ImportError("USPS needs h5py: pip install h5py") from error
 
         def part(name: str) -> tuple[Array, Array]:
             return file[name]["data"][:].reshape(-1, 1, 16, 16), file[name]["target"][:]

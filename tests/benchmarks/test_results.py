@@ -1,6 +1,5 @@
-"""The committed rows are those of the committed configs: none missing, none of another config."""
+"""The committed rows are those of the committed configs: none missing, none of another config, in its order of names."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 pytest.importorskip("jsonargparse")
 
 from benchmarks.accuracy import data, run
+from benchmarks.store import read
 
 ROOT = Path(__file__).parents[2] / "benchmarks"
 STUDIES = sorted(
@@ -18,11 +18,17 @@ STUDIES = sorted(
 )
 
 
+def names(rows):
+    """Tasks and methods, in the order of pictures and tables."""
+    tests = [row for row in rows if row["stage"] == "test"]
+    return [list(dict.fromkeys(row[name] for row in tests)) for name in ("task", "method")]
+
+
 @pytest.mark.parametrize("study", STUDIES)
-def test_rows_are_those_of_the_config(study, tmp_path, monkeypatch):
+def test_rows_are_those_of_the_config_in_its_order(study, tmp_path, monkeypatch):
     rows = tmp_path / "runs.jsonl"
     shutil.copy(ROOT / "results" / study / "runs.jsonl", rows)
-    committed = {json.loads(line)["id"] for line in rows.read_text().splitlines()}
+    committed = read([rows])
 
     def perform(missing, *_):
         pytest.fail(f"no row of {missing.task.label}, {missing.method.label}, {missing.stage}")
@@ -31,4 +37,5 @@ def test_rows_are_those_of_the_config(study, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "available", lambda _: None)
     done, skipped = run.run(tmp_path, ROOT / "configs" / f"{study}.yaml")
     assert not skipped
-    assert {row["id"] for row in done} == committed
+    assert {row["id"] for row in done} == {row["id"] for row in committed}
+    assert names(done) == names(committed)

@@ -38,6 +38,17 @@ def test_the_last_row_of_an_id_counts_in_the_place_of_the_first(tmp_path):
     assert len(store.path.read_text().splitlines()) == 3
 
 
+def test_rows_take_the_order_that_they_are_given(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    for name in "abcd":
+        store.append({"id": name})
+    store.arrange("ca")
+    assert [row["id"] for row in read([tmp_path])] == list(store.rows) == list("cabd")
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.jsonl"]
+    store.append({"id": "e"})
+    assert [row["id"] for row in read([tmp_path])] == list("cabde")
+
+
 def test_files_of_several_processes_are_joined_and_the_same_run_counts_once(tmp_path):
     for name, text in (("a", '{"id": "1"}\n{"id": "2"}\n'), ("b", '{"id": "2"}\n{"id": "3"}\n')):
         (tmp_path / name).write_text(text)

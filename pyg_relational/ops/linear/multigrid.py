@@ -115,9 +115,7 @@ def _hierarchy(matrix: scipy.sparse.csr_array, near_null: np.ndarray) -> tuple[l
         from pyamg.aggregation import standard_aggregation
         from pyamg.strength import symmetric_strength_of_connection
     except ImportError as error:
-        raise ImportError(
-            "solver=Multigrid() needs pyamg: pip install 'pyg-relational[amg]'"
-        ) from error
+        raise ImportError("solver=Multigrid() needs pyamg: pip install pyamg") from error
     levels: list[Level] = []
     finest = True
     matrix.eliminate_zeros()

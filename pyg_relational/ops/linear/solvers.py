@@ -89,7 +89,7 @@ class Multigrid:
     r"""Conjugate gradients as :class:`CG`, preconditioned by a V-cycle of smoothed aggregation, on the CPU.
 
     For large graphs on which values travel far: grids, roads, neighbours in few dimensions. The hierarchy is made by
-    pyamg (``pip install 'pyg-relational[amg]'``) once, and serves the backward pass too; the cycle
+    pyamg (``pip install pyamg``) once, and serves the backward pass too; the cycle
     (:class:`~pyg_relational.ops.linear.multigrid.VCycle`) runs on all right-hand sides at once. A solution is accepted
     as by :class:`CG`, with the cycle as :math:`M` and :math:`\kappa` measured as the largest value of
     :math:`A^{-1} D 1` over that of :math:`M^{-1} D 1`.

@@ -119,9 +119,7 @@ def _descend(x: Tensor, k: int, metric: str, wide: int) -> tuple[Tensor, Tensor]
     try:
         from pynndescent import NNDescent
     except ImportError as error:
-        raise ImportError(
-            "approximate_knn needs pynndescent: pip install 'pyg-relational[approximate]'"
-        ) from error
+        raise ImportError("approximate_knn needs pynndescent: pip install pynndescent") from error
     points = prepare(x, None, metric == "cosine")
     threads = torch.get_num_threads()
     search = NNDescent(points.x.float().numpy(), n_neighbors=wide, n_jobs=threads, random_state=0)
