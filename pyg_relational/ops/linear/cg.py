@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
+from pyg_relational.ops.checks import floats
 from pyg_relational.ops.fused.available import is_fused
 from pyg_relational.ops.fused.gradients import Iterate
 from pyg_relational.ops.linear.solvers import SolveInfo
@@ -110,15 +111,16 @@ def conjugate_gradients(
         target = _between(state.ratio / _MARGIN, _REFINE[dtype], least)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, trial)
-        step, count = iterate(system, r * state.open, dtype, target, most)
+        step, count = iterate(system, r.masked_fill(state.done, 0.0), dtype, target, most)
         if count == trial:
             system.strengthen()
-        new_r = system.residual(b, x + step)
+        new_x = x + step
+        new_r = system.residual(b, new_x)
         new_error = _error(system, new_r)
         iterations += count
         # / 1 is the same on the graphs above
-        closer = ((new_error < error / 2) | ~state.open).all()
-        x, r = torch.where(closer, x + step, x), torch.where(closer, new_r, r)
+        closer = ((new_error < error / 2) | state.done).all()
+        x, r = torch.where(closer, new_x, x), torch.where(closer, new_r, r)
         error = torch.where(closer, new_error, error)
         state = _state(system, x, error, size, tol, closer)
         if state.closer:
@@ -137,7 +139,7 @@ class _State(NamedTuple):
     """Where the rounds are; numbers are read from a device together, before the first round not at all."""
 
     whole: Tensor
-    open: Tensor
+    done: Tensor
     bound: Tensor
     any_open: bool
     ratio: float | Tensor
@@ -156,17 +158,16 @@ def _state(
 ) -> _State:
     whole = torch.maximum(size, system.largest(system.unscale(x)))
     aim = min(tol[0], tol[1] / system.growth) * whole
-    open_ = (error > aim) | ~torch.isfinite(error)
-    none = error.new_ones(1)
-    ratio = torch.cat([(aim / error).where(open_, 1.0), none]).min()
+    done = error - aim <= 0  # not where one is infinite or NaN
+    ratio = (aim / error).masked_fill(done, 1.0)
+    ratio = ratio.amin() if len(ratio) else error.new_ones(())
     if closer is None and not x.is_cpu:
-        return _State(whole, open_, error, True, ratio, False, False, False)
-    bound = (error * system.growth).where(error > 0, 0.0) + system.rounding * whole
-    near = (error * system.growth <= tol[1] * whole).all()
-    converged = (bound <= tol[1] * whole).all()
-    flags = [open_.any(), ratio, near, converged, none[0] if closer is None else closer]
-    any_open, least, *rest = torch.stack([flag.double() for flag in flags]).tolist()
-    return _State(whole, open_, bound, bool(any_open), least, *map(bool, rest))
+        return _State(whole, done, error, True, ratio, False, False, False)
+    grown, accept = error * system.growth, tol[1] * whole
+    bound = torch.add(grown.masked_fill(error == 0, 0.0), whole, alpha=system.rounding)
+    flags = [done.all(), ratio, (grown <= accept).all(), (bound <= accept).all()]
+    all_done, least, *rest = floats(*flags, done.all() if closer is None else closer)
+    return _State(whole, done, bound, not all_done, least, *map(bool, rest))
 
 
 def _between(x: float | Tensor, low: float, high: float) -> float | Tensor:
@@ -200,14 +201,13 @@ def conjugate_round(
     Returns:
         The solution in float64, and the number of iterations.
     """
-    norm = torch.linalg.vector_norm(r, dim=0)
-    r = (r / norm.where(norm > 0, 1.0)).to(dtype)
+    norm = threshold(torch.linalg.vector_norm(r, dim=0), 0.0, 1.0)
+    r = (r / norm).to(dtype)
     z = system.precondition(r)
-    aim = target * _dot(r, z).sqrt()
-    aim = aim.where(aim > 0, 1.0)
+    aim = target * threshold(_dot(r, z), 0.0, 1.0).sqrt()
     iterate = _iterate_fused if is_fused(r) else _iterate
     x, iterations = iterate(system, r / aim, z / aim, max_iter)
-    return x.double() * (norm * aim), iterations
+    return x * (norm * aim), iterations
 
 
 def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tuple[Tensor, int]:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.checks import floats
 from pyg_relational.ops.graph.components import connected_components, edges_where, joined
-from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import strong_edges
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 
@@ -102,11 +102,10 @@ def direct_share(operator: ShiftedLaplacian, floating: Tensor | None = None) -> 
         >>> direct_share(ShiftedLaplacian(edges, one, one[:3], torch.arange(3) == 0))
         tensor(0.5000, dtype=torch.float64)
     """
-    free = ~operator.fixed & (operator.diagonal > 0)
-    free = free if floating is None else free & ~floating
-    to_fixed = (operator.adjacency @ operator.fixed.double()[:, None])[:, 0]
-    share = ((to_fixed + operator.shift) / operator.diagonal).where(free, torch.inf)
-    return torch.cat([share, share.new_full((1,), torch.inf)]).amin()
+    left_out = operator.outside if floating is None else operator.outside | floating
+    direct = torch.addmv(operator.shift, operator.adjacency, operator.fixed.double())
+    share = (direct / operator.diagonal).masked_fill(left_out, torch.inf)
+    return share.amin() if len(share) else share.new_full((), torch.inf)
 
 
 def _look(operator: ShiftedLaplacian) -> tuple[bool, bool, float | None]:
@@ -114,8 +113,7 @@ def _look(operator: ShiftedLaplacian) -> tuple[bool, bool, float | None]:
     held = (operator.fixed | (operator.shift > 0)).any()
     if held.is_cpu:
         return bool(_held_firmly(operator)), bool(held), None
-    look = [_held_firmly(operator).double(), held.double(), direct_share(operator)]
-    firm, some, share = torch.stack(look).tolist()
+    firm, some, share = floats(_held_firmly(operator), held, direct_share(operator))
     return bool(firm), bool(some), share
 
 
@@ -128,8 +126,7 @@ def _held_firmly(operator: ShiftedLaplacian) -> Tensor:
         return alone.all()
     least = WEAK * weight.max()
     held = (fixed | (operator.shift > least)).double()
-    row, col = operator.edge_index
-    heavy = csr_matrix(row, col, (weight > least).double(), (len(held), len(held)))
+    heavy = operator.matrix((weight > least).double())
     for _ in range(_STEPS):  # numbers of ways, at most n^8 of them
         held = torch.addmv(held, heavy, held)
         if early and bool((alone | (held > 0)).all()):
