@@ -1,5 +1,6 @@
 """What public functions ask of a device, within the table of docs/devices.md, and that no tensor forgets its device."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 from torch_geometric.data import Data
 
 from pyg_relational import cluster, metrics, nn, ops, transforms
-from pyg_relational.ops import knn, modularity
+from pyg_relational.ops import CG, knn, modularity
+from pyg_relational.ops.linear import cg
 from pyg_relational.transforms import (
     DenseGraph,
     KNNGraph,
@@ -322,6 +324,12 @@ ROWS = [
     for line in TABLE.read_text().partition("# Budgets")[2].splitlines()
     if line.startswith("| `")
 ]
+SOLVES = {
+    row[0]: [int(cell.replace(",", "")) for cell in row[1:3]]
+    for line in TABLE.read_text().partition("# Solves")[2].partition("# Budgets")[0].splitlines()
+    if line.startswith("| `") and (row := [cell.strip(" `") for cell in line.split("|")[1:-1]])
+}
+AN_ITERATION = 11  # operators, besides those that look every 16
 BUDGETS = {row[0]: Budget(*(int(cell.replace(",", "")) for cell in row[1:5])) for row in ROWS}
 
 
@@ -385,6 +393,47 @@ def test_a_device_is_asked_for_no_more_than_the_table_says_and_gives_the_same(na
     wanted = [*parts, *(t.grad for t in data if t.grad is not None)]
     found = [*got.parts, *(t.grad for t in got.data if t.grad is not None)]
     torch.testing.assert_close([t.value for t in found], wanted, rtol=1e-2, atol=1e-3)
+
+
+def besides_iterations(name: str) -> list[int]:
+    """Operators forward and backward, less 11 for every iteration of conjugate gradients there."""
+    iterations: Counter[int] = Counter()
+
+    def counted(*args: Any) -> tuple[Tensor, int]:
+        x, count = iterate(*args)
+        iterations[id(Counts.current())] += count
+        return x, count
+
+    iterate, cg._iterate = cg._iterate, counted
+    try:
+        got = count(name)
+    finally:
+        cg._iterate = iterate
+    both = (got.forward, got.backward)
+    return [c.launches.total() - AN_ITERATION * iterations[id(c)] for c in both]
+
+
+@pytest.mark.parametrize("name", SOLVES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_solve_is_no_more_operators_besides_its_iterations_than_the_table_says(name):
+    found = besides_iterations(name)
+    assert all(n <= most for n, most in zip(found, SOLVES[name], strict=True)), found
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_iteration_is_at_most_twelve_operators_the_looks_included():
+    def operators(iterations: int) -> int:
+        with Counts():
+            d = Inputs(*map(pretend, inputs()))
+        with Counts() as counts:
+            nn.laplace_propagation(
+                *(d.edges, d.weight, d.y, d.mask),
+                num_classes=C,
+                solver=CG(tol=1e-9, max_iter=iterations),
+            )
+        return counts.launches.total()
+
+    assert 16 * AN_ITERATION <= operators(32) - operators(16) <= 16 * 12
 
 
 def test_second_derivatives_on_a_device_are_those_on_the_cpu():
@@ -538,3 +587,6 @@ if __name__ == "__main__":  # the table as it is
         print(
             f"| `{name}` | {forward} | {backward} | {-(-operators // digits) * digits:,} | {copies} | |"
         )
+    for name in SOLVES:
+        forward, backward = besides_iterations(name)
+        print(f"| `{name}` | {forward:,} | {backward:,} |")

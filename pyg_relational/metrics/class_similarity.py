@@ -1,10 +1,12 @@
 """Similarity of features inside classes and between them."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pyg_relational.ops.checks import check_features, check_labels
+from pyg_relational.ops.checks import Check, check_labels, check_matrix, finite, settle
 
 __all__ = ["class_similarity", "inter_class_similarity"]
 
@@ -45,14 +47,8 @@ def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         >>> intra.item(), inter.item()
         (1.0, 0.0)
     """
-    u, class_sum, size = _class_sums(x, y)
-    same_pairs = size.square().sum() - size.sum()
-    if len(size) < 2 or bool(same_pairs == 0):
-        raise ValueError(
-            "y must hold two classes and two samples of some class, "
-            f"got class sizes {size.tolist()}"
-        )
-    intra = (class_sum.square().sum() - u.square().sum()) / same_pairs
+    u, class_sum, size, same = _class_sums(x, y, "two classes and two samples of some class", 1)
+    intra = (class_sum.square().sum() - u.square().sum()) / same
     return intra.to(x.dtype), _between(class_sum, size).to(x.dtype)
 
 
@@ -79,20 +75,34 @@ def inter_class_similarity(x: Tensor, y: Tensor) -> Tensor:
         >>> inter_class_similarity(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.arange(2)).item()
         0.6000000238418579
     """
-    _, class_sum, size = _class_sums(x, y)
-    if len(size) < 2:
-        raise ValueError(f"y must hold two classes, got class sizes {size.tolist()}")
+    _, class_sum, size, _ = _class_sums(x, y, "two classes", 0)
     return _between(class_sum, size).to(x.dtype)
 
 
-def _class_sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit rows, their sum in each class, and the sizes of the classes; in float64."""
-    check_features(x)
+def _class_sums(
+    x: Tensor, y: Tensor, what: str, least: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unit rows, 0 where not labelled, their sums in the classes, sizes of these, and pairs inside them; in float64.
+
+    One wait for a device checks all: there must be two classes and ``least`` pairs of one class.
+    """
+    check_matrix(x)
     check_labels(y, len(x))
     labelled = y >= 0
-    u = normalize(x[labelled].double(), dim=1)
-    _, group, size = torch.unique(y[labelled], return_inverse=True, return_counts=True)
-    return u, u.new_zeros(len(size), x.size(1)).index_add(0, group, u), size
+    ordered, order = y.sort()
+    step = (ordered[1:] != ordered[:-1]).cumsum(0)
+    group = torch.zeros_like(y).scatter_(0, order[1:], step)  # rows without a label, first, add 0
+    size = torch.zeros_like(y).index_add_(0, group, labelled.long())
+    same = size.square().sum() - size.sum()
+
+    def refuse() -> None:
+        raise ValueError(f"y must hold {what}, got class sizes {size[size > 0].tolist()}")
+
+    classes = Check("y must hold two classes", lambda: (size > 0).sum(), 2, math.inf, refuse)
+    pairs = Check(f"y must hold {what}", lambda: same, least, math.inf, refuse)
+    _, count, _ = settle(finite(x, "x"), classes, pairs)
+    u = normalize((x * labelled[:, None]).double(), dim=1)
+    return u, u.new_zeros(int(count) + 1, x.shape[1]).index_add(0, group, u), size, same
 
 
 def _between(class_sum: Tensor, size: Tensor) -> Tensor:

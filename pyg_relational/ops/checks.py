@@ -24,6 +24,7 @@ __all__ = [
     "check_matrix",
     "check_share",
     "finite",
+    "floats",
     "judge",
     "may_read",
     "read",
@@ -100,10 +101,25 @@ def read(*checks: Check) -> list[float]:
     Args:
         *checks: The checks.
     """
-    numbers = [check.number() for check in checks]
+    return floats(*(check.number() for check in checks))
+
+
+def floats(*numbers: Tensor) -> list[float]:
+    """Numbers as float64, from a device all at once; from the CPU one by one, which costs less there.
+
+    Args:
+        *numbers: Scalars of one device, of any number types.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.checks import floats
+        >>> floats(torch.tensor(2), torch.tensor(True))
+        [2.0, 1.0]
+    """
     if all(number.is_cpu for number in numbers):
         return [float(number.item()) for number in numbers]
-    values: list[float] = torch.stack([number.double() for number in numbers]).tolist()
+    together = numbers[0].new_empty(len(numbers), dtype=torch.float64)
+    values: list[float] = torch.stack(numbers, out=together).tolist()
     return values
 
 

@@ -9,7 +9,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pyg_relational.ops import both_directions, edge_diff_dot, edge_dot, unit_rows
-from pyg_relational.ops.checks import check_choice, check_count, check_features, check_labels
+from pyg_relational.ops.checks import (
+    Check,
+    check_choice,
+    check_count,
+    check_labels,
+    check_matrix,
+    finite,
+    settle,
+)
 
 __all__ = ["Function", "Similarity", "check_dense_graph", "dense_graph"]
 
@@ -60,7 +68,7 @@ def dense_graph(
                 [1, 0]]), tensor([1., 1.]))
     """
     check_dense_graph(similarity, threshold, top_k)
-    check_features(x)
+    check_matrix(x)  # values are looked at with the similarities
     if batch is not None:
         check_labels(batch, x.shape[0], "batch")
     dtype = x.dtype
@@ -100,20 +108,24 @@ def _pairs(
 ) -> Tensor:
     """Kept pairs ``i < j``, sorted."""
     n = x.shape[0]
+    every = top_k is None or top_k >= n
     keys = [torch.empty(0, dtype=torch.int64, device=x.device)]
     for start, rows in _row_tiles(x):
-        s = _checked(f(rows, x), rows.shape[0], n)
+        s = f(rows, x)
+        settle(*([] if start else [finite(x, "x")]), _similarity_check(s, rows.shape[0], n))
         keep = s > threshold
         if batch is not None:
             keep &= batch[start : start + rows.shape[0], None] == batch
-        keep.diagonal(start).fill_(False)
-        if top_k is not None and top_k < n:
+        if every:  # each pair once
+            keep.triu_(start + 1)
+        else:
+            keep.diagonal(start).fill_(False)
             best = s.masked_fill(~keep, -torch.inf).topk(top_k, dim=1).indices
             keep &= torch.zeros_like(keep).scatter_(1, best, True)
         i, j = keep.nonzero().unbind(1)
         i = i + start
         keys.append(torch.minimum(i, j) * n + torch.maximum(i, j))
-    key = torch.cat(keys).unique()
+    key = torch.cat(keys) if every else torch.cat(keys).unique()
     return torch.stack([key // max(n, 1), key % max(n, 1)])
 
 
@@ -122,12 +134,14 @@ def _row_tiles(x: Tensor) -> list[tuple[int, Tensor]]:
     return [(start, x[start : start + step]) for start in range(0, x.shape[0], step)]
 
 
-def _checked(s: Tensor, rows: int, n: int) -> Tensor:
+def _similarity_check(s: Tensor, rows: int, n: int) -> Check:
     if s.shape != (rows, n):
         raise ValueError(f"similarity must give shape [{rows}, {n}], got {list(s.shape)}")
-    if s.isnan().any():
+
+    def refuse() -> None:
         raise ValueError("similarity must not be NaN")
-    return s
+
+    return Check("similarity must not be NaN", s.isnan().any, 0, 0, refuse)
 
 
 def _weights(x: Tensor, pairs: Tensor, similarity: Similarity) -> Tensor:

@@ -161,22 +161,17 @@ def label_checks(
         num_classes = int(y.max()) + 1 if n else 0
     c = num_classes
 
-    limits = torch.iinfo(torch.int64)
-
-    def least() -> Tensor:
-        return y.where(mask, limits.max).min()
-
-    def most() -> Tensor:
-        return y.where(mask, limits.min).max()
+    if n == 0:
+        return [labelled], c
+    rule = f"y must be in [0, {c}) on labelled nodes"
+    least, most = (y * mask).aminmax()
 
     def refuse_classes() -> None:
-        low, high = int(least()), int(most())
-        raise ValueError(f"y must be in [0, {c}) on labelled nodes, got {low if low < 0 else high}")
+        raise ValueError(f"{rule}, got {int(least if least < 0 else most)}")
 
-    rule = f"y must be in [0, {c}) on labelled nodes"
-    lowest = Check(rule, least, 0, math.inf, refuse_classes)
-    highest = Check(rule, most, -math.inf, c - 1, refuse_classes)
-    return [labelled, lowest, highest] if n else [labelled], c
+    lowest = Check(rule, lambda: least, 0, math.inf, refuse_classes)
+    highest = Check(rule, lambda: most, -math.inf, c - 1, refuse_classes)
+    return [labelled, lowest, highest], c
 
 
 def label_values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:

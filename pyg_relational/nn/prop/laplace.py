@@ -239,8 +239,7 @@ def _solve(
 ) -> tuple[Tensor, GroundedLaplacian]:
     edge_index, weight, values, mask, *_ = graph
     shift = node_shift(tau, values)
-    mass = None
-    root = torch.ones_like(shift)
+    mass = root = None
     if normalization != "combinatorial":
         mass = degree(edge_index, weight * (edge_index[0] != edge_index[1]), len(mask))
         shift = shift * mass
@@ -249,20 +248,20 @@ def _solve(
                 f"edge_weight and tau must give finite degrees in {weight.dtype}, got inf"
             )
         mass = mass.where(mass > 0, 1.0)
-        root = mass.sqrt() if normalization == "normalized" else root
+        root = mass.sqrt()[:, None] if normalization == "normalized" else None
     source = node_source(f, values)
     if mass is not None:
-        source = source * (mass / root)[:, None]
+        source = source * (mass[:, None] if root is None else root)
     mass = mass if order > 1 else None
     if initial is not None:
-        initial = initial.detach() / root.detach()[:, None]
+        initial = initial.detach() if root is None else initial.detach() / root.detach()
     equation = GroundedLaplacian(
         edge_index, weight, shift, mask, mass, order, solver, initial, prepared
     )
-    rhs = (values / root[:, None]).where(mask[:, None], source)
+    rhs = (values if root is None else values / root).where(mask[:, None], source)
     rest = () if mass is None else (mass,)
     u = implicit_solve(equation, rhs, weight, shift, *rest)
-    return values.where(mask[:, None], u * root[:, None]), equation
+    return values.where(mask[:, None], u if root is None else u * root), equation
 
 
 class LaplacePropagation(Propagation):

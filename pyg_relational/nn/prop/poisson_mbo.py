@@ -1,7 +1,7 @@
 """Poisson-MBO: Poisson learning turned into a partition with classes of given sizes."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -100,10 +100,12 @@ def poisson_mbo(
     u = poisson_propagation(*graph[:4], solver=solver, on_unreachable="nan")
     unreached = u.isnan().any(1)
     u = u.nan_to_num(nan=0.0)
-    label = _partition(u, ~unreached, graph, priors)
+    parts = _parts(~unreached, graph, priors)
+    label = _partition(u, parts)
+    diffusion = _diffusion(graph, mu)
     for _ in range(max_iter):
-        u = _diffuse(one_hot(label, u.shape[1]).to(u.dtype), graph, mu, steps)
-        last, label = label, _partition(u, ~unreached, graph, priors)
+        u = diffusion.run(one_hot(label, u.shape[1]).to(u.dtype), steps)
+        last, label = label, _partition(u, parts)
         if torch.equal(label, last):
             break
     return fill_unreachable(
@@ -111,16 +113,39 @@ def poisson_mbo(
     )
 
 
-def _partition(u: Tensor, reached: Tensor, graph: Labelled, priors: Tensor | None) -> Tensor:
-    label = torch.zeros_like(graph.batch)
-    for rows in graphs_of(reached, graph.batch):
+def _parts(
+    reached: Tensor, graph: Labelled, priors: Tensor | None
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Rows of each graph, and least and greatest sizes of its classes."""
+    parts = []
+    for rows in graphs_of(reached, graph.batch, graph.num_graphs):
         share = graph.values[rows].sum(0).double()
         bounds = volume_bounds(len(rows), share / share.sum() if priors is None else priors)
-        label[rows] = volume_threshold(u[rows], *bounds)
+        parts.append((rows, *bounds))
+    return parts
+
+
+def _partition(u: Tensor, parts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    label = u.new_zeros(len(u), dtype=torch.int64)
+    for rows, lower, upper in parts:
+        label[rows] = volume_threshold(u[rows], lower, upper)
     return label
 
 
-def _diffuse(u: Tensor, graph: Labelled, mu: float, steps: int) -> Tensor:
+class _Diffusion(NamedTuple):
+    """A step: what stays of a row, what comes from others, and what labels add."""
+
+    stay: Tensor
+    neighbours: Tensor
+    source: Tensor
+
+    def run(self, u: Tensor, steps: int) -> Tensor:
+        for _ in range(steps):
+            u = torch.addmm(torch.addcmul(self.source, self.stay, u), self.neighbours, u)
+        return u
+
+
+def _diffusion(graph: Labelled, mu: float) -> _Diffusion:
     (row, col), weight, _, mask, batch, num_graphs = graph
     n = len(mask)
     weight = weight * (row != col)
@@ -129,10 +154,7 @@ def _diffuse(u: Tensor, graph: Labelled, mu: float, steps: int) -> Tensor:
     step = most.where(most > 0, 1.0).reciprocal()[batch]
     neighbours = csr_matrix(row, col, step[row] * weight, (n, n))
     source = (mu * step)[:, None] * _source(graph)
-    stay = (1 - step * d)[:, None]
-    for _ in range(steps):
-        u = torch.addmm(torch.addcmul(source, stay, u), neighbours, u)
-    return u
+    return _Diffusion((1 - step * d)[:, None], neighbours, source)
 
 
 def _source(graph: Labelled) -> Tensor:

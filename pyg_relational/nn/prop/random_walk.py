@@ -18,6 +18,7 @@ from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
 from pyg_relational.ops.graph.components import connected_components, edges_where, joined
 from pyg_relational.ops.graph.laplacian import degree
+from pyg_relational.ops.linear.components import in_reach
 from pyg_relational.ops.linear.grounded import GroundedLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.prepared import Prepared
@@ -139,15 +140,16 @@ def random_walk_propagation(
         root = d.where(d > 0, 1.0).sqrt()[:, None]
         shift = ((1 - alpha) * d).where(d > 0, 1.0)
         nothing = torch.zeros_like(mask)
-        component = connected_components(edges_where(edge_index, weight > 0), len(mask))
-        weight = alpha * weight
+        positive, weight = weight > 0, alpha * weight
         if initial is not None:
             initial = initial.detach() / root.detach()
         equation = GroundedLaplacian(
             edge_index, weight, shift, nothing, solver=solver, initial=initial, prepared=prepared
         )
         u = root * implicit_solve(equation, root * values, weight, shift)
-        u = fill_unreachable(u, ~joined(component, mask), graph, on_unreachable)
+        if not in_reach(equation.set_up.operator, mask):
+            component = connected_components(edges_where(edge_index, positive), len(mask))
+            u = fill_unreachable(u, ~joined(component, mask), graph, on_unreachable)
     return (u, equation.info or NO_WORK) if return_info else u
 
 

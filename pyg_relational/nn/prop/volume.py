@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from pyg_relational.ops.checks import floats
 
 __all__ = ["check_priors", "graphs_of", "volume_bounds", "volume_threshold"]
 
@@ -44,19 +47,28 @@ def volume_threshold(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         >>> volume_threshold(scores, torch.tensor([2, 2]), torch.tensor([2, 2])).tolist()
         [0, 1, 1, 0]
     """
-    n, least, most = len(scores), int(lower.sum()), int(upper.sum())
-    if bool((lower > upper).any()) or not least <= n <= most:
+    n, scores = len(scores), scores.double()
+    facts = torch.cat([lower.double(), upper.double(), _extent(scores)]).cpu()
+    (least, most), (largest, spread) = facts[:-2].long().view(2, -1), facts[-2:].tolist()
+    if bool((least > most).any()) or not int(least.sum()) <= n <= int(most.sum()):
         raise ValueError(
-            f"lower and upper must leave room for {n} rows, got {lower.tolist()}, {upper.tolist()}"
+            f"lower and upper must leave room for {n} rows, got {least.tolist()}, {most.tolist()}"
         )
-    if not bool(torch.isfinite(scores).all()):
+    if not math.isfinite(largest):
         raise ValueError("scores must be finite, got NaN or infinity")
-    scores = scores.double()
     if n == 0:
         return lower.new_zeros(0)
-    label = (scores - _prices(scores, lower, upper)).argmax(1)
-    _balance(scores, label, lower, upper)
+    label = (scores - _prices(scores, lower, upper, spread)).argmax(1)
+    _balance(scores, label, least, most, 1e-12 * largest)
     return label
+
+
+def _extent(scores: Tensor) -> Tensor:
+    """Largest absolute value, and mean over the rows of how far their values spread."""
+    if len(scores) == 0:
+        return scores.new_zeros(2)
+    low, high = scores.aminmax(dim=1)
+    return torch.stack([torch.maximum(high, -low).amax(), (high - low).mean()])
 
 
 def volume_bounds(num_rows: int, priors: Tensor, slack: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -108,71 +120,86 @@ def check_priors(priors: Tensor | None, values: Tensor, slack: float = 0.0) -> T
     return priors / priors.sum()
 
 
-def graphs_of(rows: Tensor, batch: Tensor) -> Iterator[Tensor]:
-    """Numbers of the marked rows of each graph.
+def graphs_of(rows: Tensor, batch: Tensor, num_graphs: int) -> Iterator[Tensor]:
+    """Numbers of the marked rows of each graph that has some.
 
     Args:
         rows: Marked rows.
         batch: Graph of every row.
+        num_graphs: How many there are.
 
     Shapes:
         ``rows``, ``batch``: :math:`[n]`.
     """
-    for number in batch[rows].unique():
-        yield (rows & (batch == number)).nonzero()[:, 0]
+    for number in range(num_graphs):
+        inside = (rows & (batch == number)).nonzero()[:, 0]
+        if len(inside):
+            yield inside
 
 
-def _prices(scores: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+def _prices(scores: Tensor, lower: Tensor, upper: Tensor, spread: float) -> Tensor:
     """Prices at which about as many rows choose each class as may: annealed Newton steps."""
     price = scores.new_zeros(scores.shape[1])
-    spread = (scores.amax(1) - scores.amin(1)).mean()
     if not spread > 0:
         return price
     low, room = lower.double(), (upper - lower).double()
     across = scores.T.contiguous()  # sums over classes run along the rows
     for temperature in _TEMPERATURES:
-        price = _newton(across, price, low, room, float(spread) * temperature)
+        price = _newton(across, price, low, room, spread * temperature)
     return price
 
 
 def _newton(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) -> Tensor:
-    value, share = _dual(scores, price, low, room, t)
+    """Newton's method, its steps halved while they lead up; a device is waited for once a point."""
+    at = _dual(scores, price, low, room, t)
+    steep = at.gradient.abs().max().item()
     for _ in range(_NEWTON):
-        on = (price / t).sigmoid()
-        demand = share.sum(1)
-        gradient = low + room * on - demand
-        if gradient.abs().max() < max(0.5, 1e-4 * scores.shape[1]):
+        if steep < max(0.5, 1e-4 * scores.shape[1]):
             break
-        hessian = torch.diag(demand + room * on * (1 - on)) - share @ share.T
-        hessian.diagonal().add_(1e-8 * hessian.diagonal().max().clamp(min=1.0))
-        step = torch.linalg.solve(hessian, gradient) * t
-        size = 1.0
-        new, share = _dual(scores, price - step, low, room, t)
-        while (rise := float(new - value)) > 0 and size > 1e-4:  # one wait for a device
+        step, size = torch.linalg.solve(_hessian(at, room), at.gradient) * t, 1.0
+        while True:
+            new = _dual(scores, price - size * step, low, room, t)
+            rise, steep = floats(new.value - at.value, new.gradient.abs().max())
+            if not rise > 0 or size <= 1e-4:
+                break
             size /= 2
-            new, share = _dual(scores, price - size * step, low, room, t)
         if not rise < 0:
             break
-        price, value = price - size * step, new
+        price, at = price - size * step, new
     return price
 
 
-def _dual(
-    scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float
-) -> tuple[Tensor, Tensor]:
-    """Value of the smoothed dual problem, and each row's shares of the classes, ``[c, n]``."""
+class _Dual(NamedTuple):
+    """The smoothed dual problem at some prices: value, gradient, each row's shares of the classes, use of the room."""
+
+    value: Tensor
+    gradient: Tensor
+    share: Tensor
+    on: Tensor
+
+
+def _dual(scores: Tensor, price: Tensor, low: Tensor, room: Tensor, t: float) -> _Dual:
     part = (scores - price[:, None]).div_(t)
     top = part.amax(0)
     part.sub_(top).clamp_(min=_NOTHING).exp_()
     total = part.sum(0)
-    choice = t * (total.log() + top).sum()
-    return choice + low @ price + t * (room @ softplus(price / t)), part.div_(total)
+    choice, on = t * (total.log() + top).sum(), (price / t).sigmoid()
+    value, share = choice + low @ price + t * (room @ softplus(price / t)), part.div_(total)
+    return _Dual(value, low + room * on - share.sum(1), share, on)
 
 
-def _balance(scores: Tensor, label: Tensor, lower: Tensor, upper: Tensor) -> None:
-    """Move rows along the cheapest chains of classes: first to fit the sizes, then while that gains."""
-    lower, upper = lower.cpu(), upper.cpu()
-    least, one = 1e-12 * float(scores.abs().max()), scores.new_ones(len(label))
+def _hessian(at: _Dual, room: Tensor) -> Tensor:
+    hessian = torch.diag(at.share.sum(1) + room * at.on * (1 - at.on)) - at.share @ at.share.T
+    hessian.diagonal().add_(1e-8 * hessian.diagonal().max().clamp(min=1.0))
+    return hessian
+
+
+def _balance(scores: Tensor, label: Tensor, lower: Tensor, upper: Tensor, least: float) -> None:
+    """Move rows along the cheapest chains of classes: first to fit the sizes, then while that gains.
+
+    A device is waited for once a chain; the bounds are on the host.
+    """
+    one = scores.new_ones(len(label))
     while True:
         loss = scores.gather(1, label[:, None]) - scores
         size, cost = _sizes_and_costs(loss, label, one)
@@ -223,10 +250,9 @@ def _path(step: Tensor, start: int, end: int) -> list[int]:
 
 def _move(loss: Tensor, label: Tensor, path: list[int], most: int) -> None:
     """Move up to ``most`` rows along each edge of a path: one, or those that cost the same."""
-    rows = []
-    for here, there in pairwise(path):
-        cost = loss[:, there].where(label == here, torch.inf)
-        rows.append((cost == cost.min()).nonzero()[:, 0])
-    count = min(most, *(len(row) for row in rows))
-    for row, there in zip(rows, path[1:], strict=True):
-        label[row[:count]] = there
+    costs = [loss[:, there].where(label == here, torch.inf) for here, there in pairwise(path)]
+    ties = [cost == cost.amin() for cost in costs]
+    places = [tie.cumsum(0) for tie in ties]  # among them, from 1
+    count = torch.stack([place[-1] for place in places]).amin().clamp(max=most)
+    for tie, place, there in zip(ties, places, path[1:], strict=True):
+        label.masked_fill_(tie & (place <= count), there)

@@ -107,8 +107,8 @@ def volume_mbo(
     )
     unreached = scores.isnan().any(1)
     label, last = scores.argmax(1), None
-    best, score = label, scores.new_full((int(graph.batch.max()) + 1,), -torch.inf)
-    kernel = _kernel(graph)
+    best, score = label, scores.new_full((graph.num_graphs,), -torch.inf)
+    kernel, parts = _kernel(graph), _parts(unreached, graph, priors, slack)
     for iteration in range(max_iter + 1):
         psi = kernel @ (kernel @ one_hot(label, scores.shape[1]).to(scores.dtype))
         if iteration > 0:
@@ -119,7 +119,7 @@ def volume_mbo(
         if iteration == max_iter or (temperature == 0 and last is not None and label.equal(last)):
             break
         noise = torch.randn(psi.shape, generator=generator, dtype=psi.dtype, device=psi.device)
-        last, label = label, _partition(psi + temperature * noise, unreached, graph, priors, slack)
+        last, label = label, _partition(psi + temperature * noise, graph, parts)
     return fill_unreachable(
         one_hot(best, scores.shape[1]).to(scores.dtype), unreached, graph, on_unreachable
     )
@@ -134,11 +134,12 @@ def _kernel(graph: Labelled) -> Tensor:
     return csr_matrix(row, col, weight * root[row] * root[col], (n, n))
 
 
-def _partition(
-    psi: Tensor, unreached: Tensor, graph: Labelled, priors: Tensor | None, slack: float
-) -> Tensor:
-    label = graph.values.argmax(1)
-    for rows in graphs_of(~unreached, graph.batch):
+def _parts(
+    unreached: Tensor, graph: Labelled, priors: Tensor | None, slack: float
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Rows of each graph that are free, and how many of them each class takes at least and at most."""
+    parts = []
+    for rows in graphs_of(~unreached, graph.batch, graph.num_graphs):
         held = graph.values[rows].sum(0)
         share = held / held.sum() if priors is None else priors
         low, high = (size - held.long() for size in volume_bounds(len(rows), share, slack))
@@ -148,6 +149,12 @@ def _partition(
                 f"class_priors and slack must leave room for the labels, got {int(held[k])} labels of class {k} "
                 f"and at most {int(held[k] + high[k])} nodes"
             )
-        free = rows[~graph.mask[rows]]
-        label[free] = volume_threshold(psi[free], low.clamp(min=0), high)
+        parts.append((rows[~graph.mask[rows]], low.clamp(min=0), high))
+    return parts
+
+
+def _partition(psi: Tensor, graph: Labelled, parts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    label = graph.values.argmax(1)
+    for free, low, high in parts:
+        label[free] = volume_threshold(psi[free], low, high)
     return label

@@ -1,6 +1,7 @@
 """Reading of graphs: whatever a user holds becomes ``(edge_index, edge_weight, num_nodes)``."""
 
 import math
+import sys
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,10 +129,14 @@ def edge_checks(index: Tensor, weight: Tensor, num_nodes: int | None) -> list[Ch
         edge = int(weight.detach().isfinite().logical_not().nonzero()[0])
         raise ValueError(f"edge_weight must be finite, got {weight[edge].item()} at edge {edge}")
 
+    first, last = index.aminmax()
+    least, largest = weight.detach().aminmax()  # NaN where one is
+    finite = "edge_weight must be finite"
     return [
-        Check("edge_index must be >= 0", index.amin, 0, math.inf, refuse_index),
-        Check("edge_index must be < num_nodes", index.amax, -math.inf, most, refuse_index),
-        Check("edge_weight must be finite", weight.detach().isfinite().all, 1, 1, refuse_weight),
+        Check("edge_index must be >= 0", lambda: first, 0, math.inf, refuse_index),
+        Check("edge_index must be < num_nodes", lambda: last, -math.inf, most, refuse_index),
+        Check(finite, lambda: least, -sys.float_info.max, math.inf, refuse_weight),
+        Check(finite, lambda: largest, -math.inf, sys.float_info.max, refuse_weight),
         asked(partial(_is_strictly_sorted, index)),
     ]
 
@@ -152,7 +157,7 @@ def sorted_edges(
     """
     if not numbers:
         return index, weight, num_nodes or 0
-    _, high, _, is_sorted = numbers
+    _, high, *_, is_sorted = numbers
     n = int(high) + 1 if num_nodes is None else num_nodes
     return (index, weight, n) if is_sorted else (*coalesce(index, weight, n), n)
 
@@ -359,7 +364,7 @@ def _checked_weight(weight: Any, index: Tensor) -> Tensor:
 
 def _is_strictly_sorted(index: Tensor) -> Tensor:
     row, col = index.diff()
-    return torch.all((row > 0) | ((row == 0) & (col > 0)))
+    return (col.add(row, alpha=2**31) > 0).all()  # of nodes below 2^31; others overflow elsewhere
 
 
 def _raise_out_of_range(index: Tensor, num_nodes: int) -> None:

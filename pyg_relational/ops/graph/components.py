@@ -11,7 +11,10 @@ from pyg_relational.ops.autograd.functorch import plainly
 
 __all__ = ["connected_components", "edges_where", "joined", "smallest_member", "smallest_reachable"]
 
-_ROUNDS = 4  # of hooking between looks at whether it is done, for which a device is waited for; not measured
+# Rounds of hooking between looks at whether it is done, for which a device is waited for, and jumps in a round. With 1,
+# 2, 3, 4 and as many as there may be: 16, 8, 8, 8, 4 rounds on a path of 10,000 nodes, 12, 8, 4, 4, 4 on a grid of as
+# many, 8 on neighbours of 3,000 points in 2-d.
+_ROUNDS, _JUMPS = 4, 3
 
 
 def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
@@ -123,21 +126,9 @@ def smallest_reachable(edge_index: Tensor, num_nodes: int) -> Tensor:
     while True:
         for _ in range(_ROUNDS):
             root = new
-            below = torch.minimum(root[row], root[col])
-            new = _jump(root.scatter_reduce(0, root[row], below, "amin"))
+            here = root[row]
+            new = root.scatter_reduce(0, here, torch.minimum(here, root[col]), "amin")
+            for _ in range(_JUMPS):
+                new = new[new]
         if torch.equal(new, root):
             return root
-
-
-def _jump(parent: Tensor) -> Tensor:
-    """Root of every node of a forest of pointers; roots point to themselves.
-
-    Args:
-        parent: Pointer of every node.
-
-    Shapes:
-        ``parent``: :math:`[n]`, output: :math:`[n]`.
-    """
-    for _ in range(len(parent).bit_length()):  # each halves the way
-        parent = parent[parent]
-    return parent

@@ -1,15 +1,12 @@
 """The door of what works on undirected graphs: edges checked, sorted and weighted."""
 
 import math
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.autograd.functorch import plainly
 from pyg_relational.ops.checks import Check, check_labels, judge, may_read, read, settle
 from pyg_relational.ops.graph.as_edges import edge_checks, read_graph, sorted_edges
-from pyg_relational.ops.graph.spmm import spmm
 
 __all__ = [
     "check_batch",
@@ -82,7 +79,7 @@ def edges_to_sum(
         return undirected_edges(edge_index, edge_weight, num_nodes, *also)[:2]
     index, weight, _ = read_graph((edge_index, edge_weight), num_nodes)
     inside = index.clamp(0, max(num_nodes - 1, 0))
-    of_edges = edge_checks(index, weight, num_nodes)[:3]
+    of_edges = edge_checks(index, weight, num_nodes)[:-1]
     settle(*also, *of_edges, *_undirected_checks(inside, weight, num_nodes))
     return index, weight
 
@@ -152,10 +149,7 @@ def _undirected_checks(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) 
         )
 
     def symmetric() -> Tensor:
-        if torch.compiler.is_compiling():  # which knows of no transform of torch.func
-            return _is_symmetric(edge_index, weight, num_nodes)
-        near: Tensor = plainly(partial(_is_symmetric, n=num_nodes), edge_index, edge_weight)
-        return near
+        return _is_symmetric(edge_index, weight, num_nodes)
 
     return [
         Check("edge_weight must be >= 0", weight.amin, 0, math.inf, refuse_weight),
@@ -165,13 +159,12 @@ def _undirected_checks(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) 
 
 def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
     r"""Whether :math:`a^T W b = b^T W a` for two arbitrary vectors."""
-    row, col = edge_index
-    node = torch.arange(n, dtype=torch.float64, device=weight.device)
-    a, b = (node.square() * 0.6180339887498949).sin(), (node.square() * 0.7320508075688772).cos()
-    product = spmm(row, col, weight.double(), torch.stack([a, b], 1), n)
-    rounding = 1e-6 * torch.linalg.vector_norm(weight) + 1e-12 * weight.sum()
-    apart = (torch.dot(b, product[:, 0]) - torch.dot(a, product[:, 1])).abs()
-    near: Tensor = apart <= rounding
+    number = torch.arange(2 * n, dtype=torch.float64, device=weight.device)
+    a_b = (number.square() * 0.6180339887498949).sin().view(n, 2)
+    (a, b), (of_a, of_b) = (a_b.index_select(0, ends).unbind(1) for ends in edge_index)
+    apart = torch.dot(weight.double(), torch.addcmul(a * of_b, b, of_a, value=-1)).abs()
+    norm = torch.linalg.vector_norm(weight)
+    near: Tensor = apart <= torch.add(1e-6 * norm, weight.sum(), alpha=1e-12)
     return near
 
 

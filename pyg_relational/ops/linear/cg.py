@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold
 
+from pyg_relational.ops.checks import floats
 from pyg_relational.ops.fused.available import is_fused
 from pyg_relational.ops.fused.gradients import Iterate
 from pyg_relational.ops.linear.solvers import SolveInfo
@@ -28,6 +29,8 @@ _TRIAL = 60
 _ITERATIONS = {torch.float32: 1_000, torch.float64: 2**62}
 
 _EVERY = 16  # iterations between looks at whether a device is done; not measured
+# Scale s of directions: their curvature is at most s^2 times the largest eigenvalue of the preconditioned matrix.
+_PART = 2.0**-5
 
 
 class Preconditioned(Protocol):
@@ -110,15 +113,16 @@ def conjugate_gradients(
         target = _between(state.ratio / _MARGIN, _REFINE[dtype], least)
         most = min(max_iter - iterations, _ITERATIONS[dtype])
         most = most if iterations else min(most, trial)
-        step, count = iterate(system, r * state.open, dtype, target, most)
+        step, count = iterate(system, r.masked_fill(state.done, 0.0), dtype, target, most)
         if count == trial:
             system.strengthen()
-        new_r = system.residual(b, x + step)
+        new_x = x + step
+        new_r = system.residual(b, new_x)
         new_error = _error(system, new_r)
         iterations += count
         # / 1 is the same on the graphs above
-        closer = ((new_error < error / 2) | ~state.open).all()
-        x, r = torch.where(closer, x + step, x), torch.where(closer, new_r, r)
+        closer = ((new_error < error / 2) | state.done).all()
+        x, r = torch.where(closer, new_x, x), torch.where(closer, new_r, r)
         error = torch.where(closer, new_error, error)
         state = _state(system, x, error, size, tol, closer)
         if state.closer:
@@ -137,7 +141,7 @@ class _State(NamedTuple):
     """Where the rounds are; numbers are read from a device together, before the first round not at all."""
 
     whole: Tensor
-    open: Tensor
+    done: Tensor
     bound: Tensor
     any_open: bool
     ratio: float | Tensor
@@ -156,17 +160,16 @@ def _state(
 ) -> _State:
     whole = torch.maximum(size, system.largest(system.unscale(x)))
     aim = min(tol[0], tol[1] / system.growth) * whole
-    open_ = (error > aim) | ~torch.isfinite(error)
-    none = error.new_ones(1)
-    ratio = torch.cat([(aim / error).where(open_, 1.0), none]).min()
+    done = error - aim <= 0  # not where one is infinite or NaN
+    ratio = (aim / error).masked_fill(done, 1.0)
+    ratio = ratio.amin() if len(ratio) else error.new_ones(())
     if closer is None and not x.is_cpu:
-        return _State(whole, open_, error, True, ratio, False, False, False)
-    bound = (error * system.growth).where(error > 0, 0.0) + system.rounding * whole
-    near = (error * system.growth <= tol[1] * whole).all()
-    converged = (bound <= tol[1] * whole).all()
-    flags = [open_.any(), ratio, near, converged, none[0] if closer is None else closer]
-    any_open, least, *rest = torch.stack([flag.double() for flag in flags]).tolist()
-    return _State(whole, open_, bound, bool(any_open), least, *map(bool, rest))
+        return _State(whole, done, error, True, ratio, False, False, False)
+    grown, accept = error * system.growth, tol[1] * whole
+    bound = torch.add(grown.masked_fill(error == 0, 0.0), whole, alpha=system.rounding)
+    flags = [done.all(), ratio, (grown <= accept).all(), (bound <= accept).all()]
+    all_done, least, *rest = floats(*flags, done.all() if closer is None else closer)
+    return _State(whole, done, bound, not all_done, least, *map(bool, rest))
 
 
 def _between(x: float | Tensor, low: float, high: float) -> float | Tensor:
@@ -200,34 +203,36 @@ def conjugate_round(
     Returns:
         The solution in float64, and the number of iterations.
     """
-    norm = torch.linalg.vector_norm(r, dim=0)
-    r = (r / norm.where(norm > 0, 1.0)).to(dtype)
+    norm = threshold(torch.linalg.vector_norm(r, dim=0), 0.0, 1.0)
+    r = (r / norm).to(dtype)
     z = system.precondition(r)
-    aim = target * _dot(r, z).sqrt()
-    aim = aim.where(aim > 0, 1.0)
+    aim = target * threshold(_dot(r, z), 0.0, 1.0).sqrt()
     iterate = _iterate_fused if is_fused(r) else _iterate
     x, iterations = iterate(system, r / aim, z / aim, max_iter)
-    return x.double() * (norm * aim), iterations
+    return x * (norm * aim), iterations
 
 
-def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tuple[Tensor, int]:
-    """From the residual ``r``, whose :math:`M^{-1} r` is ``p``, until :math:`r^T M^{-1} r` is at most 1."""
-    x, rz = torch.zeros_like(r), threshold(_dot(r, p), 1.0, torch.inf)
-    size = torch.ones_like(rz)
+def _iterate(system: Preconditioned, r: Tensor, z: Tensor, max_iter: int) -> tuple[Tensor, int]:
+    r"""From the residual ``r``, whose :math:`M^{-1} r` is ``z``, until :math:`r^T M^{-1} r` is at most 1.
+
+    Directions are kept over it, as :math:`s p / (r^T M^{-1} r)`. Their curvature is then below :math:`r^T M^{-1} r`, so
+    that the minimum of both is it, or where a column is done :math:`-\infty`.
+    """
+    x, rz = torch.zeros_like(r), threshold(_dot(r, z), 1.0, -torch.inf)
+    p, size = torch.addcdiv(x, z, rz, value=_PART), torch.ones_like(rz)
     every = 1 if r.is_cpu else _EVERY
     for iterations in range(max_iter):
         look = (iterations or 1) % every == 0  # which waits for a device
-        if look and not bool(((rz < torch.inf) & (size < torch.inf)).any()):
+        if look and not bool(((rz > 0) & (size < torch.inf)).any()):
             return x, iterations
         q = system.apply(p)
-        # Of a column that is done, rz is infinite; so is the size where rounding has made the matrix indefinite.
-        size = threshold(_dot(p, q) / rz, 0.0, torch.inf)
-        x.addcdiv_(p, size)
-        r.addcdiv_(q, size, value=-1)
+        # infinite where a column is done, or rounding has made the matrix indefinite
+        size = threshold(torch.minimum(_dot(p, q), rz), 0.0, torch.inf)
+        x.addcdiv_(p, size, value=_PART)
+        r.addcdiv_(q, size, value=-_PART)
         z = system.precondition(r)
-        new = _dot(r, z)
-        torch.addcmul(z, p, new / rz, out=p)
-        rz = threshold(new, 1.0, torch.inf)
+        rz = threshold(_dot(r, z), 1.0, -torch.inf)
+        p.addcdiv_(z, rz, value=_PART)
     return x, max_iter
 
 

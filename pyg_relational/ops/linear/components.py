@@ -1,16 +1,18 @@
 """Components of a graph that nothing holds, and parts that hang on weak edges."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.autograd.functorch import plainly
+from pyg_relational.ops.checks import floats
 from pyg_relational.ops.graph.components import connected_components, edges_where, joined
-from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import strong_edges
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 
-__all__ = ["WEAK", "Grounding", "direct_share", "ground"]
+__all__ = ["WEAK", "Grounding", "direct_share", "ground", "in_reach"]
 
 # An edge below this share of its ends' heaviest is not counted on to converge. Two grids of 144 nodes with one edge of
 # 1e-3, 1e-5, 1e-7 between them are off by 2e-11, 2e-9, 3e-7 in float64.
@@ -102,11 +104,10 @@ def direct_share(operator: ShiftedLaplacian, floating: Tensor | None = None) -> 
         >>> direct_share(ShiftedLaplacian(edges, one, one[:3], torch.arange(3) == 0))
         tensor(0.5000, dtype=torch.float64)
     """
-    free = ~operator.fixed & (operator.diagonal > 0)
-    free = free if floating is None else free & ~floating
-    to_fixed = (operator.adjacency @ operator.fixed.double()[:, None])[:, 0]
-    share = ((to_fixed + operator.shift) / operator.diagonal).where(free, torch.inf)
-    return torch.cat([share, share.new_full((1,), torch.inf)]).amin()
+    left_out = operator.outside if floating is None else operator.outside | floating
+    direct = torch.addmv(operator.shift, operator.adjacency, operator.fixed.double())
+    share = (direct / operator.diagonal).masked_fill(left_out, torch.inf)
+    return share.amin() if len(share) else share.new_full((), torch.inf)
 
 
 def _look(operator: ShiftedLaplacian) -> tuple[bool, bool, float | None]:
@@ -114,8 +115,7 @@ def _look(operator: ShiftedLaplacian) -> tuple[bool, bool, float | None]:
     held = (operator.fixed | (operator.shift > 0)).any()
     if held.is_cpu:
         return bool(_held_firmly(operator)), bool(held), None
-    look = [_held_firmly(operator).double(), held.double(), direct_share(operator)]
-    firm, some, share = torch.stack(look).tolist()
+    firm, some, share = floats(_held_firmly(operator), held, direct_share(operator))
     return bool(firm), bool(some), share
 
 
@@ -123,18 +123,38 @@ def _held_firmly(operator: ShiftedLaplacian) -> Tensor:
     """Whether a few steps along heavy edges lead from held nodes to all."""
     fixed, weight = operator.fixed, operator.weight
     alone = fixed | (operator.shift > WEAK * operator.degree)
-    early = weight.is_cpu  # elsewhere, looking would wait
-    if weight.numel() == 0 or (early and bool(alone.all())):
+    if weight.numel() == 0 or (weight.is_cpu and bool(alone.all())):  # a device would be waited for
         return alone.all()
     least = WEAK * weight.max()
-    held = (fixed | (operator.shift > least)).double()
-    row, col = operator.edge_index
-    heavy = csr_matrix(row, col, (weight > least).double(), (len(held), len(held)))
-    for _ in range(_STEPS):  # numbers of ways, at most n^8 of them
-        held = torch.addmv(held, heavy, held)
-        if early and bool((alone | (held > 0)).all()):
+    return _few_steps(operator, weight > least, fixed | (operator.shift > least), alone)
+
+
+def _few_steps(operator: ShiftedLaplacian, edges: Tensor, start: Tensor, alone: Tensor) -> Tensor:
+    """Whether a few steps along some edges lead from where they start to all nodes but those that need none."""
+    matrix, ways = operator.matrix(edges.double()), start.double()  # at most n^8 ways
+    for _ in range(_STEPS):
+        ways = torch.addmv(ways, matrix, ways)
+        if ways.is_cpu and bool((alone | (ways > 0)).all()):
             break
-    return (alone | (held > 0)).all()
+    return (alone | (ways > 0)).all()
+
+
+def in_reach(operator: ShiftedLaplacian, marked: Tensor) -> bool:
+    """Whether a few steps lead from marked nodes to all: sure where it says so, else components tell.
+
+    Args:
+        operator: The matrix.
+        marked: Nodes.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.ops.linear.components import in_reach
+        >>> from pyg_relational.ops.linear.operator import ShiftedLaplacian
+        >>> edges, one = torch.tensor([[0, 1], [1, 0]]), torch.ones(2).double()
+        >>> in_reach(ShiftedLaplacian(edges, one, one, one > 1), torch.tensor([True, False]))
+        True
+    """
+    return bool(plainly(partial(_few_steps, operator, operator.weight > 0), marked, marked))
 
 
 def _loose(operator: ShiftedLaplacian, share: float) -> Tensor:

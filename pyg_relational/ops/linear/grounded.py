@@ -23,7 +23,7 @@ class GroundedLaplacian(HeldEquation):
     its mean. An instance belongs to one weighting of the graph: what it prepares serves forward and backward.
 
     Args:
-        edge_index: Edges, in both directions.
+        edge_index: Edges, in both directions, sorted by row.
         weight: Their weights.
         shift: :math:`\delta \ge 0` of every node.
         fixed: Nodes whose values are given.
@@ -77,12 +77,12 @@ class GroundedLaplacian(HeldEquation):
     def solve(self, rhs: Tensor, *theta: Tensor) -> Tensor:
         """Solution for ``rhs``, which holds values at fixed nodes and sources at the others."""
         rhs64, fixed = rhs.double(), self.fixed[:, None]
-        at_fixed = rhs64.where(fixed, 0.0)
-        source = (rhs64 - self.set_up.operator.apply(at_fixed)).where(~fixed, 0.0)
+        at_fixed = rhs64.masked_fill(~fixed, 0.0)
+        source = (rhs64 - self.set_up.operator.apply(at_fixed)).masked_fill(fixed, 0.0)
         start, self.initial = self.initial, None
         if start is not None:
             _check_initial(start, rhs)
-            start = start.double().where(~fixed, 0.0)
+            start = start.double().masked_fill(fixed, 0.0)
         u, info = self.set_up.solve(source, largest(at_fixed), start, rhs.dtype)
         self.info = self.info or info
         return (u + at_fixed).to(rhs.dtype)

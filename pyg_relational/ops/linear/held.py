@@ -39,7 +39,7 @@ class HeldEquation(ABC):
     def adjoint(self, u: Tensor, grad: Tensor, rhs: Tensor, *theta: Tensor) -> Tensor:
         """The same equation for values 0 at fixed nodes, and what its flux leaves there."""
         fixed = self.fixed[:, None]
-        inner = implicit_solve(self, grad.where(~fixed, 0.0), *theta)
+        inner = implicit_solve(self, grad.masked_fill(fixed, 0.0), *theta)
         if not rhs.requires_grad:  # else the flux is the gradient of the fixed values
             return inner
         return inner.where(~fixed, grad - self.product(inner, *theta))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.graph.laplacian import degree
-from pyg_relational.ops.graph.spmm import csr_matrix
+from pyg_relational.ops.graph.spmm import csr_matrix, with_values
 
 __all__ = ["ShiftedLaplacian"]
 
@@ -17,7 +17,7 @@ class ShiftedLaplacian:
     r"""The matrix :math:`B (M^{-1} B)^{m-1}`, :math:`B = L + \operatorname{diag}(\delta)`, and where values are given.
 
     Args:
-        edge_index: Edges, in both directions.
+        edge_index: Edges, in both directions, sorted by row.
         weight: Their weights in float64, 0 at self-loops.
         shift: :math:`\delta \ge 0` of every node, in float64.
         fixed: Nodes whose values are given.
@@ -47,7 +47,11 @@ class ShiftedLaplacian:
         """The weights as a sparse matrix."""
         row, col = self.edge_index
         n = len(self.fixed)
-        return csr_matrix(row, col, self.weight, (n, n))
+        return csr_matrix(row, col, self.weight, (n, n), in_order=True)
+
+    def matrix(self, values: Tensor) -> Tensor:
+        """Other values of the edges as a sparse matrix."""
+        return with_values(self.adjacency, values)
 
     @cached_property
     def degree(self) -> Tensor:
@@ -59,11 +63,16 @@ class ShiftedLaplacian:
         r"""Diagonal of :math:`B`."""
         return self.degree + self.shift
 
+    @cached_property
+    def outside(self) -> Tensor:
+        """Nodes that are fixed, or have neither edges nor a shift."""
+        return self.fixed | (self.diagonal == 0)
+
     def apply(self, u: Tensor) -> Tensor:
         """Product with the matrix, without gradient."""
         with torch.no_grad():
             for left in range(self.order, 0, -1):
-                u = torch.addcmul(-(self.adjacency @ u), self.diagonal[:, None], u)
+                u = (self.diagonal[:, None] * u).addmm_(self.adjacency, u, alpha=-1)
                 if self.mass is not None and left > 1:
                     u = u / self.mass[:, None]
             return u

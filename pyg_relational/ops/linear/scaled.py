@@ -6,6 +6,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from pyg_relational.ops.checks import floats
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.linear.aggregation import aggregate, coarse_matrix, strong_edges
@@ -51,14 +52,15 @@ class ScaledLaplacian:
     def __init__(self, operator: ShiftedLaplacian, grounding: Grounding) -> None:
         self.operator = operator
         self.grounding = grounding
-        n = len(operator.fixed)
         row, col = operator.edge_index
         weight, diagonal = operator.weight, operator.diagonal
         if operator.order > 1:
             positive = diagonal > 0
             self.mass = torch.ones_like(diagonal) if operator.mass is None else operator.mass
             ends = weight.square() / self.mass[col]
-            square = diagonal.square() / self.mass + degree(operator.edge_index, ends, n)
+            square = diagonal.square() / self.mass + degree(
+                operator.edge_index, ends, len(diagonal)
+            )
             diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
                 operator.order - 1
             )
@@ -66,12 +68,11 @@ class ScaledLaplacian:
                 raise ValueError(
                     f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
                 )
-        usable = ~operator.fixed & (diagonal > 0)
-        self.scale = diagonal.where(usable, torch.inf).rsqrt()
-        self.free = usable[:, None]
+        self.scale = diagonal.masked_fill(operator.outside, torch.inf).rsqrt()
+        self.free = ~operator.outside[:, None]
         if operator.order == 1:
             weight = weight * self.scale.index_select(0, row) * self.scale.index_select(0, col)
-        self.neighbours = {torch.float64: csr_matrix(row, col, weight, (n, n))}
+        self.neighbours = {torch.float64: operator.matrix(weight)}
         self.coarse: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = {}
         self.cycle: VCycle | None = None
         self.growth = 1.0
@@ -136,7 +137,8 @@ class ScaledLaplacian:
 
     def _neighbours(self, dtype: torch.dtype) -> Tensor:
         if dtype not in self.neighbours:
-            self.neighbours[dtype] = self.neighbours[torch.float64].to(dtype)
+            values = self.neighbours[torch.float64].values()
+            self.neighbours[dtype] = self.operator.matrix(values.to(dtype))
         return self.neighbours[dtype]
 
     def residual(self, b: Tensor, x: Tensor) -> Tensor:
@@ -179,7 +181,8 @@ class ScaledLaplacian:
         if growth == 0:
             return 1.0  # nothing is free
         if growth > _SMALL:
-            b = self.scale[:, None].reciprocal().where(self.free & ~floating[:, None], 0.0)
+            left_out = self.operator.outside | floating
+            b = self.scale.reciprocal().masked_fill(left_out, 0.0)[:, None]
             growth = self._bound(conjugate_round(self, b, torch.float32, _CRUDE, _FEW)[0], b)
         return growth
 
@@ -191,7 +194,7 @@ class ScaledLaplacian:
         b = self._steady()
         x, count = conjugate_round(self, b, torch.float64, _CRUDE, _FEW)
         ends = (largest(self.unscale(y))[0] for y in (x, self.precondition(b)))
-        size, first = torch.stack([*ends]).tolist()
+        size, first = floats(*ends)
         self.growth = max(1.0, size / first) if first > 0 else 1.0
         if self.cycle is not None and size > _FLOAT32:
             self.dtype, self.exact = torch.float64, True
@@ -200,8 +203,8 @@ class ScaledLaplacian:
         self.rounding = 0.0 if self.exact else size * _ROUNDING
 
     def _bound(self, x: Tensor, b: Tensor) -> float:
-        least = (self.apply(x) / b).where(b > 0, math.inf).min()
-        low, high = torch.stack([least, self.unscale(x).max()]).tolist()
+        least = (self.apply(x) / b).masked_fill(b == 0, math.inf).min()
+        low, high = floats(least, self.unscale(x).max())
         if low == math.inf:
             return 1.0  # there is no b > 0
         return high / low if low > 0 else math.inf
