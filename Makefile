@@ -62,7 +62,7 @@ EXTRAS_BIN = $(EXTRAS_VENV)/bin
 EXTRAS_STAMP = $(EXTRAS_VENV)/.installed
 
 test-extras: $(EXTRAS_STAMP)
-	DGLBACKEND=pytorch $(EXTRAS_BIN)/python -m pytest tests/test_extras.py tests/test_interop.py tests/ops/neighbors/test_approximate.py
+	DGLBACKEND=pytorch $(EXTRAS_BIN)/python -m pytest tests/test_extras.py tests/test_interop.py tests/ops/neighbors/test_approximate.py tests/distributed/test_approximate.py
 	$(EXTRAS_BIN)/python -m pytest tests/test_examples.py -k "lightning or transformers"
 
 $(EXTRAS_STAMP): pyproject.toml constraints.txt

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from pyg_relational.distributed.approximate import approximate_knn
 from pyg_relational.distributed.gather import gather
 from pyg_relational.distributed.knn import knn
 from pyg_relational.distributed.knn_graph import knn_graph
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LatentClusterCorrection",
     "ShardedGraph",
+    "approximate_knn",
     "dgcluster_loss",
     "gather",
     "graph_consistency_loss",

@@ -13,6 +13,7 @@ from pyg_relational.distributed.collectives import rank_and_size
 __all__ = ["agree", "described", "fingerprint"]
 
 _MOST = 4  # numbers of a rank
+_KINDS = (TypeError, ImportError, RuntimeError)  # raised as such on all ranks
 
 Facts = tuple[dict[str, object], list[int]]
 
@@ -26,7 +27,7 @@ def agree(facts: Callable[[], Facts], group: Any = None) -> list[list[int]]:
         group: Processes. (default: all)
 
     Raises:
-        TypeError: If ``facts`` raises it, on any rank.
+        TypeError, ImportError, RuntimeError: If ``facts`` raises it, on any rank.
         ValueError: If ``facts`` raises anything else, on any rank, or what must be alike is not.
 
     Example:
@@ -62,7 +63,7 @@ def described(x: Tensor) -> str:
 
 
 def fingerprint(x: Tensor) -> tuple[object, ...]:
-    """Shape, and a sum of the bits, of what every rank must have alike: parameters.
+    """Shape, and a sum of the bits by their places, of what every rank must have alike: parameters, classes.
 
     Args:
         x: The Tensor.
@@ -73,8 +74,10 @@ def fingerprint(x: Tensor) -> tuple[object, ...]:
         >>> fingerprint(torch.ones(2, 1)) == fingerprint(torch.ones(2, 1))
         True
     """
-    bits = x.detach().double().contiguous().view(torch.int64)
-    return (*x.shape, f"{int(bits.sum()) % 2**64:x}")
+    bits = x.detach().double().contiguous().view(torch.int64).flatten()
+    place = torch.arange(len(bits), device=bits.device)
+    total = ((bits ^ (bits >> 32)) * (2 * place + 1)).sum()
+    return (*x.shape, f"{int(total) % 2**64:x}")
 
 
 def _asked(facts: Callable[[], Facts]) -> tuple[dict[str, object], list[int], Exception | None]:
@@ -105,14 +108,18 @@ def _device(group: Any) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if on_cuda else torch.device("cpu")
 
 
+def _kind(error: Exception) -> type[Exception]:
+    return next((kind for kind in _KINDS if isinstance(error, kind)), ValueError)
+
+
 def _refuse(error: Exception | None, alike: dict[str, object], group: Any) -> None:
     told: list[Any] = [None] * dist.get_world_size(group)
-    wrong = None if error is None else (isinstance(error, TypeError), str(error) or repr(error))
+    wrong = None if error is None else (_kind(error), str(error) or repr(error))
     dist.all_gather_object(told, (wrong, alike), group=group)
     for rank, (wrong, _) in enumerate(told):
         if wrong:
-            kind = TypeError if wrong[0] else ValueError
-            raise kind(f"{wrong[1]} (on rank {rank})") from error
+            kind, message = wrong
+            raise kind(f"{message} (on rank {rank})") from error
     first = told[0][1]
     for rank, (_, other) in enumerate(told):
         for name in first | other:

@@ -12,10 +12,10 @@ from pyg_relational.distributed.agree import agree, described
 from pyg_relational.distributed.ring import ring
 from pyg_relational.ops import KNN
 from pyg_relational.ops.checks import check_choice, check_count, check_features
-from pyg_relational.ops.neighbors.candidates import prepare
+from pyg_relational.ops.neighbors.candidates import Points, prepare
 from pyg_relational.ops.neighbors.rank import distances
 
-__all__ = ["check_rows", "in_block", "knn", "nearest", "search"]
+__all__ = ["check_rows", "in_block", "knn", "measured", "nearest", "search"]
 
 _ROOM = 1e13  # times a squared norm that its type must hold: sums of all rows' are taken
 
@@ -150,11 +150,22 @@ def in_block(x: Tensor, block: Tensor, k: int, metric: str, own: bool) -> tuple[
         return index, index.double()
     queries = None if own else x
     index = ops.knn(block, k, metric, y=queries).index
-    row = torch.arange(len(x), device=x.device).repeat_interleave(k)
     with torch.autocast(x.device.type, enabled=False):
-        points = prepare(block, queries, metric == "cosine")
-        distance = distances(points, row, index.flatten(), torch.float64)
-    return index, distance.view_as(index)
+        return measured(prepare(block, queries, metric == "cosine"), index)
+
+
+def measured(points: Points, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Neighbours with their distances in float64.
+
+    Args:
+        points: Points and queries.
+        index: Neighbours of the queries.
+
+    Shapes:
+        ``index``, output: :math:`[m, k]`.
+    """
+    row = torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1])
+    return index, distances(points, row, index.flatten(), torch.float64).view_as(index)
 
 
 def nearest(index: Tensor, distance: Tensor, k: int) -> tuple[Tensor, Tensor]:

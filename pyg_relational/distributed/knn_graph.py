@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pyg_relational.distributed.approximate import approximate_search, check_approximate
 from pyg_relational.distributed.collectives import all_to_all, rank_and_size
 from pyg_relational.distributed.halo import halo_of
 from pyg_relational.distributed.knn import check_rows, search
@@ -28,6 +29,7 @@ def knn_graph(
     kernel: Kernel = "gaussian",
     bandwidth: Bandwidth = "self_tuning",
     symmetrize: Literal["union", "mutual"] = "union",
+    recall: float | None = None,
     group: Any = None,
 ) -> ShardedGraph:
     r"""Weighted :math:`k`-nearest-neighbour graph of the rows of all ranks, each with the edges of its own.
@@ -35,7 +37,7 @@ def knn_graph(
     Edges and weights are those of :func:`pyg_relational.transforms.knn_graph` on the rows of all ranks, and so is the
     gradient: features of neighbours on other ranks come by an exchange whose backward sends their gradients home. What
     comes back to the local rows is the gradient of the sum of the ranks' losses, as with
-    :func:`~pyg_relational.distributed.gather`. The search is exact (:func:`~pyg_relational.distributed.knn`).
+    :func:`~pyg_relational.distributed.gather`.
 
     All ranks call it together, and each takes part in the backward pass, one without rows too.
 
@@ -46,6 +48,9 @@ def knn_graph(
         kernel: As there.
         bandwidth: As there.
         symmetrize: ``"union"`` or ``"mutual"``: an edge where either, or each, is the other's neighbour.
+        recall: Share of the neighbours that an approximate search is to find
+            (:func:`~pyg_relational.distributed.approximate_knn`, which warns where it finds fewer), ``None`` for an
+            exact one (:func:`~pyg_relational.distributed.knn`).
         group: Processes that hold rows. (default: all)
 
     Shapes:
@@ -54,6 +59,7 @@ def knn_graph(
     Raises:
         TypeError: If an argument has the wrong type, on any rank.
         ValueError: If one is out of range on any rank, or dtype, width, device or options differ between ranks.
+        ImportError: With ``recall``, without pynndescent, on any rank.
 
     Example:
         >>> import torch
@@ -63,10 +69,20 @@ def knn_graph(
         ([[0, 1, 1, 2], [1, 0, 2, 1]], [1.0, 1.0, 2.0, 2.0])
     """
     options = {"metric": metric, "kernel": kernel, "bandwidth": bandwidth, "symmetrize": symmetrize}
-    offsets = check_rows("knn_graph", x, k, options, group, _check_options)
+    options |= {"recall": recall}
+
+    def also(k: Any, options: dict[str, Any]) -> None:
+        _check_options(k, options)
+        if recall is not None:
+            check_approximate(x, recall)
+
+    offsets = check_rows("knn_graph", x, k, options, group, also)
     dtype = x.dtype
     x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
-    index = search(x.detach(), k, metric, offsets, group)[0]
+    if recall is None:
+        index = search(x.detach(), k, metric, offsets, group)[0]
+    else:
+        index = approximate_search(x.detach(), k, metric, recall, offsets, group).index
     edge_index = _both_ways(index, offsets, symmetrize == "mutual", group)
     halo = halo_of(torch.cat([edge_index[1], index[:, -1]]), offsets, group)
     pairs = torch.stack([edge_index[0] - halo.start, halo.number(edge_index[1])])
@@ -82,7 +98,7 @@ def _check_options(k: Any, options: dict[str, Any]) -> None:
         raise ValueError(
             f"symmetrize must be one of ('union', 'mutual'), got {options['symmetrize']!r}"
         )
-    check_knn_graph(k, **options, recall=None)
+    check_knn_graph(k, **options)
 
 
 def _both_ways(index: Tensor, offsets: tuple[int, ...], mutual: bool, group: Any) -> Tensor:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from pyg_relational.distributed.collectives import rank_and_size
 
-__all__ = ["ring"]
+__all__ = ["ring", "shift"]
+
+_SHIFTED = 16  # first tag of what is shifted while blocks are on their way
 
 
 def ring(
@@ -47,15 +49,36 @@ def ring(
         blocks = coming
 
 
+def shift(rows: Sequence[Tensor], count: int, group: Any = None) -> list[Tensor]:
+    r"""Rows of the rank behind, while the rank ahead gets these; also amid a :func:`ring`.
+
+    Args:
+        rows: Rows for the rank ahead, of one or several tensors.
+        count: Number of rows that come.
+        group: Processes. (default: all)
+
+    Shapes:
+        ``rows``: :math:`[m, *]` each, output: :math:`[\text{count}, *]` each.
+    """
+    rank, size = rank_and_size(group)
+    blocks = [x.contiguous() for x in rows]
+    if size == 1:
+        return blocks
+    coming = [block.new_empty(count, *block.shape[1:]) for block in blocks]
+    for work in _pass_on(blocks, coming, rank, size, group, _SHIFTED):
+        work.wait()
+    return coming
+
+
 def _pass_on(
-    blocks: list[Tensor], coming: list[Tensor], rank: int, size: int, group: Any
+    blocks: list[Tensor], coming: list[Tensor], rank: int, size: int, group: Any, tag: int = 0
 ) -> list[Any]:
     of: Any = group or dist.group.WORLD
     ahead, behind = (dist.get_global_rank(of, (rank + step) % size) for step in (1, -1))
     ops = [
-        dist.P2POp(way, x, peer, group, tag)
+        dist.P2POp(way, x, peer, group, number)
         for way, peer, tensors in ((dist.isend, ahead, blocks), (dist.irecv, behind, coming))
-        for tag, x in enumerate(tensors)
+        for number, x in enumerate(tensors, tag)
     ]
     asked = [op for op in ops if op.tensor.numel()]
     return dist.batch_isend_irecv(asked) if asked else []

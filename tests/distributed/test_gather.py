@@ -1,8 +1,10 @@
+import io
 import os
 import runpy
+import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
@@ -255,13 +257,50 @@ def test_gradcheck_with_a_group_of_one(monkeypatch):
     assert gather(torch.arange(4)).equal(torch.arange(4))
 
 
-@pytest.mark.parametrize("name", ["distributed_gcr", "distributed_gll", "distributed_lcc"])
-def test_example_under_torchrun_equals_one_process(name, capsys):
-    example = str(ROOT / "examples" / f"{name}.py")
-    runpy.run_path(example, run_name="__main__")
-    one = capsys.readouterr().out
+def example(name: str) -> str:
+    return str(ROOT / "examples" / f"{name}.py")
+
+
+def alone(name: str) -> list[str]:
+    """Words that an example prints in one process."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        runpy.run_path(example(name), run_name="__main__")
+    return said.getvalue().split()
+
+
+def test_example_under_torchrun_equals_one_process():
+    """One of them by torchrun itself, whose three processes import torch anew."""
+    name = "distributed_gll"
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = subprocess.run([*run, example], capture_output=True, text=True, check=True, timeout=300)
-    assert one.startswith("1 process(es): ")
+    two = subprocess.run(
+        [*run, example(name)], capture_output=True, text=True, check=True, timeout=300
+    )
     assert two.stdout.startswith("2 process(es): ")
-    assert one.split()[2:] == two.stdout.split()[2:]
+    one = alone(name)
+    assert one[:2] == ["1", "process(es):"]
+    assert one[2:] == two.stdout.split()[2:]
+
+
+def started(rank: int, name: str, folder: str, port: int) -> None:
+    """An example as torchrun starts it, in a process that has torch already."""
+    own = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ.update({key: str(value) for key, value in own.items()})
+    torch.set_num_threads(1)
+    with open(f"{folder}/{rank}", "w") as file, redirect_stdout(file):
+        runpy.run_path(example(name), run_name="__main__")
+    os._exit(0)
+
+
+@pytest.mark.parametrize("name", ["distributed_gcr", "distributed_lcc"])
+def test_example_in_two_processes_equals_one(name, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    spawn(started, (name, str(tmp_path), port), processes=2)
+    two = (tmp_path / "0").read_text()
+    assert two.startswith("2 process(es): ")
+    assert not (tmp_path / "1").read_text()
+    one = alone(name)
+    assert one[:2] == ["1", "process(es):"]
+    assert one[2:] == two.split()[2:]

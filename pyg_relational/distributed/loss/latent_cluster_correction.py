@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.distributed.agree import agree, described, fingerprint
+from pyg_relational.distributed.agree import agree, fingerprint
 from pyg_relational.distributed.collectives import all_sum, all_to_all, rank_and_size
 from pyg_relational.distributed.loss.latent_update import update_over_ranks
 from pyg_relational.nn.loss import latent_cluster_correction
-from pyg_relational.nn.loss.latent_batch import checked_latents, local_bases
 from pyg_relational.nn.loss.latent_cluster import full
 from pyg_relational.nn.loss.latent_layer import LatentLayer
 from pyg_relational.nn.loss.latent_update import LatentUpdate
@@ -79,7 +78,7 @@ class LatentClusterCorrection(latent_cluster_correction.LatentClusterCorrection)
             index: Samples that these are of.
             orthogonal_to: For each layer, a basis for each row, or a direction, that the pull has no part in.
         """
-        zs, gs = self._checked(features, index, orthogonal_to)
+        zs, gs = self._checked("forward", features, index, orthogonal_to)
         if self.training and self.memory == "running":
             self._store(zs, index)
         parts = []
@@ -97,29 +96,7 @@ class LatentClusterCorrection(latent_cluster_correction.LatentClusterCorrection)
             features: Latents of each layer, of the rows here.
             index: Samples that these are of.
         """
-        self._store(self._checked(features, index, None)[0], index)
-
-    def _checked(
-        self, features: Any, index: Tensor, orthogonal_to: Any
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
-        zs: list[Tensor] = []
-        gs: list[Tensor | None] = []
-
-        def facts() -> tuple[dict[str, object], list[int]]:
-            zs.extend(checked_latents(self._layers, features, index))
-            for number, (z, layer) in enumerate(zip(zs, self._memory, strict=True)):
-                if layer.latents is not None and layer.latents.shape[1] != z.shape[1]:
-                    raise ValueError(
-                        f"features[{number}] must have {layer.latents.shape[1]} values a row as before, "
-                        f"got {z.shape[1]}"
-                    )
-            gs.extend([None] * len(zs) if orthogonal_to is None else local_bases(orthogonal_to, zs))
-            rows = {f"features[{number}]": described(z) for number, z in enumerate(zs)}
-            state = {"training": self.training, "epoch": self.epoch}
-            return {"call": "LatentClusterCorrection", **state, **rows}, []
-
-        agree(facts, self.group)
-        return zs, gs
+        self._store(self._checked("record", features, index)[0], index)
 
     @torch.inference_mode(False)
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A batch of latents at the door of latent cluster correction: checked, flattened, gathered from all processes."""
+"""A batch of latents at the door of latent cluster correction: checked, flattened, agreed on by all processes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,20 +6,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyg_relational.distributed.agree import described
 from pyg_relational.distributed.gather import gather
 from pyg_relational.nn.loss.latent_layer import LatentLayer
 from pyg_relational.ops.checks import check_labels
 
-__all__ = ["bases", "check_finite", "checked_latents", "gathered", "local_bases"]
+__all__ = ["batch_facts", "check_finite", "checked_latents", "gathered", "local_bases"]
 
 
 def checked_latents(
-    layers: list[LatentLayer], features: Tensor | Sequence[Tensor], index: Tensor
+    layers: list[LatentLayer],
+    kept: list[LatentLayer],
+    features: Tensor | Sequence[Tensor],
+    index: Tensor,
 ) -> list[Tensor]:
     """The layers' features as matrices.
 
     Args:
-        layers: What is known of the layers.
+        layers: What is known of all samples.
+        kept: Where latents are recorded.
         features: Latents of each layer.
         index: Samples that the rows are of.
 
@@ -33,8 +38,9 @@ def checked_latents(
     zs = _tensors(features)
     if len(zs) != len(layers):
         raise ValueError(f"features must hold {len(layers)} layers, got {len(zs)}")
-    for number, (layer, z) in enumerate(zip(layers, zs, strict=True)):
-        _check_layer(layer, z, f"features[{number}]")
+    for number, (layer, memory, z) in enumerate(zip(layers, kept, zs, strict=True)):
+        known = layer.target if memory.latents is None else memory.latents
+        _check_layer(known, z, f"features[{number}]")
         check_labels(index, len(z), "index")
     n = len(layers[0].recorded)
     if index.device.type == "cpu" and len(index):  # elsewhere, looking would wait
@@ -54,14 +60,13 @@ def _tensors(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [features] if isinstance(features, Tensor) else list(features)
 
 
-def _check_layer(layer: LatentLayer, z: Any, name: str) -> None:
+def _check_layer(known: Tensor | None, z: Any, name: str) -> None:
     if not isinstance(z, Tensor) or not z.is_floating_point():
         got = z.dtype if isinstance(z, Tensor) else type(z).__name__
         raise TypeError(f"{name} must be a floating-point Tensor, got {got}")
     if z.dim() < 2:
         raise ValueError(f"{name} must have shape [B, ...], got {list(z.shape)}")
     d = z.shape[1:].numel()
-    known = layer.target if layer.latents is None else layer.latents
     if known is not None and known.shape[1] != d:
         raise ValueError(f"{name} must have {known.shape[1]} values a row as before, got {d}")
 
@@ -83,8 +88,26 @@ def check_finite(z: Tensor, samples: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite, got {value} in sample {sample}, column {column}")
 
 
-def bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor | None]:
-    """A basis for each layer, of the global batch.
+def batch_facts(zs: list[Tensor], gs: list[Tensor | None]) -> dict[str, object]:
+    """What all processes must have alike in a batch.
+
+    Args:
+        zs: Latents of each layer.
+        gs: Basis for each layer, or none.
+
+    Shapes:
+        ``zs``: :math:`[B, d]` each, ``gs``: :math:`[B, d, r]` each.
+    """
+    rows = {f"features[{number}]": described(z) for number, z in enumerate(zs)}
+    along = {
+        f"orthogonal_to[{number}]": None if g is None else described(g)
+        for number, g in enumerate(gs)
+    }
+    return {**rows, **along}
+
+
+def local_bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor]:
+    """A basis for each layer, of the rows here.
 
     Args:
         orthogonal_to: A basis or a direction for each layer.
@@ -92,19 +115,6 @@ def bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Te
 
     Shapes:
         ``zs``: :math:`[B, d]` each, output: :math:`[B, d, r]` each.
-    """
-    return [gather(basis) for basis in local_bases(orthogonal_to, zs)]
-
-
-def local_bases(orthogonal_to: Tensor | Sequence[Tensor], zs: list[Tensor]) -> list[Tensor]:
-    """:func:`bases` of the rows here.
-
-    Args:
-        orthogonal_to: A basis or a direction for each layer.
-        zs: Latents of each layer.
-
-    Shapes:
-        As there.
     """
     given = _tensors(orthogonal_to)
     if len(given) != len(zs):

@@ -6,7 +6,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pyg_relational.nn.loss.latent_batch import bases, checked_latents, gathered
+from pyg_relational.distributed.agree import agree, fingerprint
+from pyg_relational.distributed.gather import gather
+from pyg_relational.nn.loss.latent_batch import (
+    batch_facts,
+    checked_latents,
+    gathered,
+    local_bases,
+)
 from pyg_relational.nn.loss.latent_cluster import Method, Targets
 from pyg_relational.nn.loss.latent_layer import LatentClusterInfo, LatentLayer
 from pyg_relational.nn.loss.latent_update import BuiltIn, Clustering, LatentKernel, LatentUpdate
@@ -40,7 +47,7 @@ class LatentClusterCorrection(nn.Module):
     Each layer takes :math:`O(N d)` memory on the device of its features, an update :math:`O(N (k + d))`. Clustering
     runs on the CPU. ``state_dict`` holds epoch, latents and targets, so that a resumed run goes on as if it had not
     stopped. In several processes, batches are gathered: every process records all rows, and the loss is that of the
-    global batch; all must call alike.
+    global batch; all must call alike, and what is wrong in one is raised in all.
 
     ``kernel="binary"`` is the author's program, ``"gaussian"``, with weights :math:`\exp(-\lVert z_i - z_j \rVert^2)`,
     the paper's text (section III.B); ``targets="class"`` is the text (eq. 7), ``"cluster"`` its section VI.B and the
@@ -94,6 +101,8 @@ class LatentClusterCorrection(nn.Module):
         >>> correction.info[0].num_misclustered, loss.item()
         (1, 5.0)
     """
+
+    group: Any = None  # all processes
 
     def __init__(
         self,
@@ -180,8 +189,8 @@ class LatentClusterCorrection(nn.Module):
             orthogonal_to: For each layer, a basis :math:`[B, d, r]` for each row, or a direction in the features'
                 shape, that the pull has no part in; see :func:`latent_cluster_loss`.
         """
-        zs = checked_latents(self._layers, features, index)
-        gs = [None] * len(zs) if orthogonal_to is None else bases(orthogonal_to, zs)
+        zs, gs = self._checked("forward", features, index, orthogonal_to)
+        gs = [None if g is None else gather(g) for g in gs]
         zs, index = gathered(zs, index)
         if self.training and self.memory == "running":
             self._store(zs, index)
@@ -199,7 +208,23 @@ class LatentClusterCorrection(nn.Module):
             features: Latents of each layer.
             index: Samples that the rows are of.
         """
-        self._store(*gathered(checked_latents(self._layers, features, index), index))
+        self._store(*gathered(self._checked("record", features, index)[0], index))
+
+    def _checked(
+        self, call: str, features: Any, index: Tensor, orthogonal_to: Any = None
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Latents and bases of the rows here, once every process has found its own right."""
+        zs: list[Tensor] = []
+        gs: list[Tensor | None] = []
+
+        def facts() -> tuple[dict[str, object], list[int]]:
+            zs.extend(checked_latents(self._layers, self._kept(), features, index))
+            gs.extend([None] * len(zs) if orthogonal_to is None else local_bases(orthogonal_to, zs))
+            state = {"call": call, "training": self.training, "epoch": self.epoch}
+            return {**state, "samples": len(self.y), **batch_facts(zs, gs)}, []
+
+        agree(facts, self.group)
+        return zs, gs
 
     @torch.inference_mode(False)  # an inference tensor could not be written to later
     @torch.no_grad()
@@ -220,17 +245,23 @@ class LatentClusterCorrection(nn.Module):
         """Cluster the recorded latents, and take new targets from them.
 
         Raises:
-            RuntimeError: If no latents were recorded.
-            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0.
+            RuntimeError: If no latents were recorded, in any process.
+            ValueError: If there are not more than ``k`` of them, a value is not finite, or all weights are 0, in any
+                process, or processes find different clusters.
         """
+        agree(self._ready, self.group)
         update = LatentUpdate(**self._update_options, targets=self.options)
         for number, (pull, memory) in enumerate(zip(self._layers, self._kept(), strict=True)):
-            if memory.latents is None:
-                how = "forward() in training mode" if self.memory == "running" else "record()"
-                raise RuntimeError(f"an update needs latents, got none: call {how} first")
+            assert memory.latents is not None
             self._renew(update, pull, memory.latents, memory.recorded, f"features[{number}]")
             if self.memory == "fresh":
                 memory.forget()
+
+    def _ready(self) -> tuple[dict[str, object], list[int]]:
+        if any(memory.latents is None for memory in self._kept()):
+            how = "forward() in training mode" if self.memory == "running" else "record()"
+            raise RuntimeError(f"an update needs latents, got none: call {how} first")
+        return {"call": "update", "epoch": self.epoch}, []
 
     def _kept(self) -> list[LatentLayer]:
         """Where the latents of each layer are."""
@@ -240,7 +271,13 @@ class LatentClusterCorrection(nn.Module):
         self, update: LatentUpdate, pull: LatentLayer, latents: Tensor, recorded: Tensor, name: str
     ) -> None:
         """Clusters and targets of a layer."""
-        update(pull, latents, self.y, self.epoch, name)
+
+        def facts() -> tuple[dict[str, object], list[int]]:
+            update(pull, latents, self.y, self.epoch, name)
+            found = {"clusters": pull.clusters, "samples with a target": pull.position}
+            return {what: fingerprint(of) for what, of in found.items()}, []
+
+        agree(facts, self.group)
 
     def get_extra_state(self) -> dict[str, Any]:
         """State for ``state_dict``: tensors and numbers."""

@@ -2,17 +2,28 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple, SupportsFloat
 
 import torch
 from torch import Tensor
 
 from pyg_relational.ops.checks import check_choice, check_count, check_features
-from pyg_relational.ops.neighbors.candidates import prepare
+from pyg_relational.ops.neighbors.candidates import Points, prepare
 from pyg_relational.ops.neighbors.knn import knn
 from pyg_relational.ops.neighbors.rank import rank
 
-__all__ = ["ApproximateKNN", "approximate_knn", "check_recall"]
+__all__ = [
+    "ApproximateKNN",
+    "approximate_knn",
+    "as_near",
+    "check_recall",
+    "descent",
+    "nearest_of",
+    "need_pynndescent",
+    "sample_step",
+    "until_reached",
+]
 
 _SAMPLE = 500  # rows that recall is estimated on: 95 % of estimates are within .01 of the truth at k = 10, .95
 _SAME = 1e-6  # relative gap below which a neighbour is as near as the k-th: ties are no misses
@@ -80,22 +91,72 @@ def approximate_knn(
     check_recall(recall)
     if x.device.type != "cpu":
         raise ValueError(f"x must be on the CPU, got {x.device}: ops.knn searches there")
-    some = torch.arange(0, len(x), math.ceil(len(x) / _SAMPLE))
+    some = torch.arange(0, len(x), sample_step(len(x)))
     reach = knn(x, k + 1, metric, y=x[some]).distance[:, -1:]  # the row itself is one of them
+    return until_reached(
+        lambda wide: _descend(x, k, metric, wide),
+        lambda distance: float(as_near(distance[some], reach).double().mean()),
+        recall,
+        k,
+        len(x),
+        "ops.knn",
+    )
+
+
+def sample_step(n: int) -> int:
+    """How many rows there are to each one that recall is estimated on.
+
+    Args:
+        n: Number of rows.
+    """
+    return math.ceil(n / _SAMPLE)
+
+
+def as_near(distance: Tensor, reach: Tensor) -> Tensor:
+    """Which neighbours are as near as the exact :math:`k`-th.
+
+    Args:
+        distance: Distances of the neighbours found.
+        reach: That of the :math:`k`-th.
+
+    Shapes:
+        ``distance``: :math:`[m, k]`, ``reach``: :math:`[m, 1]`.
+    """
+    return distance <= reach * (1 + _SAME)
+
+
+def until_reached(
+    search: Callable[[int], tuple[Tensor, Tensor]],
+    recall_of: Callable[[Tensor], float],
+    recall: float,
+    k: int,
+    most: int,
+    exact: str,
+) -> ApproximateKNN:
+    """A search that keeps more neighbours until it reaches the recall, or warns.
+
+    Args:
+        search: From how many are kept to indices and distances.
+        recall_of: From distances to the recall.
+        recall: What to reach.
+        k: Number of neighbours.
+        most: Most that can be kept.
+        exact: Name of the exact search, for the warning.
+    """
     wide = math.ceil(1.5 * (k + 1))
     for _ in range(_ROUNDS):
-        found = _descend(x, k, metric, min(wide, len(x)))
-        reached = float((found[1][some] <= reach * (1 + _SAME)).double().mean())
-        if reached >= recall or wide >= len(x):
+        index, distance = search(min(wide, most))
+        reached = recall_of(distance)
+        if reached >= recall or wide >= most:
             break
         wide = math.ceil(_WIDER * wide)
     if reached < recall:
         warnings.warn(
-            f"recall reached {reached:.3f} of {recall}; ops.knn is exact",
+            f"recall reached {reached:.3f} of {recall}; {exact} is exact",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return ApproximateKNN(*found, reached)
+    return ApproximateKNN(index, distance, reached)
 
 
 def check_recall(recall: Any) -> None:
@@ -114,33 +175,78 @@ def check_recall(recall: Any) -> None:
         raise ValueError(f"recall must be in (0, 1), got {recall}: ops.knn is exact")
 
 
-def _descend(x: Tensor, k: int, metric: str, wide: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` nearest of ``wide`` neighbours that descent keeps."""
+def need_pynndescent() -> Any:
+    """``NNDescent``.
+
+    Raises:
+        ImportError: Without pynndescent.
+    """
     try:
         from pynndescent import NNDescent
     except ImportError as error:
         raise ImportError("approximate_knn needs pynndescent: pip install pynndescent") from error
+    return NNDescent
+
+
+def descent(points: Points, wide: int) -> Any:
+    """The points' index by pynndescent.
+
+    Args:
+        points: The points.
+        wide: Number of neighbours that descent keeps.
+
+    Raises:
+        ImportError: Without pynndescent.
+    """
+    x, threads = points.x.float().numpy(), torch.get_num_threads()
+    return need_pynndescent()(x, n_neighbors=wide, n_jobs=threads, random_state=0)
+
+
+def _descend(x: Tensor, k: int, metric: str, wide: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` nearest of ``wide`` neighbours that descent keeps."""
     points = prepare(x, None, metric == "cosine")
-    threads = torch.get_num_threads()
-    search = NNDescent(points.x.float().numpy(), n_neighbors=wide, n_jobs=threads, random_state=0)
-    col = torch.from_numpy(search.neighbor_graph[0]).long()
-    n = len(x)
-    row = torch.arange(n)[:, None].expand_as(col)
-    keep = (col >= 0) & (col != row)
-    keep &= keep.cumsum(1) <= k + 1
-    open_ = (keep.sum(1) < k).nonzero()[:, 0]  # descent has left too few
-    pairs = row[keep] * n + col[keep]
-    if len(open_):
-        exact = _without(knn(x, k + 1, metric, y=x[open_]).index, open_)
-        pairs = torch.cat([pairs, (open_[:, None] * n + exact).flatten()]).unique()
-    found = [rank(points, k, *_split(part, n)) for part in _by_rows(pairs, n)]
-    index, distance = (torch.cat(part) for part in zip(*found, strict=True))
+    col = torch.from_numpy(descent(points, wide).neighbor_graph[0]).long()
+    index, distance = nearest_of(points, k, col)
     return index, distance.to(x.dtype)
 
 
-def _by_rows(pairs: Tensor, n: int) -> tuple[Tensor, ...]:
-    """Sorted pairs in parts of whole rows."""
-    last = torch.arange(1, math.ceil(n / _RANKED)) * (_RANKED * n)
+def nearest_of(points: Points, k: int, col: Tensor) -> tuple[Tensor, Tensor]:
+    """The ``k`` nearest of what descent has found, by exact distance; where that is too little, of all points.
+
+    Args:
+        points: Points and queries.
+        k: Number of neighbours, at most as many as there are.
+        col: Points near each query, the nearest first; -1 for none.
+
+    Shapes:
+        ``col``: :math:`[m, w]`, output: two of :math:`[m, k]`, :math:`m > 0`.
+    """
+    n, m = len(points.x), len(points.q)
+    row = torch.arange(m)[:, None].expand_as(col)
+    keep = col >= 0
+    if points.own:
+        keep &= col != row
+    keep &= keep.cumsum(1) <= k + 1
+    open_ = (keep.sum(1) < k).nonzero()[:, 0]
+    pairs = row[keep] * n + col[keep]
+    if len(open_):
+        exact = open_[:, None] * n + _exactly(points, k, open_)
+        pairs = torch.cat([pairs, exact.flatten()]).unique()
+    found = [rank(points, k, *_split(part, n)) for part in _by_rows(pairs, n, m)]
+    index, distance = (torch.cat(part) for part in zip(*found, strict=True))
+    return index, distance
+
+
+def _exactly(points: Points, k: int, row: Tensor) -> Tensor:
+    """Neighbours of some queries by exact search."""
+    metric = "cosine" if points.cosine else "euclidean"
+    index = knn(points.raw_x, k + points.own, metric, y=points.raw_q[row]).index
+    return _without(index, row) if points.own else index
+
+
+def _by_rows(pairs: Tensor, n: int, m: int) -> tuple[Tensor, ...]:
+    """Sorted pairs of ``m`` queries in parts of whole rows."""
+    last = torch.arange(1, math.ceil(m / _RANKED)) * (_RANKED * n)
     parts: tuple[Tensor, ...] = pairs.tensor_split(torch.searchsorted(pairs, last))
     return parts
 

@@ -1,4 +1,6 @@
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -127,6 +129,7 @@ def wrong(rank: int, group) -> dict[str, str]:
     other = make(y[: N - 9], group=group)
     calls = {
         "classes": lambda: make(y + rank, group=group),
+        "order": lambda: make(y.roll(rank), group=group),
         "function": lambda: make(y, group=group, clustering=lambda *_: y),
         "tangent": lambda: make(y, group=group, tangent_dim=1),
         "option": lambda: make(y, group=group, k=5 + rank),
@@ -144,6 +147,7 @@ def wrong(rank: int, group) -> dict[str, str]:
 def test_what_is_wrong_on_one_rank_is_raised_on_all(ranks):
     expected = {
         "classes": "y must be alike on all ranks",
+        "order": "y must be alike on all ranks",
         "function": "clustering must be a name over ranks, got a function",
         "tangent": "tangent_dim must be 0 over ranks, got 1",
         "option": "k must be alike on all ranks of the group, got 5 on rank 0, 6 on rank 1",
@@ -158,3 +162,96 @@ def test_what_is_wrong_on_one_rank_is_raised_on_all(ranks):
     for got in ranks(2, wrong):
         for name, text in expected.items():
             assert text in got[name]
+
+
+def broken(rank: int, group, make: Callable[..., Any]) -> dict[str, str]:
+    """Only rank 1 has something else."""
+    x, y = problem()
+    index = torch.arange(10)
+    z, mine = x[index], rank == 1
+    correction = make(y)
+    correction(z, index)
+    saved = correction.state_dict()
+    short, loaded = make(y), make(y)
+    if not mine:
+        loaded.load_state_dict(saved)
+    calls = {
+        "type": lambda: correction(None if mine else z, index),
+        "layers": lambda: correction([z, z] if mine else z, index),
+        "index": lambda: correction(z, index + N * mine),
+        "rows": lambda: correction.record(z, index[mine:]),
+        "value": lambda: correction.record(z / 0 if mine else z, index),
+        "width": lambda: correction(z[:, mine:], index),
+        "first width": lambda: short(z[:, mine:], index),
+        "direction": lambda: correction(z, index, z[:, mine:]),
+        "no direction": lambda: correction(z, index, None if mine else z),
+        "call": lambda: (correction.record if mine else correction)(z, index),
+        "mode": lambda: correction.train(not mine)(z, index),
+        "latents": lambda: loaded.update(),
+        "step": lambda: loaded.step() if mine else loaded(z, index),
+        "after": lambda: correction.train()(z, index),
+    }
+    return {name: refused(call) for name, call in calls.items()}
+
+
+BROKEN = {
+    "type": "TypeError: 'NoneType' object is not iterable (on rank 1)",
+    "layers": "ValueError: features must hold 1 layers, got 2 (on rank 1)",
+    "index": "ValueError: index must be in 0..89 for 90 samples, got 99 (on rank 1)",
+    "rows": "ValueError: index must have shape [10], got [9] (on rank 1)",
+    "value": "ValueError: features[0] must be finite, got ",
+    "width": "ValueError: features[0] must have 4 values a row as before, got 3 (on rank 1)",
+    "first width": "ValueError: features[0] must be alike on all ranks of the group, got ",
+    "direction": "ValueError: orthogonal_to[0] must have the shape of features[0], flattened ",
+    "no direction": "ValueError: orthogonal_to[0] must be alike on all ranks of the group, got ",
+    "call": "ValueError: call must be alike on all ranks of the group, got forward on rank 0, record on rank 1",
+    "mode": "ValueError: training must be alike on all ranks of the group, got True on rank 0, False on rank 1",
+    "latents": "RuntimeError: an update needs latents, got none: call forward() in training mode first (on rank 1)",
+    "step": "RuntimeError: an update needs latents, got none: call forward() in training mode first (on rank 1)",
+    "after": "no error",
+}
+
+
+def gathering(rank: int, group) -> dict[str, str]:
+    return broken(rank, group, nn.LatentClusterCorrection)
+
+
+def keeping(rank: int, group) -> dict[str, str]:
+    return broken(rank, group, partial(distributed.LatentClusterCorrection, group=group))
+
+
+@pytest.mark.parametrize(("world", "run"), [(4, gathering), (2, keeping), (3, keeping)])
+def test_what_one_rank_lacks_or_has_wrong_is_raised_on_all(ranks, world, run):
+    for got in ranks(world, run):
+        for name, text in BROKEN.items():
+            assert got[name].startswith(text), name
+
+
+def clustered(rank: int, group) -> dict[str, str]:
+    """Clusters that are not the same in all processes."""
+    x, y = problem()
+
+    def updated(clustering: Callable[..., Tensor], y: Tensor = y) -> str:
+        correction = nn.LatentClusterCorrection(y, clustering=clustering)
+        correction.record(x, torch.arange(N))
+        return refused(correction.update)
+
+    def fails(edge_index: Tensor, edge_weight: Tensor, z: Tensor) -> Tensor:
+        return {0: y + 1, 2: y + 1, 3: y + 1}[rank]
+
+    return {
+        "other": updated(lambda edge_index, edge_weight, z: (y + 1).roll(rank)),
+        "fails": updated(fails),
+        "classes": updated(lambda edge_index, edge_weight, z: y + 1, y.roll(rank)),
+        "samples": refused(lambda: nn.LatentClusterCorrection(y[rank:])(x[:5], torch.arange(5))),
+        "after": updated(lambda edge_index, edge_weight, z: y + 1),
+    }
+
+
+def test_processes_that_find_different_clusters_say_so(ranks):
+    for got in ranks(4, clustered):
+        assert "clusters must be alike on all ranks of the group, got (90, " in got["other"]
+        assert got["fails"] == "ValueError: 1 (on rank 1)"
+        assert "samples with a target must be alike on all ranks" in got["classes"]
+        assert "samples must be alike on all ranks of the group, got 90 on rank 0" in got["samples"]
+        assert got["after"] == "no error"
