@@ -364,7 +364,8 @@ def _checked_weight(weight: Any, index: Tensor) -> Tensor:
 
 def _is_strictly_sorted(index: Tensor) -> Tensor:
     row, col = index.diff()
-    return (col.add(row, alpha=2**31) > 0).all()  # of nodes below 2^31; others overflow elsewhere
+    key = col.add(row, alpha=2**31)  # of nodes below 2^31
+    return torch.all(key > 0)
 
 
 def _raise_out_of_range(index: Tensor, num_nodes: int) -> None:
