@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch_geometric.data import Data
 
 from pyg_relational import cluster, metrics, nn, ops, transforms
-from pyg_relational.ops import CG, knn, modularity
+from pyg_relational.ops import CG, knn, modularity, unit_rows
 from pyg_relational.ops.linear import cg
 from pyg_relational.transforms import (
     DenseGraph,
@@ -418,6 +418,14 @@ def besides_iterations(name: str) -> list[int]:
 def test_a_solve_is_no_more_operators_besides_its_iterations_than_the_table_says(name):
     found = besides_iterations(name)
     assert all(n <= most for n, most in zip(found, SOLVES[name], strict=True)), found
+
+
+def test_the_graph_learning_layer_beyond_its_graph_is_a_solve(monkeypatch):
+    layer = besides_iterations("GraphLearningLayer")
+    graph: Call = lambda d, _: knn_graph(unit_rows(d.x), 24, bandwidth=1.0)[1]  # noqa: E731
+    monkeypatch.setitem(CALLS, "its graph", graph)
+    graph_of_layer = besides_iterations("its graph")
+    assert all(n - own <= 250 for n, own in zip(layer, graph_of_layer, strict=True))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -108,7 +108,7 @@ def _pairs(
 ) -> Tensor:
     """Kept pairs ``i < j``, sorted."""
     n = x.shape[0]
-    top_k = None if top_k is not None and top_k >= n else top_k
+    most = top_k if top_k is not None and top_k < n else None
     keys = [torch.empty(0, dtype=torch.int64, device=x.device)]
     for start, rows in _row_tiles(x):
         s = f(rows, x)
@@ -116,16 +116,16 @@ def _pairs(
         keep = s > threshold
         if batch is not None:
             keep &= batch[start : start + rows.shape[0], None] == batch
-        if top_k is None:  # each pair once
+        if most is None:  # each pair once
             keep.triu_(start + 1)
         else:
             keep.diagonal(start).fill_(False)
-            best = s.masked_fill(~keep, -torch.inf).topk(top_k, dim=1).indices
+            best = s.masked_fill(~keep, -torch.inf).topk(most, dim=1).indices
             keep &= torch.zeros_like(keep).scatter_(1, best, True)
         i, j = keep.nonzero().unbind(1)
         i = i + start
         keys.append(torch.minimum(i, j) * n + torch.maximum(i, j))
-    key = torch.cat(keys) if top_k is None else torch.cat(keys).unique()
+    key = torch.cat(keys) if most is None else torch.cat(keys).unique()
     return torch.stack([key // max(n, 1), key % max(n, 1)])
 
 

@@ -364,8 +364,8 @@ def _checked_weight(weight: Any, index: Tensor) -> Tensor:
 
 def _is_strictly_sorted(index: Tensor) -> Tensor:
     row, col = index.diff()
-    ahead: Tensor = col.add(row, alpha=2**31) > 0  # of nodes below 2^31; others overflow elsewhere
-    return ahead.all()
+    key = col.add(row, alpha=2**31)  # of nodes below 2^31
+    return torch.all(key > 0)
 
 
 def _raise_out_of_range(index: Tensor, num_nodes: int) -> None:

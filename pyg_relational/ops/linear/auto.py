@@ -48,12 +48,13 @@ def choose(set_up: "SetUp", auto: Auto) -> Chosen:
 
     Example:
         >>> import torch
+        >>> from pyg_relational.ops import both_directions
         >>> from pyg_relational.ops.linear.auto import choose
         >>> from pyg_relational.ops.linear.operator import ShiftedLaplacian
         >>> from pyg_relational.ops.linear.set_up import SetUp
         >>> from pyg_relational.ops.linear.solvers import Auto
         >>> path = torch.stack([torch.arange(2999), torch.arange(1, 3000)])
-        >>> edges = torch.cat([path, path.flip(0)], dim=1)
+        >>> edges, _ = both_directions(path, 3000)
         >>> one, zero = torch.ones(5998).double(), torch.zeros(3000).double()
         >>> choose(SetUp(ShiftedLaplacian(edges, one, zero, torch.arange(3000) == 0), Auto()), Auto())
         Direct(strict=False)

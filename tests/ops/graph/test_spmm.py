@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyg_relational.ops import spmm
+from pyg_relational.ops.graph.spmm import csr_matrix, with_values
 
 
 def dense(row, col, weight, n, m):
@@ -62,3 +63,20 @@ def test_autocast_changes_nothing():
     with torch.autocast("cpu", torch.bfloat16):
         cast = spmm(row, col, weight, x, 9)
     assert cast.equal(spmm(row, col, weight, x, 9))
+
+
+def test_rows_that_were_said_to_be_sorted_and_are_not():
+    row, col, one = torch.tensor([1, 0]), torch.tensor([0, 1]), torch.ones(2)
+    with pytest.raises(ValueError, match="edge_index must be sorted by row"):
+        csr_matrix(row, col, one, (2, 2), in_order=True)
+    assert csr_matrix(row.flip(0), col, one, (2, 2), in_order=True).to_dense().tolist() == [
+        [1.0, 0.0],
+        [0.0, 1.0],
+    ]
+
+
+def test_other_values_stand_where_the_first_ones_stood():
+    row, col = torch.tensor([0, 0, 2]), torch.tensor([1, 3, 0])
+    one = csr_matrix(row, col, torch.ones(3), (3, 4), in_order=True)
+    values = torch.tensor([2.0, 3.0, 4.0])
+    assert with_values(one, values).to_dense().equal(dense(row, col, values, 3, 4))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from pyg_relational.ops import both_directions
-from pyg_relational.ops.linear.components import ground
+from pyg_relational.ops.linear.components import ground, in_reach
 from pyg_relational.ops.linear.operator import ShiftedLaplacian
 from tests.device import Counts, pretend
 
@@ -59,3 +59,12 @@ def test_a_device_finds_what_the_cpu_finds(held):
     assert (found.weak, found.floats) == (wanted.weak, wanted.floats)
     share = {"a label of each": 0.0, "shifts": 0.25 / 3.25, "nothing": math.inf}.get(held)
     assert found.share == (share if share is None else pytest.approx(share))
+
+
+@pytest.mark.parametrize(("steps", "sure"), [(8, True), (9, False)])
+def test_all_are_in_reach_of_a_few_steps(steps, sure):
+    n = steps + 1
+    edges, _ = both_directions(torch.stack([torch.arange(n - 1), torch.arange(1, n)]), n)
+    one = torch.ones(edges.shape[1]).double()
+    operator = ShiftedLaplacian(edges, one, torch.ones(n).double(), torch.zeros(n).bool())
+    assert in_reach(operator, torch.arange(n) == 0) == sure
