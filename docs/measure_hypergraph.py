@@ -1,6 +1,6 @@
 """Hypergraph Laplacians against graph Laplacians, with few labels, on sets that ship with scikit-learn.
 
-``python docs/measure_hypergraph.py``: minutes, all of Digits much longer; with names of sets, of these alone.
+``python docs/measure_hypergraph.py``: minutes, most of them for all of Digits; with names of sets, of these alone.
 Each method has four settings; the one of the highest mean accuracy over three draws of labels, seeds 100 to 102, is run
 on ten others, seeds 0 to 9, the same draws for all methods.
 """
