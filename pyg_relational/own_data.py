@@ -240,7 +240,7 @@ def _column(column: "Series[Any]", name: str) -> tuple[Array, list[str]]:
     if len(categories) > _MOST_CATEGORIES:
         raise ValueError(
             f"column {name!r} must hold numbers or at most {_MOST_CATEGORIES} different texts, "
-            f"got {len(categories)}, as {_some(categories)}: leave it out"
+            f"got {len(categories)}, as {_some(categories)}: leave it out (--ignore)"
         )
     hot = np.array(texts)[:, None] == np.array(categories)
     return hot.astype(np.float64), [f"{name}={category}" for category in categories]
@@ -249,7 +249,7 @@ def _column(column: "Series[Any]", name: str) -> tuple[Array, list[str]]:
 def _array_features(path: Path, arrays: dict[str, Any], left: list[str]) -> Tensor:
     if len(left) > 1:
         raise ValueError(
-            f"{path} must hold one array of features, got {left}: leave out the others"
+            f"{path} must hold one array of features, got {left}: leave out the others (--ignore)"
         )
     x = arrays[left[0]]
     if x.dtype.kind not in "biuf":
@@ -263,7 +263,7 @@ def _check_finite(good: Any, what: str) -> None:
     if not good.all():
         raise ValueError(
             f"{what} must have a finite number in every row, got none in "
-            f"{_rows(np.flatnonzero(~good).tolist())}: fill it in or leave it out"
+            f"{_rows(np.flatnonzero(~good).tolist())}: fill it in or leave it out (--ignore)"
         )
 
 
