@@ -146,6 +146,9 @@ def main() -> None:
     for name, values in found.items():
         gap = "" if values is base else difference(values, base)
         print(f"| {name} | {values.mean():.1f} | {gap} |")
+    learned, *controls = [*found][3:]
+    for name in controls:
+        print(f"| learned, over {name} | | {difference(found[learned], found[name])} |")
 
 
 if __name__ == "__main__":
