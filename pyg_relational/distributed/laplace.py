@@ -155,7 +155,7 @@ def _facts(
         raise ValueError(f"num_classes must be < 2**62, got {num_classes}")
     most = num_classes
     if most is None and not y.is_floating_point():
-        most = max(0, int(y.max()) + 1) if len(y) else 0
+        most = max(1, int(y.max()) + 1) if len(y) else 0
     settle(*label_checks(y, marked, most)[0][1:])
     alike = {
         "call": "laplace_propagation",

@@ -18,6 +18,7 @@ from pyg_relational.ops.checks import (
     finite,
     settle,
 )
+from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["Function", "Similarity", "check_dense_graph", "dense_graph"]
 
@@ -103,6 +104,7 @@ def _rbf(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+@uncompiled  # sizes depend on the data
 def _pairs(
     x: Tensor, f: Function, threshold: float, top_k: int | None, batch: Tensor | None
 ) -> Tensor:
