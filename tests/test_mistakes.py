@@ -40,7 +40,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "labels are float": (
         lambda: graph_consistency_loss([X], LOGITS, Y.float()),
         TypeError,
-        "y must be int64, got torch.float32",
+        "y must be int64, got torch.float32: take y.long()",
     ),
     "features of another batch": (
         lambda: graph_consistency_loss([X[:30]], LOGITS, Y),
@@ -97,12 +97,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "rows are counts": (
         lambda: knn(Y[:, None], 3),
         TypeError,
-        "x must be floating point, got torch.int64",
+        "x must be floating point, got torch.int64: take x.float()",
     ),
     "images are not flattened": (
         lambda: knn(X[None], 3),
         ValueError,
-        "x must have shape [n, d], got [1, 40, 5]",
+        "x must have shape [n, d], got [1, 40, 5]: take x.flatten(1)",
     ),
     "a metric that there isn't": (
         lambda: knn(X, 3, "cosin"),

@@ -299,9 +299,11 @@ def check_matrix(x: Any, name: str = "x") -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a Tensor, got {type(x).__name__}")
     if not x.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {x.dtype}")
+        hint = "" if x.is_complex() else f": take {name}.float()"
+        raise TypeError(f"{name} must be floating point, got {x.dtype}{hint}")
     if x.dim() != 2:
-        raise ValueError(f"{name} must have shape [n, d], got {list(x.shape)}")
+        hint = f": take {name}.flatten(1)" if x.dim() > 2 else ""
+        raise ValueError(f"{name} must have shape [n, d], got {list(x.shape)}{hint}")
 
 
 def _refuse_infinite(x: Tensor, name: str) -> None:
@@ -327,7 +329,7 @@ def check_labels(y: Any, n: int, name: str = "y") -> None:
     if not isinstance(y, Tensor):
         raise TypeError(f"{name} must be a Tensor, got {type(y).__name__}")
     if y.dtype != torch.int64:
-        raise TypeError(f"{name} must be int64, got {y.dtype}")
+        raise TypeError(f"{name} must be int64, got {y.dtype}: take {name}.long()")
     if y.shape != (n,):
         raise ValueError(f"{name} must have shape [{n}], got {list(y.shape)}")
 

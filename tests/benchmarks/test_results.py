@@ -1,4 +1,4 @@
-"""The committed rows are those of the committed configs: none missing, none of another, in its order of names."""
+"""The committed rows are those of the committed configs: none missing, none of another, names in the same order."""
 
 import shutil
 from pathlib import Path
