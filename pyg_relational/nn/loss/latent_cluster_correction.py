@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_relational.distributed.agree import agree, fingerprint
+from pyg_relational.distributed.collectives import rank_and_size
 from pyg_relational.distributed.gather import gather
 from pyg_relational.nn.loss.latent_batch import (
     batch_facts,
@@ -274,6 +275,8 @@ class LatentClusterCorrection(nn.Module):
 
         def facts() -> tuple[dict[str, object], list[int]]:
             update(pull, latents, self.y, self.epoch, name)
+            if rank_and_size(self.group)[1] == 1:
+                return {}, []
             found = {"clusters": pull.clusters, "samples with a target": pull.position}
             return {what: fingerprint(of) for what, of in found.items()}, []
 
