@@ -329,7 +329,7 @@ SOLVES = {
     for line in TABLE.read_text().partition("# Solves")[2].partition("# Budgets")[0].splitlines()
     if line.startswith("| `") and (row := [cell.strip(" `") for cell in line.split("|")[1:-1]])
 }
-AN_ITERATION = 11  # operators, besides those that look every 16
+AN_ITERATION = 12  # operators, besides those that look every 16
 BUDGETS = {row[0]: Budget(*(int(cell.replace(",", "")) for cell in row[1:5])) for row in ROWS}
 
 
@@ -396,7 +396,7 @@ def test_a_device_is_asked_for_no_more_than_the_table_says_and_gives_the_same(na
 
 
 def besides_iterations(name: str) -> list[int]:
-    """Operators forward and backward, less 11 for every iteration of conjugate gradients there."""
+    """Operators forward and backward, less 12 for every iteration of conjugate gradients there."""
     iterations: Counter[int] = Counter()
 
     def counted(*args: Any) -> tuple[Tensor, int]:
@@ -429,7 +429,7 @@ def test_the_graph_learning_layer_beyond_its_graph_is_a_solve(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_iteration_is_at_most_twelve_operators_the_looks_included():
+def test_an_iteration_is_twelve_operators_and_a_look_five_every_sixteen():
     def operators(iterations: int) -> int:
         with Counts():
             d = Inputs(*map(pretend, inputs()))
@@ -441,7 +441,7 @@ def test_an_iteration_is_at_most_twelve_operators_the_looks_included():
             )
         return counts.launches.total()
 
-    assert 16 * AN_ITERATION <= operators(32) - operators(16) <= 16 * 12
+    assert 16 * AN_ITERATION <= operators(32) - operators(16) <= 16 * AN_ITERATION + 5
 
 
 def test_second_derivatives_on_a_device_are_those_on_the_cpu():

@@ -100,9 +100,9 @@ def _class_sums(
 
     classes = Check("y must hold two classes", lambda: (size > 0).sum(), 2, math.inf, refuse)
     pairs = Check(f"y must hold {what}", lambda: same, least, math.inf, refuse)
-    _, count, _ = settle(finite(x, "x"), classes, pairs)
+    settle(finite(x, "x"), classes, pairs)
     u = normalize((x * labelled[:, None]).double(), dim=1)
-    return u, u.new_zeros(int(count) + 1, x.shape[1]).index_add(0, group, u), size, same
+    return u, torch.zeros_like(u).index_add(0, group, u), size, same
 
 
 def _between(class_sum: Tensor, size: Tensor) -> Tensor:

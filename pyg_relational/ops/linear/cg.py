@@ -29,8 +29,6 @@ _TRIAL = 60
 _ITERATIONS = {torch.float32: 1_000, torch.float64: 2**62}
 
 _EVERY = 16  # iterations between looks at whether a device is done; not measured
-# Scale s of directions: their curvature is at most s^2 times the largest eigenvalue of the preconditioned matrix.
-_PART = 2.0**-5
 
 
 class Preconditioned(Protocol):
@@ -212,27 +210,24 @@ def conjugate_round(
     return x * (norm * aim), iterations
 
 
-def _iterate(system: Preconditioned, r: Tensor, z: Tensor, max_iter: int) -> tuple[Tensor, int]:
-    r"""From the residual ``r``, whose :math:`M^{-1} r` is ``z``, until :math:`r^T M^{-1} r` is at most 1.
-
-    Directions are kept over it, as :math:`s p / (r^T M^{-1} r)`. Their curvature is then below :math:`r^T M^{-1} r`, so
-    that the minimum of both is it, or where a column is done :math:`-\infty`.
-    """
-    x, rz = torch.zeros_like(r), threshold(_dot(r, z), 1.0, -torch.inf)
-    p, size = torch.addcdiv(x, z, rz, value=_PART), torch.ones_like(rz)
+def _iterate(system: Preconditioned, r: Tensor, p: Tensor, max_iter: int) -> tuple[Tensor, int]:
+    """From the residual ``r``, whose :math:`M^{-1} r` is ``p``, until :math:`r^T M^{-1} r` is at most 1."""
+    x, rz = torch.zeros_like(r), threshold(_dot(r, p), 1.0, torch.inf)
+    size = torch.ones_like(rz)
     every = 1 if r.is_cpu else _EVERY
     for iterations in range(max_iter):
         look = (iterations or 1) % every == 0  # which waits for a device
-        if look and not bool(((rz > 0) & (size < torch.inf)).any()):
+        if look and not bool(((rz < torch.inf) & (size < torch.inf)).any()):
             return x, iterations
         q = system.apply(p)
-        # infinite where a column is done, or rounding has made the matrix indefinite
-        size = threshold(torch.minimum(_dot(p, q), rz), 0.0, torch.inf)
-        x.addcdiv_(p, size, value=_PART)
-        r.addcdiv_(q, size, value=-_PART)
+        # Of a column that is done, rz is infinite; so is the size where rounding has made the matrix indefinite.
+        size = threshold(_dot(p, q) / rz, 0.0, torch.inf)
+        x.addcdiv_(p, size)
+        r.addcdiv_(q, size, value=-1)
         z = system.precondition(r)
-        rz = threshold(_dot(r, z), 1.0, -torch.inf)
-        p.addcdiv_(z, rz, value=_PART)
+        new = _dot(r, z)
+        torch.addcmul(z, p, new / rz, out=p)
+        rz = threshold(new, 1.0, torch.inf)
     return x, max_iter
 
 

@@ -68,8 +68,8 @@ def faster(points: Points, k: int, products: Found) -> Found:
     tree = plant(points)
     if tree.q.shape[1] <= _FLAT:
         return iter([search_in_tree(points, k, tree)])
-    first = torch.arange(_RUNS) * (len(tree.q) // _RUNS)
-    some = tree.q[tree.order[(first[:, None] + torch.arange(_RUN)).flatten()]]
+    runs = tree.order.unfold(0, _RUN, len(tree.order) // _RUNS)[:_RUNS]
+    some = tree.q[runs.flatten()]
     kept = [next(products)]
     start = time.thread_time()
     tree.points.query(some.numpy(), k + points.own + 1)
@@ -90,14 +90,14 @@ def plant(points: Points) -> _Tree:
     if points.cosine:
         x, q = unit_rows(x), unit_rows(q)
     tree = cKDTree(x.numpy(), leafsize=_LEAF)
-    order = torch.from_numpy(tree.indices) if points.own else torch.arange(len(q))
+    order = torch.from_numpy(tree.indices) if points.own else torch.arange(len(q), device=q.device)
     return _Tree(tree, q, order)
 
 
 def search_in_tree(points: Points, k: int, tree: _Tree, first: int = 0) -> tuple[Tensor, Tensor]:
     """The ``k`` nearest of each query from ``first`` on and their distances."""
     order = tree.order[tree.order >= first] if first else tree.order
-    index = torch.empty((len(order), k), dtype=torch.int64)
+    index = order.new_empty((len(order), k), dtype=torch.int64)
     value = points.x.new_empty((len(order), k))
     step = max(1, _CHUNK // (k + 2))
     for start in range(0, len(order), step):
