@@ -58,7 +58,9 @@ class ScaledLaplacian:
             positive = diagonal > 0
             self.mass = torch.ones_like(diagonal) if operator.mass is None else operator.mass
             ends = weight.square() / self.mass[col]
-            square = diagonal.square() / self.mass + degree(operator.edge_index, ends, len(diagonal))
+            square = diagonal.square() / self.mass + degree(
+                operator.edge_index, ends, len(diagonal)
+            )
             diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
                 operator.order - 1
             )
