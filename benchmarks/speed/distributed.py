@@ -155,15 +155,20 @@ def _traffic(n: int, kind: str) -> str:
         done = step(world, n, kind)
         sent = {name: max(w.sent.get(name, 0.0) for w in done) for w in done for name in w.sent}
         said = {name: max(w.formula[name] for w in done) for name in done[0].formula}
-        search = f"ring {sent['graph ring']:.2f} MB, formula {said['ring']:.2f}; "
-        rows = f"rows of the graph {sent['graph rows']:.2f}, features {said['features']:.2f}; "
+        graph = "" if kind == GRID else _of_graph(sent, said)
         told.append(
-            f"{world}: {search + rows if kind != GRID else ''}"
-            f"rows of the solve {sent['solve rows']:.2f} MB, formula {said['solve']:.2f}; "
-            f"rows of the backward pass {sent['backward rows']:.2f}; "
+            f"{world}: {graph}rows of the solve {sent['solve rows']:.2f} MB, "
+            f"formula {said['solve']:.2f}; rows of the backward pass {sent['backward rows']:.2f}; "
             f"sums {sent['solve sums'] + sent['backward sums']:.3f}"
         )
     return "; ".join(told)
+
+
+def _of_graph(sent: dict[str, float], said: dict[str, float]) -> str:
+    return (
+        f"ring {sent['graph ring']:.2f} MB, formula {said['ring']:.2f}; "
+        f"rows of the graph {sent['graph rows']:.2f}, features {said['features']:.2f}; "
+    )
 
 
 def _case(n: int, kind: str, rounds: int) -> Case:

@@ -52,6 +52,15 @@ def test_ranks_send_what_the_formula_says():
         assert said["solve"] < found.sent["solve rows"] < 2 * said["solve"]
 
 
+@pytest.mark.parametrize("kind", ["Gaussian", "grid"])
+def test_traffic_is_told_of_each_number_of_ranks(monkeypatch, kind):
+    monkeypatch.setattr(distributed, "WORLDS", (1, 2))
+    words = distributed._traffic(400, kind)
+    sent, said = map(float, re.search(r"solve ([\d.]+) MB, formula ([\d.]+)", words).groups())
+    assert 0 < said <= sent
+    assert ("ring" in words) == (kind == "Gaussian")
+
+
 def test_extra_memory_is_that_of_the_call():
     code = (
         "import torch; from benchmarks.speed.measure import extra_mib; "
