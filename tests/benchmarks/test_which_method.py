@@ -41,7 +41,12 @@ def sections() -> dict[str, str]:
 
 
 SECTIONS = sections()
-OF_ROWS = [name for name, text in SECTIONS.items() if figures(text) or LEVELS.search(text)]
+ELSEWHERE = "methods-of-one-volume-one-by-one"  # a summary of other pages
+OF_ROWS = [
+    name
+    for name, text in SECTIONS.items()
+    if name != ELSEWHERE and (figures(text) or LEVELS.search(text))
+]
 TABLE = [line for line in PAGE.partition("\n## ")[0].splitlines() if line.startswith("| ")][2:]
 
 
@@ -93,6 +98,13 @@ def test_figures_of_a_section_are_of_the_studies_that_it_names(section):
     differences, means = (set().union(*sets) for sets in zip(*map(known, studies), strict=True))
     assert figures(text) <= differences
     assert {plain(level) for pair in LEVELS.findall(text) for level in pair} <= means
+
+
+def test_figures_of_the_summary_are_of_the_pages_that_it_links():
+    text = SECTIONS[ELSEWHERE]
+    pages = {ROOT / "docs" / name for name in re.findall(r"\((\w+\.md)", text)}
+    assert len(figures(text)) > 40
+    assert figures(text) <= set().union(*(figures(page.read_text()) for page in pages))
 
 
 @pytest.mark.parametrize("line", TABLE)
