@@ -1,10 +1,13 @@
-"""Wall seconds of exact neighbours in one thread and in two: ``python docs/measure_threads.py``."""
+"""Wall seconds of exact neighbours in one thread and in two, and of their parts: ``python docs/measure_threads.py``."""
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -22,19 +25,31 @@ CASES = (
 )
 
 
-def seconds(x: torch.Tensor, threads: int, rounds: int = 4) -> float:
+def seconds(work: Callable[[], object], threads: int, rounds: int = 4) -> float:
     """The least of some rounds."""
     torch.set_num_threads(threads)
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
-        knn(x, K)
+        work()
         times.append(time.perf_counter() - start)
     return min(times)
 
 
+def told(name: str, work: Callable[[], object]) -> None:
+    """A line of the table."""
+    one, two = seconds(work, 1), seconds(work, 2)
+    print(f"| {name} | {one:.3f} | {two:.3f} | {one / two:.2f} |", flush=True)
+
+
 if __name__ == "__main__":
+    a = torch.randn(4_000, 512)
+    told("a bare product, 4,000 x 512 x 4,000", lambda: a @ a.T)
+    plane = points("Gaussian", 50_000, 2).double().numpy()
+    tree = cKDTree(plane)
+    told(
+        "bare queries of a tree, 50,000 x 2",
+        lambda: tree.query(plane, K, workers=torch.get_num_threads()),
+    )
     for n, d, kind in CASES:
-        x = points(kind, n, d)
-        one, two = seconds(x, 1), seconds(x, 2)
-        print(f"| {n:,} x {d} {kind} | {one:.3f} | {two:.3f} | {one / two:.2f} |", flush=True)
+        told(f"{n:,} x {d} {kind}", partial(knn, points(kind, n, d), K))

@@ -32,7 +32,9 @@ _RUNS, _RUN = (
     4,
 )  # queries that the tree is timed on; twice as many take an eighth of the time of 4000 normal rows
 _COLD = 1.5  # times that one of these takes, at least, of one among all, which finds more in the cache; up to 3 seen
-_CHUNK = 2**18  # candidates at once
+_CHUNK = (
+    2**20
+)  # candidates at once; with a quarter of them two threads take a fifth to two fifths longer, one thread as long
 _WIDER = 4  # times as many neighbours are asked for where ties go beyond the k-th
 _APART = 1e-9  # relative gap at which float64 tells two distances apart for certain
 
@@ -138,7 +140,10 @@ def _nearest(points: Points, k: int, tree: _Tree, row: Tensor) -> tuple[Tensor, 
 def _ask(tree: _Tree, row: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Distance and number of the ``count`` nearest, or of all there are."""
     count = min(count, tree.points.n)
-    found = tree.points.query(tree.q[row].numpy(), count, workers=torch.get_num_threads())
+    asking = tree.q.numpy()[
+        row.numpy()
+    ]  # torch's second thread would wait busily while the tree has two
+    found = tree.points.query(asking, count, workers=torch.get_num_threads())
     distance, col = (torch.from_numpy(part).view(len(row), count) for part in found)
     return distance, col
 
