@@ -2,41 +2,29 @@
 
 import os
 import sys
-import time
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.speed.neighbors import K, points
+from docs.measure_threads import seconds
 from pyg_relational import distributed
 from pyg_relational.ops import knn
 
 CASES = ((20_000, 64), (50_000, 64))
-ROUNDS = 3
-
-
-def seconds(search: Any) -> float:
-    """The least of some rounds."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        search()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def work(rank: int, store: str, n: int, d: int, answers: Any) -> None:
     """Half of the rows."""
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     x = points("Gaussian", n, d)[rank * n // 2 : (rank + 1) * n // 2].clone()
-    answers.put(seconds(lambda: distributed.knn(x, K)))
+    answers.put(seconds(partial(distributed.knn, x, K), 1))
     dist.barrier()
     answers.close()
     answers.join_thread()
@@ -59,9 +47,8 @@ def ring(n: int, d: int) -> float:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     for n, d in CASES:
         x = points("Gaussian", n, d)
         print(
-            f"| {n:,} x {d} | {seconds(lambda x=x: knn(x, K)):.2f} | {ring(n, d):.2f} |", flush=True
+            f"| {n:,} x {d} | {seconds(partial(knn, x, K), 2):.2f} | {ring(n, d):.2f} |", flush=True
         )

@@ -59,8 +59,8 @@ def knn(
         d_{ij} = 1 - \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \lVert x_j \rVert}
 
     How candidates are found depends on the data, the result does not: they are ranked by their direct differences, in
-    float64 where float32 cannot tell two of them apart. On a CPU they are found by a k-d tree
-    (:class:`scipy.spatial.cKDTree`) in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
+    float64 where float32 cannot tell two of them apart. On a CPU a k-d tree (:class:`scipy.spatial.cKDTree`) finds them
+    for more than 512 queries in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
     than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
     bounded. Of at most 2048 rows the product is taken whole. From 128 dimensions on, each product serves both its ends,
     and where few principal directions leave few candidates, it is taken in these only: it bounds the distance from
