@@ -21,6 +21,7 @@ from pyg_relational.ops.neighbors.candidates import (
     norm_check,
     prepare,
 )
+from pyg_relational.ops.neighbors.cells import cells_apart, search_in_cells
 from pyg_relational.ops.neighbors.projection import candidates_projected, project
 from pyg_relational.ops.neighbors.rank import rank
 from pyg_relational.ops.neighbors.small_graphs import small, within_small_graphs
@@ -155,6 +156,9 @@ def _knn_batch(x: Tensor, k: int, metric: str, batch: Tensor) -> KNN:
 def _search(points: Points, k: int) -> tuple[Tensor, Tensor]:
     if not points.x.is_cpu:
         return search_on_device(points, k)
+    cells = cells_apart(points, k)
+    if cells is not None:
+        return search_in_cells(points, k, cells)
     found: Found = (rank(points, k, *pair) for pair in _candidates(points, k))
     if fits(points):
         found = faster(points, k, found)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyg_relational.ops.graph.kernels import unit_rows
 from pyg_relational.ops.neighbors.candidates import Points
 from pyg_relational.ops.neighbors.rank import rank
-from pyg_relational.ops.neighbors.whole import candidates_of, few, of_rows
+from pyg_relational.ops.neighbors.whole import candidates_of, few, has_memory, of_rows
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -55,8 +55,8 @@ def fits(points: Points) -> bool:
 
 
 def finds(points: Points) -> bool:
-    """Whether a tree finds the same neighbours: on the CPU, without zero rows under the cosine."""
-    if points.x.device.type != "cpu" or points.x.shape[1] == 0:
+    """Whether a tree finds the same neighbours: in the CPU's memory, without zero rows under the cosine."""
+    if points.x.device.type != "cpu" or points.x.shape[1] == 0 or not has_memory(points.x):
         return False
     return not points.cosine or bool(points.x.any(1).all() and points.q.any(1).all())
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyg_relational.ops.neighbors.candidates import Points, candidates, slack
 
-__all__ = ["candidates_of", "candidates_whole", "few", "of_rows"]
+__all__ = ["candidates_of", "candidates_whole", "few", "has_memory", "of_rows"]
 
 _FEW = 2048  # points up to which this takes 0.6 to 0.9 of the tiles' time; at 3000 it is slower in few dimensions
 _MORE = 24  # candidates beyond k; with 6 it takes as long but for tight clusters in many dimensions, a fifth more
@@ -62,11 +62,19 @@ def _within(points: Points, k: int, row: Tensor, least: Tensor, mask: int) -> tu
 
 def _least(key: Tensor, count: int) -> Tensor:
     """The ``count`` least of each row, in order."""
-    try:
-        key.numpy().partition(count - 1, axis=1)
-    except RuntimeError:  # within torch.func a tensor has no memory of its own
+    if not has_memory(key):
         return key.topk(count, largest=False).values
+    key.numpy().partition(count - 1, axis=1)
     return key[:, :count].sort(1).values
+
+
+def has_memory(x: Tensor) -> bool:
+    """Whether NumPy can read it: within ``torch.func`` a tensor has no memory of its own."""
+    try:
+        x.numpy()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _squares(points: Points) -> Tensor:
