@@ -1,7 +1,6 @@
 """Leiden clustering of a graph."""
 
 import gc
-import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
+from pyg_relational.ops.graph.modularity import check_resolution
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 __all__ = ["leiden"]
@@ -60,8 +60,7 @@ def leiden(
     """
     import igraph  # slow to import
 
-    if not math.isfinite(resolution) or resolution < 0:
-        raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
+    check_resolution(resolution)
     if max_iter != -1:
         max_iter = check_count(max_iter, "max_iter")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)

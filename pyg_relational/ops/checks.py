@@ -4,6 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "check_features",
     "check_labels",
     "check_matrix",
+    "check_number",
     "check_share",
     "finite",
     "floats",
@@ -387,12 +389,28 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return count
 
 
-def check_share(value: Any, name: str) -> None:
-    """Raise ``ValueError`` unless ``value`` is in [0, 1].
+def check_number(value: Any, name: str) -> None:
+    """Raise ``TypeError`` unless ``value`` is a number of any library, no bool, or a Tensor.
 
     Args:
         value: The argument to check.
         name: How the caller's signature names it.
     """
+    if isinstance(value, bool) or not isinstance(value, (float, int, Tensor, Real)):
+        raise TypeError(f"{name} must be a number or a Tensor, got {type(value).__name__}")
+
+
+def check_share(value: Any, name: str) -> None:
+    """Raise unless ``value`` is a number in [0, 1].
+
+    Args:
+        value: The argument to check.
+        name: How the caller's signature names it.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is out of range.
+    """
+    check_number(value, name)
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")

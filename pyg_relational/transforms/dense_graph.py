@@ -1,7 +1,6 @@
 """Full similarity of features, sparsified by rows."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -15,6 +14,7 @@ from pyg_relational.ops.checks import (
     check_count,
     check_labels,
     check_matrix,
+    check_number,
     finite,
     settle,
 )
@@ -88,8 +88,9 @@ def check_dense_graph(similarity: Any, threshold: Any, top_k: Any) -> None:
     """Raise at options that :func:`dense_graph` cannot take."""
     if not callable(similarity):
         check_choice(similarity, ("cosine", "rbf"), "similarity")
-    if isinstance(threshold, bool) or not isinstance(threshold, Real):
-        raise TypeError(f"threshold must be a number, got {type(threshold).__name__}")
+    check_number(threshold, "threshold")
+    if threshold != threshold:
+        raise ValueError("threshold must be a number, got nan")
     if top_k is not None:
         check_count(top_k, "top_k")
 

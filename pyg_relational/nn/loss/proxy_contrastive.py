@@ -12,7 +12,14 @@ from torch.nn.functional import pdist
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
-from pyg_relational.ops.checks import asked, batch_checks, check_choice, may_read, settle
+from pyg_relational.ops.checks import (
+    asked,
+    batch_checks,
+    check_choice,
+    check_number,
+    may_read,
+    settle,
+)
 from pyg_relational.ops.options import show_options
 
 __all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
@@ -140,8 +147,7 @@ def proxy_contrastive_loss(
 
 def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
     for value, name in ((margin, "margin"), (pair_margin, "pair_margin")):
-        if not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        check_number(value, name)
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be finite and > 0, got {value}")
     check_choice(mining, Mining, "mining")

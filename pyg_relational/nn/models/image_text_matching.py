@@ -19,6 +19,7 @@ from pyg_relational.ops.checks import (
     check_count,
     check_labels,
     check_matrix,
+    check_number,
     finite,
     settle,
 )
@@ -124,6 +125,7 @@ class ImageTextMatching(nn.Module):
             "auxiliary_weight": auxiliary_weight,
         }
         check_weights(margin=margin, **weights)
+        check_number(dropout, "dropout")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         d, e = _pair(in_channels, "in_channels")

@@ -6,7 +6,7 @@ from torch import Tensor
 from pyg_relational.cluster import edge_consensus, leiden_partitions
 from pyg_relational.cluster.spanning_forest import spanning_forest
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import check_count, check_number
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 __all__ = ["Edges", "check_weakening", "kept_edges", "prune_by_consensus"]
@@ -83,6 +83,7 @@ def kept_edges(edges: Edges, keep: Tensor, min_degree: int, n: int) -> Tensor:
 
 def check_weakening(power: float, min_degree: int) -> None:
     """Raise unless both are in range."""
+    check_number(power, "power")
     if not power > 0:
         raise ValueError(f"power must be > 0, got {power}")
     check_count(min_degree, "min_degree", 0)

@@ -8,7 +8,7 @@ from torch.nn.functional import dropout, selu
 from torch_geometric.nn import MLP
 
 from pyg_relational.nn.loss.balance import collapse_of, orthogonality_of
-from pyg_relational.ops.checks import check_count, check_matrix, finite
+from pyg_relational.ops.checks import check_count, check_matrix, check_number, finite
 from pyg_relational.ops.graph.edge_dot import _Adjacency
 from pyg_relational.ops.graph.modularity import modularity_of
 from pyg_relational.ops.graph.per_graph import graph_products, mean_of_present
@@ -91,6 +91,7 @@ class SparseDMoN(nn.Module):
     def __init__(self, channels: int | list[int], num_clusters: int, dropout: float = 0.0) -> None:
         super().__init__()
         num_clusters = check_count(num_clusters, "num_clusters")
+        check_number(dropout, "dropout")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         sizes = list(channels) if isinstance(channels, (list, tuple)) else [channels]

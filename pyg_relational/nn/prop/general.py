@@ -11,7 +11,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import check_inputs, node_source
 from pyg_relational.nn.prop.laplace import laplace_propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import check_count, check_number
 from pyg_relational.ops.graph.components import connected_components, joined
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import ConvergenceError
@@ -92,6 +92,7 @@ def propagation(
                 [0.5000, 0.5000],
                 [0.0000, 1.0000]])
     """
+    check_number(tol, "tol")
     if not 0 < tol < 1:
         raise ValueError(f"tol must be in (0, 1), got {tol}")
     max_iter = check_count(max_iter, "max_iter")

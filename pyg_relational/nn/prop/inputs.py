@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, check_labels
+from pyg_relational.ops.checks import Check, check_count, check_labels, check_number
 from pyg_relational.ops.graph.as_edges import read_graph
 from pyg_relational.ops.graph.undirected import check_batch, checked_edges
 from pyg_relational.ops.linear import solvers
@@ -19,8 +18,8 @@ __all__ = [
     "NO_WORK",
     "Labelled",
     "check_again",
+    "check_class_count",
     "check_inputs",
-    "check_number",
     "check_solver",
     "check_source",
     "check_tau",
@@ -87,6 +86,7 @@ def check_inputs(
         raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
     n = y.shape[0] if y.dim() else 0
     mask = label_mask(y, mask, n)
+    num_classes = check_class_count(num_classes)
     source = edge_index if edge_weight is None else (edge_index, edge_weight)
     index, weight, _ = read_graph(source, n)
     if weight.dtype in (torch.float16, torch.bfloat16):
@@ -100,6 +100,19 @@ def check_inputs(
         num_graphs = int(batch.max()) + 1 if n else 0
     values = label_values(y, mask, classes, weight.dtype)
     return Labelled(index, weight, values, mask, batch, num_graphs)
+
+
+def check_class_count(num_classes: Any) -> int | None:
+    """``num_classes`` as an int, where it is not ``None``.
+
+    Args:
+        num_classes: The argument to check.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is below 1.
+    """
+    return None if num_classes is None else check_count(num_classes, "num_classes")
 
 
 def label_mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
@@ -246,27 +259,19 @@ def _bounds(value: Any) -> tuple[float, float]:
     return low, high
 
 
-def check_solver(solver: Any, prepared: Any = None) -> None:
-    """Raise ``TypeError`` unless ``solver`` is a solver and ``prepared`` a ``Prepared``, or ``None``.
+def check_solver(solver: Any, prepared: Any = None, initial: Any = None) -> None:
+    """Raise ``TypeError`` unless these are a solver, a ``Prepared`` and a Tensor, or ``None``.
 
     Args:
         solver: The argument to check.
         prepared: The argument to check.
+        initial: The argument to check.
     """
     solvers.check_solver(solver)
     if not isinstance(prepared, Prepared | None):
         raise TypeError(f"prepared must be Prepared() or None, got {prepared!r}")
-
-
-def check_number(value: Any, name: str) -> None:
-    """Raise ``TypeError`` unless ``value`` is a number or a Tensor.
-
-    Args:
-        value: The argument to check.
-        name: How the caller's signature names it.
-    """
-    if isinstance(value, bool) or not isinstance(value, (Real, Tensor)):
-        raise TypeError(f"{name} must be a number or a Tensor, got {type(value).__name__}")
+    if not isinstance(initial, Tensor | None):
+        raise TypeError(f"initial must be a Tensor or None, got {type(initial).__name__}")
 
 
 def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:

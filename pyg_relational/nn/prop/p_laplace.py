@@ -16,7 +16,7 @@ from pyg_relational.nn.prop.inputs import (
 )
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
-from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.checks import check_choice, check_number
 from pyg_relational.ops.graph.components import connected_components, joined
 from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -196,6 +196,7 @@ def check_p_laplace(
     check_solver(solver)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
     most = 10.0 if equation == "variational" else torch.inf
+    check_number(p, "p")
     if not 2 <= p <= most:
         raise ValueError(f"p must be in [2, {most}] with equation={equation!r}, got {p}")
     if equation == "variational":

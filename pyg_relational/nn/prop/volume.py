@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from pyg_relational.ops.checks import floats
+from pyg_relational.ops.checks import check_number, floats
 
 __all__ = ["check_priors", "graphs_of", "volume_bounds", "volume_threshold"]
 
@@ -107,6 +107,7 @@ def check_priors(priors: Tensor | None, values: Tensor, slack: float = 0.0) -> T
     Raises:
         ValueError: If they are not finite, ``>= 0`` and of that shape, or ``slack`` is negative or not finite.
     """
+    check_number(slack, "slack")
     if not 0 <= slack < math.inf:
         raise ValueError(f"slack must be >= 0 and finite, got {slack}")
     if priors is None:

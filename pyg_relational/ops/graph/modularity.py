@@ -6,7 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, at_least, check_labels, check_matrix, finite, may_read
+from pyg_relational.ops.checks import (
+    Check,
+    at_least,
+    check_labels,
+    check_matrix,
+    check_number,
+    finite,
+    may_read,
+)
 from pyg_relational.ops.graph.quadratic_form import quadratic_form
 from pyg_relational.ops.graph.undirected import check_batch, edges_to_sum
 
@@ -77,6 +85,7 @@ def check_resolution(resolution: float) -> None:
     Args:
         resolution: The argument to check.
     """
+    check_number(resolution, "resolution")
     if not math.isfinite(resolution) or resolution < 0:
         raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import check_count, check_number
 
 __all__ = [
     "CG",
@@ -123,8 +123,10 @@ class Multigrid:
 
 
 def _check(tol: float | None, max_iter: int = 1) -> None:
-    if tol is not None and not 0 < tol < 1:
-        raise ValueError(f"tol must be in (0, 1) or None, got {tol}")
+    if tol is not None:
+        check_number(tol, "tol")
+        if not 0 < tol < 1:
+            raise ValueError(f"tol must be in (0, 1) or None, got {tol}")
     check_count(max_iter, "max_iter")
 
 
