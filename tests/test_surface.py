@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy
 
@@ -327,3 +328,71 @@ def test_repr_shows_each_option_that_differs_from_the_default(name):
     for option, value in options.items():
         assert show_options({option: value}) in repr(make(**{option: value}))
         assert show_options({option: value}) not in repr(make())
+
+
+@pytest.mark.parametrize("name", made())
+def test_a_wrong_type_is_refused_by_its_name_when_it_is_built(name):
+    make, options = made()[name]
+    for option, value in options.items():
+        if isinstance(value, bool):  # flags are as Python takes them
+            continue
+        wrong = [object()] + [True] * isinstance(value, int | float)
+        for some in wrong:
+            with pytest.raises((TypeError, ValueError), match=rf"^{option}\b"):
+                make(**{option: some})
+
+
+@pytest.mark.parametrize("name", made())
+def test_integers_of_numpy_are_integers(name):
+    make, options = made()[name]
+    for option, value in options.items():
+        if type(value) is int:
+            make(**{option: np.int64(value)})
+
+
+def seeded() -> dict[str, Any]:
+    """Public functions of a seed, and calls of them."""
+    import torch
+
+    from pyg_relational import cluster, metrics, nn, visualize
+
+    x, y = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 2
+    path = torch.stack([torch.arange(11), torch.arange(1, 12)])
+    edges = torch.cat([path, path.flip(0)], 1)
+    models = {"a": None}
+    return {
+        "leiden": lambda s: cluster.leiden(edges, seed=s),
+        "leiden_partitions": lambda s: cluster.leiden_partitions(edges, None, 12, seed=s),
+        "peer_pressure": lambda s: cluster.peer_pressure(edges, seed=s),
+        "spectral": lambda s: cluster.spectral(edges, None, 2, seed=s),
+        "latent_diagnostics": lambda s: metrics.latent_diagnostics(x, x[:, :2], y, k=3, seed=s),
+        "latent_cluster_loss": lambda s: nn.latent_cluster_loss(x, y, y, seed=s),
+        "latent_cluster_targets": lambda s: nn.latent_cluster_targets(x, y, y, seed=s),
+        "prune_by_consensus": lambda s: nn.prune_by_consensus(edges, None, 2, seed=s),
+        "embedding_map": lambda s: visualize.embedding_map({"a": (x, y)}, seed=s),
+        "graph_map": lambda s: visualize.graph_map(x, edges, seed=s),
+        "label_rate_curve": lambda s: visualize.label_rate_curve(
+            models, x, y, per_class=[1], seed=s
+        ),
+    }
+
+
+def test_every_seed_is_tried():
+    takes = {
+        name.split(".")[1]
+        for name, f in functions().items()
+        if name.count(".") == 1 and "seed" in inspect.signature(f).parameters
+    }
+    assert takes == set(seeded())
+
+
+@pytest.mark.parametrize("name", seeded())
+def test_a_seed_is_an_integer_of_any_library(name):
+    call = seeded()[name]
+    for wrong in (True, 2.5, "a", None):
+        with pytest.raises(TypeError, match=r"^seed must be an int, got"):
+            call(wrong)
+    with pytest.raises(ValueError, match=r"^seed must be >= 0, got -1"):
+        call(-1)
+    if name != "label_rate_curve":  # would fit
+        call(np.int64(2))

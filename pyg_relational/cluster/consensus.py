@@ -102,6 +102,7 @@ def leiden_partitions(
         [0, 0, 1, 1]
     """
     runs = check_count(runs, "runs")
+    seed = check_count(seed, "seed", 0)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     if edge_weight is None:
         weight = neighbour_overlap(edge_index, n)

@@ -61,6 +61,7 @@ def leiden(
     import igraph  # slow to import
 
     check_resolution(resolution)
+    seed = check_count(seed, "seed", 0)
     if max_iter != -1:
         max_iter = check_count(max_iter, "max_iter")
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)

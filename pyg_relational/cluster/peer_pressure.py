@@ -96,6 +96,7 @@ def peer_pressure(
     """
     max_iter = check_count(max_iter, "max_iter")
     patience = check_count(patience, "patience")
+    seed = check_count(seed, "seed", 0)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     row, col = edge_index.to("cpu", torch.int32 if n < 2**31 else torch.int64).numpy()
     w = weight.detach().double().cpu().numpy()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_classes, check_features
+from pyg_relational.ops.checks import check_classes, check_count, check_features
 from pyg_relational.visualize.figure import CLASS_LABELS, axes_of, class_colours, name_colours
 from pyg_relational.visualize.matrices import full
 
@@ -66,6 +66,7 @@ def embedding_map(
     rows = torch.cat([unit_rows(full(x.detach())).float() for x, _ in sets.values()])
     if len(rows) < 4:
         raise ValueError(f"sets must hold 4 rows, got {len(rows)}")
+    seed = check_count(seed, "seed", 0)
     axes = axes_of(ax)
     places = _places(rows, seed)
     known = torch.cat([y for _, y in sets.values()]).unique()

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_classes, check_features
+from pyg_relational.ops.checks import check_classes, check_count, check_features
 from pyg_relational.ops.graph.undirected import undirected_edges
 from pyg_relational.visualize.figure import CLASS_LABELS, axes_of, class_colours, name_colours
 
@@ -71,6 +71,7 @@ def graph_map(
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, len(x))
     y = torch.full([n], -1) if y is None else y
     check_classes(y, n)
+    seed = check_count(seed, "seed", 0)
     dropped = edge_index[:, :0]
     at = _given_or_laid_out(x, edge_index, weight, seed)
     if pruned is not None:

@@ -102,6 +102,7 @@ def label_rates(
     if max(per_class) >= least:
         raise ValueError(f"per_class must be < {least}, the rows of a class, got {max(per_class)}")
     draws = check_count(draws, "draws", 2)
+    seed = check_count(seed, "seed", 0)
     found = {name: {number: [0.0] * draws for number in per_class} for name in estimators}
     first = _drawn(y, max(per_class), seed)
     sees_all = {name: _sees_all(estimator, x, first) for name, estimator in estimators.items()}

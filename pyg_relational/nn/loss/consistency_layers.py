@@ -1,7 +1,7 @@
 """Layers that take part in graph consistency, and their weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -34,11 +34,17 @@ def check_stage(stage: Any) -> None:
 
 
 def check_weights(weights: Any) -> None:
-    """Raise if ``weights`` is an unknown name.
+    """Raise unless ``weights`` is a known name or numbers.
 
     Args:
         weights: The argument to check.
+
+    Raises:
+        TypeError: If it is neither a name nor numbers.
+        ValueError: If the name is unknown.
     """
+    if not isinstance(weights, Collection):
+        raise TypeError(f"weights must be a str or numbers, got {type(weights).__name__}")
     if isinstance(weights, str):
         check_choice(weights, ("adaptive", "equal", *_BY_DEPTH), "weights")
 

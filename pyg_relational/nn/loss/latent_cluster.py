@@ -115,6 +115,7 @@ def latent_cluster_targets(
     check_labels(clusters, len(z), "clusters")
     k = check_count(k, "k")
     samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
+    seed = check_count(seed, "seed", 0)
     check_choice(targets, Targets, "targets")
     check_choice(method, Method, "method")
     z = full(z)

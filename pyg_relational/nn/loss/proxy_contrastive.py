@@ -1,7 +1,7 @@
 """Triplets of images, anchors and proxies, and contrast between proxies."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial, reduce
 from typing import Any, Literal, NamedTuple
 
@@ -163,8 +163,13 @@ def check_weights(weights: Any, count: int, name: str) -> None:
         name: How the caller's signature names it.
 
     Raises:
-        ValueError: If they are not.
+        TypeError: If they are no numbers.
+        ValueError: If they are not so many, or one is out of range.
     """
+    if not isinstance(weights, Collection):
+        raise TypeError(f"{name} must be {count} numbers, got {type(weights).__name__}")
+    for weight in weights:
+        check_number(weight, f"a number of {name}")
     if len(weights) != count or not all(0 <= weight < math.inf for weight in weights):
         raise ValueError(f"{name} must be {count} finite numbers >= 0, got {weights}")
 
