@@ -19,6 +19,8 @@ from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["propagation"]
 
+# Of a step, at most. On k = 10 neighbours of 1,000 points in 3-d, the flux atan(50 q) with the reaction 100 (u - 1/2)^3
+# diverges at 1 and takes 15, 14, 14 steps at 3, 5, 30; powers, sinh and exponentials need none.
 _HALVINGS = 30
 
 

@@ -10,6 +10,7 @@ __all__ = ["OPTIONS", "TILE", "attend", "attend_backward", "kept"]
 
 TILE = 32  # rows and columns of a tile: a warp of columns
 _PROGRAMS = 2048  # 16 warps on each multiprocessor of an H100, which registers leave room for
+# Chosen on paper, as docs/gpu.md tells: not measured.
 OPTIONS = {"num_warps": 1, "num_stages": 1, "enable_fp_fusion": True}
 
 

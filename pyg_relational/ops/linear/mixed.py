@@ -19,7 +19,9 @@ from pyg_relational.ops.linear.solvers import CG, SolveInfo, report
 
 __all__ = ["MixedEquation", "MixedLaplacian"]
 
-_ROUND = 1e-8  # least that one round of conjugate gradients reduces a residual to
+# Least that one round of conjugate gradients reduces a residual to. On k = 10 neighbours and their hypergraph, 10,000
+# points in 3-d, 20 labels, 10 classes: at 1e-2, 1e-4, 1e-8, 1e-12 175, 139, 120, 162 iterations, .78, .56, .43, .57 s.
+_ROUND = 1e-8
 
 
 class MixedLaplacian(NamedTuple):

@@ -30,9 +30,8 @@ _FEW = 60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29; 1
 # Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
 # nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
 _FLOAT32 = 2e5
-_ROUNDING = (
-    2.0**-53
-)  # of a row's sum. A bound: over bridges of 1e-9 it says 2e-5, and off is 1e-6 to 2e-6
+# Of a row's sum. A bound: over bridges of 1e-9 it says 2e-5, and off is 1e-6 to 2e-6.
+_ROUNDING = 2.0**-53
 # Iterations of a crude solve from which values travel far. Of 10,000 and 100,000 points in 16-d it takes 10 and 12; in
 # 3-d 77 and 175, in 2-d 200, on grids 64 to 181, on roads and over a bridge more than 300.
 LOOK = 30
