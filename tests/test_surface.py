@@ -396,3 +396,18 @@ def test_a_seed_is_an_integer_of_any_library(name):
         call(-1)
     if name != "label_rate_curve":  # would fit
         call(np.int64(2))
+
+
+def test_no_two_checks_have_the_same_name():
+    names = [name for module in MODULES for name in checks(module)]
+    assert len(names) > 30
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def checks(module: str) -> list[str]:
+    """Functions of a module that are checks for others."""
+    path = ROOT.parent.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    body = ast.parse(path.read_text()).body
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if name.startswith("check_")]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_choice, check_features
 
-__all__ = ["Weights", "check_stage", "check_weights", "layer_weights", "layers_of"]
+__all__ = ["Weights", "check_layer_weights", "check_stage", "layer_weights", "layers_of"]
 
 Weights = str | Sequence[float] | Tensor
 
@@ -33,7 +33,7 @@ def check_stage(stage: Any) -> None:
         check_choice(part, _STAGES, "stage")
 
 
-def check_weights(weights: Any) -> None:
+def check_layer_weights(weights: Any) -> None:
     """Raise unless ``weights`` is a known name or numbers.
 
     Args:

@@ -22,7 +22,13 @@ from pyg_relational.ops.checks import (
 )
 from pyg_relational.ops.options import show_options
 
-__all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
+__all__ = [
+    "Mining",
+    "ProxyContrastiveLoss",
+    "Reduction",
+    "check_term_weights",
+    "proxy_contrastive_loss",
+]
 
 Mining = Literal["all", "random", "semihard"]
 Reduction = Literal["mean", "nonzero_mean"]
@@ -109,7 +115,7 @@ def proxy_contrastive_loss(
         4.400000095367432
     """
     _check_options(margin, pair_margin, mining, reduction)
-    check_weights(term_weights, 4, "term_weights")
+    check_term_weights(term_weights, 4, "term_weights")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
@@ -154,7 +160,7 @@ def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -
     check_choice(reduction, Reduction, "reduction")
 
 
-def check_weights(weights: Any, count: int, name: str) -> None:
+def check_term_weights(weights: Any, count: int, name: str) -> None:
     """Raise unless ``weights`` are so many finite numbers >= 0.
 
     Args:
@@ -374,7 +380,7 @@ class ProxyContrastiveLoss(nn.Module):
     ) -> None:
         super().__init__()
         _check_options(margin, pair_margin, mining, reduction)
-        check_weights(term_weights, 4, "term_weights")
+        check_term_weights(term_weights, 4, "term_weights")
         self.options: dict[str, Any] = {
             "margin": margin,
             "pair_margin": pair_margin,

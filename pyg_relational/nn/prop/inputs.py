@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import Check, check_count, check_labels, check_number
 from pyg_relational.ops.graph.as_edges import read_graph
-from pyg_relational.ops.graph.undirected import check_batch, checked_edges
+from pyg_relational.ops.graph.undirected import check_graph_numbers, checked_edges
 from pyg_relational.ops.linear import solvers
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo
@@ -20,7 +20,7 @@ __all__ = [
     "check_again",
     "check_class_count",
     "check_inputs",
-    "check_solver",
+    "check_solving",
     "check_source",
     "check_tau",
     "label_checks",
@@ -96,7 +96,7 @@ def check_inputs(
     if batch is None:
         batch, num_graphs = torch.zeros(n, dtype=torch.int64, device=y.device), 1
     else:
-        check_batch(batch, index, n)
+        check_graph_numbers(batch, index, n)
         num_graphs = int(batch.max()) + 1 if n else 0
     values = label_values(y, mask, classes, weight.dtype)
     return Labelled(index, weight, values, mask, batch, num_graphs)
@@ -259,7 +259,7 @@ def _bounds(value: Any) -> tuple[float, float]:
     return low, high
 
 
-def check_solver(solver: Any, prepared: Any = None, initial: Any = None) -> None:
+def check_solving(solver: Any, prepared: Any = None, initial: Any = None) -> None:
     """Raise ``TypeError`` unless these are a solver, a ``Prepared`` and a Tensor, or ``None``.
 
     Args:

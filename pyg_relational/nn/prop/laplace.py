@@ -9,7 +9,7 @@ from pyg_relational.nn.prop.inputs import (
     NO_WORK,
     Labelled,
     check_inputs,
-    check_solver,
+    check_solving,
     check_source,
     check_tau,
     mean_by,
@@ -226,7 +226,7 @@ def check_laplace(
     check_choice(normalization, Normalization, "normalization")
     check_choice(reweighting, Reweighting, "reweighting")
     check_count(order, "order")
-    check_solver(solver, prepared, initial)
+    check_solving(solver, prepared, initial)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

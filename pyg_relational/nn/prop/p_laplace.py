@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import (
     Labelled,
     check_inputs,
-    check_solver,
+    check_solving,
     check_source,
     check_tau,
     node_shift,
@@ -193,7 +193,7 @@ def check_p_laplace(
     check_choice(equation, Equation, "equation")
     check_tau(tau)
     check_source(f)
-    check_solver(solver)
+    check_solving(solver)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
     most = 10.0 if equation == "variational" else torch.inf
     check_number(p, "p")

@@ -5,7 +5,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import NO_WORK, Labelled, check_inputs, check_solver, mean_by
+from pyg_relational.nn.prop.inputs import NO_WORK, Labelled, check_inputs, check_solving, mean_by
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -157,7 +157,7 @@ def check_poisson(
         TypeError: If the solver is none.
         ValueError: If ``on_unreachable`` is unknown.
     """
-    check_solver(solver, prepared, initial)
+    check_solving(solver, prepared, initial)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

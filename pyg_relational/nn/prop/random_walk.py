@@ -9,7 +9,7 @@ from pyg_relational.nn.prop.inputs import (
     NO_WORK,
     check_again,
     check_inputs,
-    check_solver,
+    check_solving,
     value_in,
 )
 from pyg_relational.nn.prop.propagation import Propagation
@@ -175,7 +175,7 @@ def check_random_walk(
         ValueError: If one is out of range.
     """
     _check_alpha(alpha)
-    check_solver(solver, prepared, initial)
+    check_solving(solver, prepared, initial)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

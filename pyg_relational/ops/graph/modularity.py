@@ -16,7 +16,7 @@ from pyg_relational.ops.checks import (
     may_read,
 )
 from pyg_relational.ops.graph.quadratic_form import quadratic_form
-from pyg_relational.ops.graph.undirected import check_batch, edges_to_sum
+from pyg_relational.ops.graph.undirected import check_graph_numbers, edges_to_sum
 
 __all__ = ["check_resolution", "modularity", "modularity_of"]
 
@@ -111,7 +111,7 @@ def modularity_of(
     """
     n = len(assignment)
     if batch is not None:
-        check_batch(batch, edge_index, n)
+        check_graph_numbers(batch, edge_index, n)
     dtype = torch.promote_types(weight.dtype, torch.float32)
     if assignment.is_floating_point():
         dtype = torch.promote_types(dtype, assignment.dtype)
