@@ -4,6 +4,7 @@ import torch
 
 from pyg_relational.cluster import leiden_partitions
 from pyg_relational.nn import prune_by_consensus
+from pyg_relational.ops.graph import undirected
 from pyg_relational.transforms import knn_graph
 from tests import oracles
 
@@ -130,3 +131,17 @@ def test_bad_options(options, message):
 def test_a_directed_graph_is_refused():
     with pytest.raises(ValueError, match="both directions"):
         prune_by_consensus(torch.tensor([[0, 1], [1, 2]]), None, 1)
+
+
+def test_edges_are_checked_once(monkeypatch):
+    seen = []
+    check = undirected.checked_edges
+
+    def counted(*given):
+        seen.append(given)
+        return check(*given)
+
+    monkeypatch.setattr(undirected, "checked_edges", counted)
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    prune_by_consensus(*knn_graph(x, 5), num_clusters=3)
+    assert len(seen) == 1
