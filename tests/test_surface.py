@@ -411,3 +411,11 @@ def checks(module: str) -> list[str]:
     body = ast.parse(path.read_text()).body
     names = [node.name for node in body if isinstance(node, ast.FunctionDef)]
     return [name for name in names if name.startswith("check_")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_argument_is_said_to_be_something(name):
+    """``seed: Of the layout`` leaves the reader to look for the noun."""
+    path = ROOT.parent.joinpath(*name.split("."))
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    assert not re.findall(r"^ +\w+: (?:Of|Whose) .*", text, re.MULTILINE)

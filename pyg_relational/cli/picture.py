@@ -62,14 +62,14 @@ def draw_graph(
     """Draw the rows as points, coloured by group, joined by their edges.
 
     Args:
-        path: Of the PNG file.
+        path: Path of the PNG file.
         graph: Rows and edges.
         groups: Group of every row ``[n]``, -1 for none.
-        names: Of the groups.
+        names: Names of the groups.
         title: Above it.
         given: Whether to draw rows with a given label large, where there are others.
         none: Name of the rows without a group.
-        seed: Of the layout.
+        seed: Seed of the layout.
     """
     at = graph_places(graph.x, graph.edge_index, graph.edge_weight, seed=seed)
     figure = new_figure(9, 6.5)

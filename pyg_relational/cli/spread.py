@@ -75,7 +75,7 @@ def cross_validate(graph: Graph, method: Method, k: int, seed: int) -> tuple[int
         graph: Rows and edges.
         method: As in :func:`spread`.
         k: As in :func:`spread`.
-        seed: Of the folds, at most ten, stratified.
+        seed: Seed of the folds, at most ten, stratified.
 
     Returns:
         The two numbers, or ``None`` where no class has two labels.

@@ -195,7 +195,7 @@ def _by_chance(votes: Any, cluster: Array, volume: Array) -> Array:
 
 
 def _scored(cluster: Array, a: Any, volume: Array) -> _Partition:
-    """With mean conductance and modularity."""
+    """A partition with its mean conductance and modularity."""
     leaves = np.repeat(cluster, np.diff(a.indptr)) != cluster[a.indices]
     leaving = csr_array((a.data * leaves, a.indices, a.indptr), shape=a.shape).sum(1)
     cut = np.bincount(cluster, leaving, len(cluster))

@@ -46,9 +46,9 @@ class HypergraphSVC(GraphClassifier):
     Args:
         k: Number of neighbours, the point itself not counted.
         metric: ``"euclidean"`` or ``"cosine"``, of graph and hypergraph.
-        bandwidth: Of their Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
-        gamma: Of the kernel :math:`\exp(-\gamma d^2)`; ``"scale"`` is 1 over the number of features times their
-            variance, as in :class:`sklearn.svm.SVC`.
+        bandwidth: Bandwidth of their Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
+        gamma: :math:`\gamma` of the kernel :math:`\exp(-\gamma d^2)`; ``"scale"`` is 1 over the number of features
+            times their variance, as in :class:`sklearn.svm.SVC`.
         mix: :math:`\lambda` in [0, 1].
         ambient: :math:`\delta_A > 0`.
         intrinsic: :math:`\delta_I \ge 0`; 0 is a supervised machine.

@@ -141,7 +141,7 @@ def judge(checks: Iterable[Check], numbers: Iterable[float]) -> None:
 
 
 def finite(x: Tensor, name: str) -> Check:
-    """That all values of a matrix are finite.
+    """A check that all values of a matrix are finite.
 
     Args:
         x: The matrix.
@@ -158,7 +158,7 @@ def finite(x: Tensor, name: str) -> Check:
 
 
 def at_least(y: Tensor, least: int, name: str) -> Check:
-    """That no integer is below ``least``; the number is the lowest, 0 of none.
+    """A check that no integer is below ``least``; the number is the lowest, 0 of none.
 
     Args:
         y: The integers.
@@ -176,7 +176,7 @@ def at_least(y: Tensor, least: int, name: str) -> Check:
 
 
 def below(y: Tensor, limit: int, name: str) -> Check:
-    """That every integer is below ``limit``; the number is the largest, ``limit - 1`` of none.
+    """A check that every integer is below ``limit``; the number is the largest, ``limit - 1`` of none.
 
     Args:
         y: The integers.
@@ -194,7 +194,7 @@ def below(y: Tensor, limit: int, name: str) -> Check:
 
 
 def zero_or_one(y: Any, name: str) -> Check:
-    """That a matrix ``[n, C]``, of any type, holds 0 and 1 alone.
+    """A check that a matrix ``[n, C]``, of any type, holds 0 and 1 alone.
 
     Args:
         y: The argument to check.
@@ -217,7 +217,7 @@ def zero_or_one(y: Any, name: str) -> Check:
 
 
 def asked(number: Callable[[], Tensor]) -> Check:
-    """A number that is right whatever it is.
+    """A check that lets any number pass.
 
     Args:
         number: What makes it.

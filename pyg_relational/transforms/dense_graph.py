@@ -47,7 +47,7 @@ def dense_graph(
         similarity: ``"cosine"``, ``"rbf"`` (:math:`\gamma = 1 / d`, as in scikit-learn) or a symmetric function of
             (``[t, d]``, ``[n, d]``) that gives ``[t, n]``.
         threshold: Keep :math:`s_{ij} >` threshold.
-        top_k: Of the pairs left, keep those in which either end is among the other's ``top_k`` most similar;
+        top_k: Keep, of the pairs left, those in which either end is among the other's ``top_k`` most similar;
             ``None`` keeps all.
         batch: Graph number of every row; edges stay inside a graph.
 

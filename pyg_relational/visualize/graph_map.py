@@ -46,7 +46,7 @@ def graph_map(
         y: Class of each node, or -1 for none. Default: all are grey.
         ax: Where to draw. Default: the axes of a new figure.
         pruned: Edges and weights that are left of the graph, in both directions.
-        seed: Of the layout. (default: 0)
+        seed: Seed of the layout. (default: 0)
 
     Shapes:
         - **x:** :math:`(n, d)`, floating point
@@ -56,7 +56,7 @@ def graph_map(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes or values, a graph that is not undirected, or pruned edges that it does not have.
 
     Example:
@@ -107,7 +107,7 @@ def graph_places(
         x: Features.
         edge_index: Edges, in both directions.
         edge_weight: Their weights.
-        seed: Of its chance.
+        seed: Seed of its chance.
 
     Shapes:
         ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[n, 2]`.

@@ -93,7 +93,7 @@ def asymmetric_loss(
 
 
 def _absent(z: Tensor, gamma: float, margin: float) -> Tensor:
-    """Of classes that are not there; without a margin 1 - p may round to 0, not so its logarithm."""
+    """Terms of classes that are not there; without a margin 1 - p may round to 0, not so its logarithm."""
     p = (z.sigmoid() - margin).relu() if margin else z.sigmoid()
     return p**gamma * (torch.log1p(-p) if margin else logsigmoid(-z))
 

@@ -161,7 +161,7 @@ def _rows(
 
 
 def _full(x: Tensor) -> Tensor:
-    """At least float32."""
+    """The matrix in at least float32."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 

@@ -35,9 +35,10 @@ class ImageTextLosses(NamedTuple):
     """The losses of :class:`ImageTextMatching`, with their weights; their sum is what the text adds to a classifier's.
 
     Attributes:
-        alignment: Of images and both graphs, eq. 3, and the cross-entropy that keeps projected images from collapsing.
-        modularity: Of the clusters of both graphs, eq. 4.
-        matching: Of the clusters of a sample and of others, eq. 6.
+        alignment: Loss of the alignment of images and both graphs, eq. 3, and the cross-entropy that keeps projected
+            images from collapsing.
+        modularity: Loss of the modularity of the clusters of both graphs, eq. 4.
+        matching: Loss of the matching of the clusters of a sample and of others, eq. 6.
         auxiliary: Cross-entropies of the matched clusters and of the visual graph.
     """
 
@@ -263,7 +264,7 @@ def _dmon(edge_index: Tensor, weight: Tensor, c: Tensor, batch: Tensor, count: i
 
 
 def _of_all(batch: Tensor, num_nodes: int, count: int, name: str) -> list[Check]:
-    """That every node is of a sample, and every sample has a node."""
+    """Raise unless every node is of a sample, and every sample has a node."""
     check_labels(batch, num_nodes, name)
     rule = f"{name} must have nodes of all {count} samples"
 

@@ -48,7 +48,7 @@ def reweight(
     Args:
         graph: Checked graph.
         method: One of these, or ``"none"``.
-        normalization: Of the Laplacian in ``"poisson"``.
+        normalization: Kind of Laplacian in ``"poisson"``.
         x: Features, for ``"properly"``.
         solver: For ``"poisson"``.
 

@@ -64,7 +64,7 @@ def volume_mbo(
         temperature: Standard deviation of the noise; at 0 the iteration ends where nothing changes.
         max_iter: Most iterations.
         batch: Graph of every node where several are joined. Sizes are those of each graph.
-        generator: Of the noise.
+        generator: Generator of the noise.
         on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
             labels. Class sizes do not count them.
 

@@ -52,7 +52,7 @@ class MixedLaplacian(NamedTuple):
     tau: Tensor
 
     def product(self, u: Tensor) -> Tensor:
-        """With the matrix, differentiable any number of times in weights, numbers and ``u``."""
+        """Product with the matrix, differentiable any number of times in weights, numbers and ``u``."""
         graph = laplacian_product(self.edge_index, self.edge_weight, u)
         hypergraph = hypergraph_laplacian_product(self.hyperedge_index, self.hyperedge_weight, u)
         return self.mix * graph + (1 - self.mix) * hypergraph + self.tau * u
@@ -87,7 +87,7 @@ class _System:
 
     @cached_property
     def diagonal(self) -> Tensor:
-        """Where it is positive."""
+        """The diagonal of free nodes; 1 at the others, and where it is 0."""
         whole = self.matrix.diagonal(len(self.free))
         return whole.where(self.free[:, 0] & (whole > 0), 1.0)[:, None]
 
