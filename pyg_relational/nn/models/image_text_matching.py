@@ -170,24 +170,8 @@ class ImageTextMatching(nn.Module):
             words_batch: Image of every word.
             y: Class of every image, -1 where unknown.
         """
-        widths = {"image": (image, self.project_image), "nodes": (nodes, self.project_image)}
-        widths["words"] = words, self.project_words
-        for name, (x, layer) in widths.items():
-            check_matrix(x, name)
-            if x.shape[1] != layer.in_features:
-                raise ValueError(f"{name} must have {layer.in_features} channels, got {x.shape[1]}")
+        self._check(image, nodes, batch, words, words_batch, y)
         count, options = len(image), self.options
-        if not count:
-            raise ValueError("image must have a row or more, got none")
-        check_labels(y, count)
-        settle(
-            *(finite(x, name) for name, (x, _) in widths.items()),
-            *_of_all(batch, len(nodes), count, "batch"),
-            *_of_all(words_batch, len(words), count, "words_batch"),
-            at_least(y, -1, "y"),
-            below(y, self.num_classes, "y"),
-        )
-
         visual, assignment, visual_loss = self.visual(nodes, batch, count)
         textual, words_assignment, textual_loss = self.textual(words, words_batch, count)
         projected = self.project_image(image)
@@ -210,6 +194,33 @@ class ImageTextMatching(nn.Module):
             options["modularity_weight"] * (visual_loss + textual_loss),
             options["matching_weight"] * matching,
             options["auxiliary_weight"] * (of_clusters + of_graph),
+        )
+
+    def _check(
+        self,
+        image: Tensor,
+        nodes: Tensor,
+        batch: Tensor,
+        words: Tensor,
+        words_batch: Tensor,
+        y: Tensor,
+    ) -> None:
+        widths = {"image": (image, self.project_image), "nodes": (nodes, self.project_image)}
+        widths["words"] = words, self.project_words
+        for name, (x, layer) in widths.items():
+            check_matrix(x, name)
+            if x.shape[1] != layer.in_features:
+                raise ValueError(f"{name} must have {layer.in_features} channels, got {x.shape[1]}")
+        count = len(image)
+        if not count:
+            raise ValueError("image must have a row or more, got none")
+        check_labels(y, count)
+        settle(
+            *(finite(x, name) for name, (x, _) in widths.items()),
+            *_of_all(batch, len(nodes), count, "batch"),
+            *_of_all(words_batch, len(words), count, "words_batch"),
+            at_least(y, -1, "y"),
+            below(y, self.num_classes, "y"),
         )
 
     def extra_repr(self) -> str:

@@ -156,35 +156,38 @@ def label_checks(
 
     labelled = Check("mask must mark a labelled node", mask.any, 1, 1, refuse_mask)
     if y.is_floating_point():
-        if y.dim() != 2 or (num_classes is not None and y.shape[1] != num_classes):
-            c = "c" if num_classes is None else num_classes
-            raise ValueError(
-                f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}"
-            )
-
-        def all_finite() -> Tensor:
-            return torch.isfinite(y.detach()).where(mask[:, None], True).all()
-
-        def refuse_values() -> None:
-            raise ValueError("y must be finite on labelled nodes")
-
-        return [labelled, Check("y must be finite", all_finite, 1, 1, refuse_values)], None
+        return [labelled, _values_check(y, mask, num_classes)], None
     check_labels(y, n)
     if num_classes is None:
         num_classes = int(y.max()) + 1 if n else 0
-    c = num_classes
+    return [labelled, *(_classes_checks(y, mask, num_classes) if n else ())], num_classes
 
-    if n == 0:
-        return [labelled], c
+
+def _values_check(y: Tensor, mask: Tensor, num_classes: int | None) -> Check:
+    if y.dim() != 2 or (num_classes is not None and y.shape[1] != num_classes):
+        c = "c" if num_classes is None else num_classes
+        raise ValueError(f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}")
+
+    def all_finite() -> Tensor:
+        return torch.isfinite(y.detach()).where(mask[:, None], True).all()
+
+    def refuse() -> None:
+        raise ValueError("y must be finite on labelled nodes")
+
+    return Check("y must be finite", all_finite, 1, 1, refuse)
+
+
+def _classes_checks(y: Tensor, mask: Tensor, c: int) -> list[Check]:
+    """That labelled nodes have classes below ``c``."""
     rule = f"y must be in [0, {c}) on labelled nodes"
     least, most = (y * mask).aminmax()
 
-    def refuse_classes() -> None:
+    def refuse() -> None:
         raise ValueError(f"{rule}, got {int(least if least < 0 else most)}")
 
-    lowest = Check(rule, lambda: least, 0, math.inf, refuse_classes)
-    highest = Check(rule, lambda: most, -math.inf, c - 1, refuse_classes)
-    return [labelled, lowest, highest], c
+    lowest = Check(rule, lambda: least, 0, math.inf, refuse)
+    highest = Check(rule, lambda: most, -math.inf, c - 1, refuse)
+    return [lowest, highest]
 
 
 def label_values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:

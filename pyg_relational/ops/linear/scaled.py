@@ -54,19 +54,8 @@ class ScaledLaplacian:
         row, col = operator.edge_index
         weight, diagonal = operator.weight, operator.diagonal
         if operator.order > 1:
-            positive = diagonal > 0
             self.mass = torch.ones_like(diagonal) if operator.mass is None else operator.mass
-            ends = weight.square() / self.mass[col]
-            square = diagonal.square() / self.mass + degree(
-                operator.edge_index, ends, len(diagonal)
-            )
-            diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
-                operator.order - 1
-            )
-            if not torch.equal(positive, (diagonal > 0) & torch.isfinite(diagonal)):
-                raise ValueError(
-                    f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
-                )
+            diagonal = _power_diagonal(operator, self.mass)
         self.scale = diagonal.masked_fill(operator.outside, torch.inf).rsqrt()
         self.free = ~operator.outside[:, None]
         if operator.order == 1:
@@ -266,6 +255,19 @@ class ScaledLaplacian:
     def largest(self, x: Tensor) -> Tensor:
         """Largest absolute value of each column."""
         return largest(x)
+
+
+def _power_diagonal(operator: ShiftedLaplacian, mass: Tensor) -> Tensor:
+    """About the diagonal of a power: that of the matrix, and what a second factor adds, to the power."""
+    diagonal = operator.diagonal
+    ends = operator.weight.square() / mass[operator.edge_index[1]]
+    square = diagonal.square() / mass + degree(operator.edge_index, ends, len(diagonal))
+    power = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (operator.order - 1)
+    if not torch.equal(diagonal > 0, (power > 0) & torch.isfinite(power)):
+        raise ValueError(
+            f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
+        )
+    return power
 
 
 def _inverse(matrix: Tensor) -> Tensor:
