@@ -430,3 +430,24 @@ def test_an_argument_is_said_to_be_something(name):
     path = ROOT.parent.joinpath(*name.split("."))
     text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
     assert not re.findall(r"^ +\w+: (?:Of|Whose) .*", text, re.MULTILINE)
+
+
+# By rules 3 and 4 of docs/conventions.md.
+EDGES_LATER = ("edge_diff_dot", "edge_dot", "graph_consistency_loss", "grapix_loss", "graph_map")
+BY_NAME = ("max_iter", "resolution", "seed", "solver", "steps", "tau", "temperature", "tol")
+
+
+def test_the_graph_comes_first_labels_before_clusters_and_options_by_name():
+    seen = set()
+    for name, function in functions().items():
+        parameters = inspect.signature(function).parameters
+        by_place = [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        if name.count(".") > 1:  # a method
+            continue
+        if "edge_index" in by_place:
+            assert (by_place[0] == "edge_index") != (name.split(".")[1] in EDGES_LATER), name
+        if {"y", "clusters"} <= set(by_place):
+            assert by_place.index("y") < by_place.index("clusters"), name
+        assert not set(BY_NAME) & set(by_place), name
+        seen |= set(parameters)
+    assert {"edge_index", "clusters", *BY_NAME} <= seen

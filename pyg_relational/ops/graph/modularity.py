@@ -27,8 +27,8 @@ def modularity(
     edge_index: Tensor,
     edge_weight: Tensor | None,
     assignment: Tensor,
-    resolution: float = 1.0,
     *,
+    resolution: float = 1.0,
     batch: Tensor | None = None,
 ) -> Tensor:
     r"""Modularity of a partition of an undirected graph, or of a soft assignment to clusters.

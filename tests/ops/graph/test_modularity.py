@@ -42,7 +42,7 @@ def test_equals_the_dense_form(graph, resolution, k):
         (y, one_hot(y, 4).double()),
         *[(torch.randn(n, k, dtype=torch.float64),) * 2],
     ):
-        q = modularity(edge_index, weight, c, resolution)
+        q = modularity(edge_index, weight, c, resolution=resolution)
         torch.testing.assert_close(q, oracles.modularity(a, rows, resolution))
 
 
@@ -58,7 +58,7 @@ def test_equals_networkx_and_igraph(graph, resolution):
         (*pair, w) for pair, w in zip(pairs.T.tolist(), weight.tolist(), strict=True)
     )
     parts = [set((y == c).nonzero()[:, 0].tolist()) for c in range(4)]
-    q = modularity(edge_index, both, y, resolution).item()
+    q = modularity(edge_index, both, y, resolution=resolution).item()
     assert q == pytest.approx(nx.community.modularity(g, parts, resolution=resolution), abs=1e-9)
     same = igraph.Graph(n, pairs.T.tolist()).modularity(
         y.tolist(), weights=weight.tolist(), resolution=resolution
@@ -99,10 +99,10 @@ def test_derivatives(batch):
     c = torch.randn(14, 3, dtype=torch.float64, requires_grad=True)
 
     def soft(w, c):
-        return modularity(graph.edge_index, w[graph.pair], c, 1.3, batch=batch)
+        return modularity(graph.edge_index, w[graph.pair], c, resolution=1.3, batch=batch)
 
     def hard(w):
-        return modularity(graph.edge_index, w[graph.pair], graph.y, 1.3, batch=batch)
+        return modularity(graph.edge_index, w[graph.pair], graph.y, resolution=1.3, batch=batch)
 
     for f, inputs in ((soft, (w, c)), (hard, (w,))):
         assert gradcheck(f, inputs)
