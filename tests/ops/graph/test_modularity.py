@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.ops import both_directions, modularity
 from tests import oracles
-from tests.graphs import graphs, random_graph, union
+from tests.graphs import dense, graphs, random_graph, union
 
 PAIR = torch.tensor([[0, 1], [1, 0]])
 
@@ -27,10 +27,6 @@ def weighted(draw):
     edge_index = torch.cat([edge_index, pairs[:, loop]], dim=1)
     both = torch.cat([weight[~loop][pair], weight[loop]])
     return n, pairs, weight, edge_index, both, torch.randint(4, (n,), generator=g)
-
-
-def dense(edge_index, edge_weight, n):
-    return torch.zeros(n, n, dtype=edge_weight.dtype).index_put(tuple(edge_index), edge_weight)
 
 
 @settings(deadline=None, max_examples=60)
