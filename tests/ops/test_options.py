@@ -86,6 +86,11 @@ REFUSED = [
     (PLaplacePropagation, {"equation": "g"}, "equation must be one of"),
     (PLaplacePropagation, {"equation": "game", "tau": 1.0}, "tau must be 0 with equation='game'"),
     (PLaplacePropagation, {"equation": "game", "solver": Direct()}, "solver must be CG"),
+    (
+        PLaplacePropagation,
+        {"solver": Multigrid()},
+        r"solver must be CG\(...\) or Direct\(...\), got",
+    ),
     (GraphLearningLayer, {"k": 3.5}, "k must be an int, got float"),
     (GraphLearningLayer, {"k": 0}, "k must be >= 1, got 0"),
     (GraphLearningLayer, {"tau": -0.1}, "tau must be >= 0"),

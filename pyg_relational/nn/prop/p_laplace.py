@@ -160,8 +160,7 @@ def p_laplace_propagation(
         rhs = inner.values.where(graph.mask[:, None] | unreachable[:, None], source)
         inner = inner._replace(values=rhs, mask=inner.mask | unreachable)
         solver = solver or CG()
-        if not isinstance(solver, (CG, Direct)):
-            raise ValueError(f"solver must be CG(...) or Direct(...), got {solver}")
+        assert isinstance(solver, CG | Direct)
         tol = (solver if isinstance(solver, CG) else CG()).tolerances(graph.values.dtype)[0]
         if equation == "game":
             u, info = _game(inner, p, solver, tol)
@@ -200,6 +199,8 @@ def check_p_laplace(
     if not 2 <= p <= most:
         raise ValueError(f"p must be in [2, {most}] with equation={equation!r}, got {p}")
     if equation == "variational":
+        if not isinstance(solver, CG | Direct | None):
+            raise ValueError(f"solver must be CG(...) or Direct(...), got {solver}")
         return
     for name, value in (("tau", tau), ("f", f)):
         if bool((torch.as_tensor(value) != 0).any()):
@@ -227,7 +228,8 @@ def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
 def _game(graph: Labelled, p: float, solver: CG | Direct, tol: float) -> tuple[Tensor, SolveInfo]:
     assert isinstance(solver, CG)
     game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver)
-    return implicit_solve(game, graph.values, graph.edge_weight), game.info
+    u = implicit_solve(game, graph.values, graph.edge_weight)
+    return u, game.info._replace(solver="BiCGSTAB")
 
 
 def _variational(
@@ -248,6 +250,7 @@ def _variational(
         sum(i.iterations for i in infos),
         torch.cat([i.residual for i in infos]),
         all(i.converged for i in infos),
+        type(solver).__name__,
     )
 
 

@@ -37,7 +37,8 @@ class SolveInfo(NamedTuple):
             residual times :math:`\kappa`, and what rounding may hide; for factors, one more step of refinement.
             Rounding of the solution to its own number type is not counted.
         converged: Whether every column is within the tolerance.
-        solver: Name of the solver that ran, empty where nothing was solved.
+        solver: Name of the solver of linear systems that ran, empty where nothing was solved: ``"CG"``, ``"Direct"``,
+            ``"Multigrid"``, or ``"BiCGSTAB"`` in the game-theoretic equation.
     """
 
     iterations: int
