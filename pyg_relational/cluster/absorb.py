@@ -5,7 +5,7 @@ import heapq
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import check_labels, check_number
 from pyg_relational.ops.graph.coalesce import coalesce
 from pyg_relational.ops.graph.undirected import undirected_edges
 
@@ -43,6 +43,7 @@ def absorb_small(
     """
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, len(clusters))
     check_labels(clusters, n, "clusters")
+    check_number(min_size, "min_size")
     return absorb_of(edge_index, weight, clusters, min_size)
 
 

@@ -10,7 +10,7 @@ from pyg_relational.cluster.absorb import absorb_of
 from pyg_relational.cluster.contract import contract
 from pyg_relational.cluster.leiden import leiden_of
 from pyg_relational.cluster.overlap import neighbour_overlap
-from pyg_relational.ops.checks import check_count, check_labels
+from pyg_relational.ops.checks import check_count, check_labels, check_number
 from pyg_relational.ops.graph.modularity import check_resolution
 from pyg_relational.ops.graph.undirected import undirected_edges
 
@@ -104,6 +104,7 @@ def leiden_partitions(
     """
     runs = check_count(runs, "runs")
     seed = check_count(seed, "seed", 0)
+    check_number(min_size, "min_size")
     for resolution in resolutions:
         check_resolution(resolution)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
