@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OwnData", "read_own_data"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 _NO_LABEL = ("", "-1", "NA", "NaN", "nan")
 _MOST_CATEGORIES = 100
@@ -221,7 +221,7 @@ def _text(value: Any) -> str:
     return _WHOLE.sub(r"\1", str(value).strip())
 
 
-def _column(column: "Series[Any]", name: str) -> tuple[Array, list[str]]:
+def _column(column: "Series[Any]", name: str) -> tuple[_Array, list[str]]:
     """Numbers ``[n, 1]``, or a column for each category."""
     if column.dtype.kind in "biuf":
         numbers = column.to_numpy(np.float64, na_value=np.nan)

@@ -23,6 +23,12 @@ class Graph(NamedTuple):
         return self.weight[self.pair]
 
 
+def dense(edge_index: Tensor, edge_weight: Tensor, n: int) -> Tensor:
+    """Adjacency matrix; entries at one place added up."""
+    zero = torch.zeros(n, n, dtype=edge_weight.dtype)
+    return zero.index_put((edge_index[0], edge_index[1]), edge_weight, accumulate=True)
+
+
 def random_graph(
     n: int, extra: float = 0.3, seed: int = 0, classes: int = 3, labelled=0.3
 ) -> Graph:

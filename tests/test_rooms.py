@@ -5,6 +5,8 @@ import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from pyg_relational.ops import linear
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyg_relational"
 HOUSES = ("distributed", "nn", "ops")  # folders of rooms
@@ -74,3 +76,8 @@ def test_pools_do_not_measure():
 def test_what_counts_as_an_import():
     source = "def f():\n    from pyg_relational.nn.loss.scan import x\nfrom pyg_relational import ops\nimport torch"
     assert {room(m) for m in imported(source)} == {"nn.loss", "ops"}
+
+
+def test_the_room_of_linear_systems_says_where_everything_is():
+    files = {path.stem for path in (PACKAGE / "ops/linear").glob("[!_]*.py")}
+    assert files == set(re.findall(r"``([a-z_]+)``", linear.__doc__)) != set()

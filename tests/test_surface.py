@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy
 
@@ -44,7 +45,18 @@ def test_every_module_says_what_is_public(name):
         return
     body = ast.parse(Path(module.__file__).read_text()).body
     defined = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    assert {name for name in defined if not name.startswith("_")} <= set(module.__all__)
+    named = {
+        target.id for node in body if isinstance(node, ast.Assign) for target in names_of(node)
+    }
+    assert {n for n in defined | named if not n.startswith("_")} <= {*module.__all__, *LEFT}
+
+
+LEFT = ("Groups",)  # of ops.neighbors.top
+
+
+def names_of(node: ast.Assign) -> list[ast.Name]:
+    parts = [part for target in node.targets for part in ast.walk(target)]
+    return [part for part in parts if isinstance(part, ast.Name)]
 
 
 def functions() -> dict[str, Any]:
@@ -327,3 +339,115 @@ def test_repr_shows_each_option_that_differs_from_the_default(name):
     for option, value in options.items():
         assert show_options({option: value}) in repr(make(**{option: value}))
         assert show_options({option: value}) not in repr(make())
+
+
+@pytest.mark.parametrize("name", made())
+def test_a_wrong_type_is_refused_by_its_name_when_it_is_built(name):
+    make, options = made()[name]
+    for option, value in options.items():
+        if isinstance(value, bool):  # flags are as Python takes them
+            continue
+        wrong = [object()] + [True] * isinstance(value, int | float)
+        for some in wrong:
+            with pytest.raises((TypeError, ValueError), match=rf"^{option}\b"):
+                make(**{option: some})
+
+
+@pytest.mark.parametrize("name", made())
+def test_integers_of_numpy_are_integers(name):
+    make, options = made()[name]
+    for option, value in options.items():
+        if type(value) is int:
+            make(**{option: np.int64(value)})
+
+
+def seeded() -> dict[str, Any]:
+    """Public functions of a seed, and calls of them."""
+    import torch
+
+    from pyg_relational import cluster, metrics, nn, visualize
+
+    x, y = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 2
+    path = torch.stack([torch.arange(11), torch.arange(1, 12)])
+    edges = torch.cat([path, path.flip(0)], 1)
+    models = {"a": None}
+    return {
+        "leiden": lambda s: cluster.leiden(edges, seed=s),
+        "leiden_partitions": lambda s: cluster.leiden_partitions(edges, None, 12, seed=s),
+        "peer_pressure": lambda s: cluster.peer_pressure(edges, seed=s),
+        "spectral": lambda s: cluster.spectral(edges, None, 2, seed=s),
+        "latent_diagnostics": lambda s: metrics.latent_diagnostics(x, x[:, :2], y, k=3, seed=s),
+        "latent_cluster_loss": lambda s: nn.latent_cluster_loss(x, y, y, seed=s),
+        "latent_cluster_targets": lambda s: nn.latent_cluster_targets(x, y, y, seed=s),
+        "prune_by_consensus": lambda s: nn.prune_by_consensus(edges, None, 2, seed=s),
+        "embedding_map": lambda s: visualize.embedding_map({"a": (x, y)}, seed=s),
+        "graph_map": lambda s: visualize.graph_map(x, edges, seed=s),
+        "label_rate_curve": lambda s: visualize.label_rate_curve(
+            models, x, y, per_class=[1], seed=s
+        ),
+    }
+
+
+def test_every_seed_is_tried():
+    takes = {
+        name.split(".")[1]
+        for name, f in functions().items()
+        if name.count(".") == 1 and "seed" in inspect.signature(f).parameters
+    }
+    assert takes == set(seeded())
+
+
+@pytest.mark.parametrize("name", seeded())
+def test_a_seed_is_an_integer_of_any_library(name):
+    call = seeded()[name]
+    for wrong in (True, 2.5, "a", None):
+        with pytest.raises(TypeError, match=r"^seed must be an int, got"):
+            call(wrong)
+    with pytest.raises(ValueError, match=r"^seed must be >= 0, got -1"):
+        call(-1)
+    if name != "label_rate_curve":  # would fit
+        call(np.int64(2))
+
+
+def test_no_two_checks_have_the_same_name():
+    names = [name for module in MODULES for name in checks(module)]
+    assert len(names) > 30
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def checks(module: str) -> list[str]:
+    """Functions of a module that are checks for others."""
+    path = ROOT.parent.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    body = ast.parse(path.read_text()).body
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if name.startswith("check_")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_argument_is_said_to_be_something(name):
+    """``seed: Of the layout`` leaves the reader to look for the noun."""
+    path = ROOT.parent.joinpath(*name.split("."))
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    assert not re.findall(r"^ +\w+: (?:Of|Whose) .*", text, re.MULTILINE)
+
+
+# By rules 3 and 4 of docs/conventions.md.
+EDGES_LATER = ("edge_diff_dot", "edge_dot", "graph_consistency_loss", "grapix_loss", "graph_map")
+BY_NAME = ("max_iter", "resolution", "seed", "solver", "steps", "tau", "temperature", "tol")
+
+
+def test_the_graph_comes_first_labels_before_clusters_and_options_by_name():
+    seen = set()
+    for name, function in functions().items():
+        parameters = inspect.signature(function).parameters
+        by_place = [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        if name.count(".") > 1:  # a method
+            continue
+        if "edge_index" in by_place:
+            assert (by_place[0] == "edge_index") != (name.split(".")[1] in EDGES_LATER), name
+        if {"y", "clusters"} <= set(by_place):
+            assert by_place.index("y") < by_place.index("clusters"), name
+        assert not set(BY_NAME) & set(by_place), name
+        seen |= set(parameters)
+    assert {"edge_index", "clusters", *BY_NAME} <= seen

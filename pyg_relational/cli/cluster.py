@@ -53,7 +53,7 @@ def run(
         label: Column of classes to compare with.
         ignore: Columns to leave out.
         k: Number of neighbours.
-        seed: Of all chance.
+        seed: Seed of all chance.
         output: Folder to write to.
         force: Whether to overwrite.
         clusters: How many to find.

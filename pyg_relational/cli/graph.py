@@ -39,7 +39,7 @@ def run(
         label: Column of classes.
         ignore: Columns to leave out.
         k: Number of neighbours.
-        seed: Of the layout.
+        seed: Seed of the layout.
         output: Folder to write to.
         force: Whether to overwrite.
     """

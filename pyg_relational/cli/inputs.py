@@ -32,7 +32,7 @@ def add_inputs(parser: ArgumentParser, label: str) -> None:
     """Options of every command.
 
     Args:
-        parser: Of the command.
+        parser: Parser of the command.
         label: What labels are for.
     """
     parser.add_argument("data", type=Path, help="file.csv, .parquet or .npz, or a folder of images")
@@ -55,7 +55,7 @@ def new_files(folder: Path, names: Sequence[str], force: bool) -> list[Path]:
 
     Args:
         folder: Where.
-        names: Of the files.
+        names: Names of the files.
         force: Whether they may be there.
 
     Raises:
@@ -100,7 +100,7 @@ def read_graph(data: Path, label: str | None, ignore: Sequence[str], k: int) -> 
 
 
 def _warn_of_row_numbers(data: OwnData) -> None:
-    """Of columns that count the rows: as features they are next to never meant."""
+    """Names of columns that count the rows: as features they are next to never meant."""
     for name, column in zip(data.columns, data.x.T if data.columns else (), strict=True):
         if torch.equal(column - column[0], torch.arange(len(column)).to(column)):
             print(
@@ -110,7 +110,7 @@ def _warn_of_row_numbers(data: OwnData) -> None:
 
 
 def _warn_of_labels(data: OwnData) -> None:
-    """Of columns that may be labels: text, or a usual name. As features they would show themselves in the graph."""
+    """Names of columns that may be labels: text, or a usual name. As features they would show in the graph."""
     texts = {name.partition("=")[0]: None for name in data.columns if "=" in name}
     named = [name for name in data.columns if name.lower() in _LABELS]
     for name in [*texts, *named]:

@@ -13,7 +13,7 @@ def draw_label_rates(path: Path, rates: dict[str, dict[int, list[float]]], title
     """Draw means over seeds with their 95 % Student-t intervals.
 
     Args:
-        path: Of the PNG file.
+        path: Path of the PNG file.
         rates: As :func:`~pyg_relational.cli.spread.label_rates` gives them.
         title: Above it.
     """

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: Those of the command line by default.
+        arguments: What follows the name of the command. Default: what the shell was given.
 
     Returns:
         The exit status: 0, or 2 after an error, which is one line on the standard error.

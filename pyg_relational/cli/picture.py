@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_graph", "plain"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 _COLOURS = (  # tab10 and tab20 without their greys
     *(
@@ -62,14 +62,14 @@ def draw_graph(
     """Draw the rows as points, coloured by group, joined by their edges.
 
     Args:
-        path: Of the PNG file.
+        path: Path of the PNG file.
         graph: Rows and edges.
         groups: Group of every row ``[n]``, -1 for none.
-        names: Of the groups.
+        names: Names of the groups.
         title: Above it.
         given: Whether to draw rows with a given label large, where there are others.
         none: Name of the rows without a group.
-        seed: Of the layout.
+        seed: Seed of the layout.
     """
     at = graph_places(graph.x, graph.edge_index, graph.edge_weight, seed=seed)
     figure = new_figure(9, 6.5)
@@ -113,7 +113,7 @@ def plain(text: str) -> str:
     return " " * text.startswith("_") + text.replace("$", r"\$")
 
 
-def _draw_edges(axes: "Axes", at: Array, graph: Graph) -> None:
+def _draw_edges(axes: "Axes", at: _Array, graph: Graph) -> None:
     from matplotlib.collections import LineCollection
 
     once = graph.edge_index[0] < graph.edge_index[1]
@@ -122,7 +122,7 @@ def _draw_edges(axes: "Axes", at: Array, graph: Graph) -> None:
     axes.add_collection(LineCollection(list(lines), colors="0.5", linewidths=0.4, alpha=alpha))
 
 
-def _points(axes: "Axes", at: Array, rows: Tensor, **style: Any) -> None:
+def _points(axes: "Axes", at: _Array, rows: Tensor, **style: Any) -> None:
     x, y = at[rows.numpy()].T
     axes.scatter(x, y, **style)
 

@@ -47,7 +47,7 @@ def run(
         label: Column of the labels.
         ignore: Columns to leave out.
         k: Number of neighbours.
-        seed: Of all chance.
+        seed: Seed of all chance.
         output: Folder to write to.
         force: Whether to overwrite.
         method: How labels spread.

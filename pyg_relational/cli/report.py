@@ -33,7 +33,7 @@ def describe(data: OwnData, path: Path) -> str:
 
     Args:
         data: What was read.
-        path: From where.
+        path: Where it was read from.
     """
     n, width = len(data.y), data.x[0].numel()
     known = int((data.y >= 0).sum())
@@ -88,8 +88,8 @@ def write_csv(path: Path, columns: dict[str, Iterable[object]]) -> None:
     """Write columns of one length as a CSV file.
 
     Args:
-        path: Of the file.
-        columns: By name.
+        path: Path of the file.
+        columns: Columns by name.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

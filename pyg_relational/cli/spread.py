@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Method = Literal["laplace", "poisson"]
-Predict = Callable[[Tensor], Tensor]
+_Predict = Callable[[Tensor], Tensor]
 
 FOLDS = 10
 SEEDS = 5
@@ -75,7 +75,7 @@ def cross_validate(graph: Graph, method: Method, k: int, seed: int) -> tuple[int
         graph: Rows and edges.
         method: As in :func:`spread`.
         k: As in :func:`spread`.
-        seed: Of the folds, at most ten, stratified.
+        seed: Seed of the folds, at most ten, stratified.
 
     Returns:
         The two numbers, or ``None`` where no class has two labels.
@@ -119,7 +119,7 @@ def label_rates(
     rates = [rate for rate in RATES if rate <= least // 2]
     if len(rates) < 2:
         return {}
-    contestants: dict[str, Predict] = {
+    contestants: dict[str, _Predict] = {
         f"{method.title()} learning": lambda given: spread(graph, given, method, k).y,
         "logistic regression": lambda given: _logistic(graph.x, given),
     }

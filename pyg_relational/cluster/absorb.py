@@ -5,11 +5,11 @@ import heapq
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import check_labels, check_number
 from pyg_relational.ops.graph.coalesce import coalesce
 from pyg_relational.ops.graph.undirected import undirected_edges
 
-__all__ = ["absorb_small"]
+__all__ = ["absorb_of", "absorb_small"]
 
 
 def absorb_small(
@@ -23,7 +23,7 @@ def absorb_small(
         edge_index: Edges, in both directions.
         edge_weight: Their weights, ``None`` for ones.
         clusters: Cluster of every node.
-        min_size: In nodes.
+        min_size: Least number of nodes of a cluster.
 
     Shapes:
         ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, ``clusters``: :math:`[n]`, output: :math:`[n]`,
@@ -43,6 +43,29 @@ def absorb_small(
     """
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, len(clusters))
     check_labels(clusters, n, "clusters")
+    check_number(min_size, "min_size")
+    return absorb_of(edge_index, weight, clusters, min_size)
+
+
+def absorb_of(edge_index: Tensor, weight: Tensor, clusters: Tensor, min_size: float) -> Tensor:
+    """:func:`absorb_small` of edges and clusters that are checked.
+
+    Args:
+        edge_index: Edges, in both directions, each once.
+        weight: Their weights.
+        clusters: Cluster of every node.
+        min_size: Least number of nodes.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``weight``: :math:`[E]`, ``clusters``, output: :math:`[n]`.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.cluster.absorb import absorb_of
+        >>> edge, one = torch.tensor([[0, 1], [1, 0]]), torch.ones(2)
+        >>> absorb_of(edge, one, torch.tensor([4, 7]), 2).tolist()
+        [0, 0]
+    """
     number: Tensor = clusters.unique(return_inverse=True)[1]
     size = number.bincount().tolist()
     joined = _join(_between(number[edge_index], weight, len(size)), size, min_size)

@@ -6,14 +6,15 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from pyg_relational.cluster.absorb import absorb_small
+from pyg_relational.cluster.absorb import absorb_of
 from pyg_relational.cluster.contract import contract
-from pyg_relational.cluster.leiden import leiden
+from pyg_relational.cluster.leiden import leiden_of
 from pyg_relational.cluster.overlap import neighbour_overlap
-from pyg_relational.ops.checks import check_count, check_labels
+from pyg_relational.ops.checks import check_count, check_labels, check_number
+from pyg_relational.ops.graph.modularity import check_resolution
 from pyg_relational.ops.graph.undirected import undirected_edges
 
-__all__ = ["edge_consensus", "leiden_partitions"]
+__all__ = ["edge_consensus", "leiden_partitions", "partitions_of"]
 
 _RESOLUTIONS = (0.3, 0.5, 1.0, 2.0)
 
@@ -102,8 +103,45 @@ def leiden_partitions(
         [0, 0, 1, 1]
     """
     runs = check_count(runs, "runs")
+    seed = check_count(seed, "seed", 0)
+    check_number(min_size, "min_size")
+    for resolution in resolutions:
+        check_resolution(resolution)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
-    if edge_weight is None:
+    given = None if edge_weight is None else weight
+    return partitions_of(edge_index, given, n, resolutions, runs, min_size, seed)
+
+
+def partitions_of(
+    edge_index: Tensor,
+    weight: Tensor | None,
+    n: int,
+    resolutions: Sequence[float] = _RESOLUTIONS,
+    runs: int = 4,
+    min_size: float = 0,
+    seed: int = 0,
+) -> list[Tensor]:
+    """:func:`leiden_partitions` of edges that are checked, and sorted, each once.
+
+    Args:
+        edge_index: Edges, in both directions.
+        weight: Their weights, ``None`` for those of the triangles.
+        n: Number of nodes.
+        resolutions: As there.
+        runs: As there.
+        min_size: As there.
+        seed: As there.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``weight``: :math:`[E]`, output: :math:`[n]` each.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.cluster.consensus import partitions_of
+        >>> partitions_of(torch.tensor([[0, 1], [1, 0]]), torch.ones(2), 3, [1.0])[0].tolist()
+        [0, 0, 1]
+    """
+    if weight is None:
         weight = neighbour_overlap(edge_index, n)
         kinds = torch.stack([weight, weight.square()], 1)
     else:
@@ -114,11 +152,11 @@ def leiden_partitions(
         between, total = contract(edge_index, kinds, groups)
         for resolution, kind in product(resolutions, total.unbind(1)):
             m = len(groups.unique())
-            found.append(leiden(between, kind, m, resolution=resolution, seed=run)[groups])
-    return [absorb_small(edge_index, weight, clusters, min_size) for clusters in found]
+            found.append(leiden_of(between, kind, m, resolution, run)[groups])
+    return [absorb_of(edge_index, weight, clusters, min_size) for clusters in found]
 
 
 def _groups(edge_index: Tensor, weight: Tensor, n: int, seed: int) -> Tensor:
     if n <= _GROUPED:
         return torch.arange(n, device=weight.device)
-    return leiden(edge_index, weight, n, resolution=_FINE, seed=seed, max_iter=1)
+    return leiden_of(edge_index, weight, n, _FINE, seed, max_iter=1)

@@ -1,7 +1,6 @@
 """Leiden clustering of a graph."""
 
 import gc
-import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.graph.components import smallest_member
+from pyg_relational.ops.graph.modularity import check_resolution
 from pyg_relational.ops.graph.undirected import undirected_edges
 
-__all__ = ["leiden"]
+__all__ = ["leiden", "leiden_of"]
 
 
 def leiden(
@@ -58,13 +58,38 @@ def leiden(
         >>> leiden(torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]]), num_nodes=5).tolist()
         [0, 0, 1, 1, 2]
     """
-    import igraph  # slow to import
-
-    if not math.isfinite(resolution) or resolution < 0:
-        raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
+    check_resolution(resolution)
+    seed = check_count(seed, "seed", 0)
     if max_iter != -1:
         max_iter = check_count(max_iter, "max_iter")
-    edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
+    edges = undirected_edges(edge_index, edge_weight, num_nodes)
+    return leiden_of(*edges, resolution, seed, max_iter)
+
+
+def leiden_of(
+    edge_index: Tensor, weight: Tensor, n: int, resolution: float, seed: int, max_iter: int = 2
+) -> Tensor:
+    """:func:`leiden` of edges that are checked, and sorted, each once.
+
+    Args:
+        edge_index: Edges, in both directions.
+        weight: Their weights.
+        n: Number of nodes.
+        resolution: As there.
+        seed: As there.
+        max_iter: As there.
+
+    Shapes:
+        ``edge_index``: :math:`[2, E]`, ``weight``: :math:`[E]`, output: :math:`[n]`, int64.
+
+    Example:
+        >>> import torch
+        >>> from pyg_relational.cluster.leiden import leiden_of
+        >>> leiden_of(torch.tensor([[0, 1], [1, 0]]), torch.ones(2), 3, 1.0, 0).tolist()
+        [0, 0, 1]
+    """
+    import igraph  # slow to import
+
     once = (edge_index[0] <= edge_index[1]).nonzero()[:, 0]
     row, col = pairs = edge_index.index_select(1, once).cpu()
     weight = _scaled(weight.detach().index_select(0, once).double().cpu())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops import KNN, knn
-from pyg_relational.ops.checks import check_classes, check_count, check_features
+from pyg_relational.ops.checks import check_classes, check_count, check_features, check_number
 
 __all__ = ["Outliers", "check_outliers", "join_nearest", "outliers"]
 
@@ -89,6 +89,7 @@ def outliers(x: Tensor, k: int = 10, *, whisker: float = 0.5) -> Outliers:
 
 def check_outliers(k: int, whisker: float) -> int:
     """``k`` as an int; raise unless both options are in range."""
+    check_number(whisker, "whisker")
     if not 0 <= whisker < float("inf"):
         raise ValueError(f"whisker must be >= 0 and finite, got {whisker}")
     return check_count(k, "k")

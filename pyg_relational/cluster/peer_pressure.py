@@ -96,6 +96,7 @@ def peer_pressure(
     """
     max_iter = check_count(max_iter, "max_iter")
     patience = check_count(patience, "patience")
+    seed = check_count(seed, "seed", 0)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     row, col = edge_index.to("cpu", torch.int32 if n < 2**31 else torch.int64).numpy()
     w = weight.detach().double().cpu().numpy()
@@ -194,7 +195,7 @@ def _by_chance(votes: Any, cluster: Array, volume: Array) -> Array:
 
 
 def _scored(cluster: Array, a: Any, volume: Array) -> _Partition:
-    """With mean conductance and modularity."""
+    """A partition with its mean conductance and modularity."""
     leaves = np.repeat(cluster, np.diff(a.indptr)) != cluster[a.indices]
     leaving = csr_array((a.data * leaves, a.indices, a.indptr), shape=a.shape).sum(1)
     cut = np.bincount(cluster, leaving, len(cluster))

@@ -75,6 +75,7 @@ def spectral(
 
     k = check_count(num_clusters, "num_clusters")
     min_size = check_count(min_size, "min_size", 2)
+    seed = check_count(seed, "seed", 0)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     adjacency, degree = _normalized_adjacency(edge_index, weight.detach(), n)
     embedding = _embedding(adjacency, k, min_size, seed)

@@ -15,10 +15,10 @@ __all__ = ["agree", "described", "fingerprint"]
 _MOST = 4  # numbers of a rank
 _KINDS = (TypeError, ImportError, RuntimeError)  # raised as such on all ranks
 
-Facts = tuple[dict[str, object], list[int]]
+_Facts = tuple[dict[str, object], list[int]]
 
 
-def agree(facts: Callable[[], Facts], group: Any = None) -> list[list[int]]:
+def agree(facts: Callable[[], _Facts], group: Any = None) -> list[list[int]]:
     """Numbers of all ranks, after one small exchange; all raise together if one refuses, or if they differ.
 
     Args:
@@ -80,7 +80,7 @@ def fingerprint(x: Tensor) -> tuple[object, ...]:
     return (*x.shape, f"{int(total) % 2**64:x}")
 
 
-def _asked(facts: Callable[[], Facts]) -> tuple[dict[str, object], list[int], Exception | None]:
+def _asked(facts: Callable[[], _Facts]) -> tuple[dict[str, object], list[int], Exception | None]:
     try:
         alike, numbers = facts()
         torch.tensor(numbers, dtype=torch.int64)  # what cannot be told is an error, too

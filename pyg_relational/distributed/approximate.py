@@ -28,7 +28,7 @@ __all__ = ["approximate_knn", "approximate_search", "check_approximate"]
 
 _FEW = 2048  # rows of a rank up to which their products fit the cache, and exact search is as fast
 
-Search = Callable[[Tensor | None], tuple[Tensor, Tensor]]
+_Search = Callable[[Tensor | None], tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def _round(
     """One way of all queries round the ring: the best of each travel with them, and come home."""
     rank = rank_and_size(group)[0]
     sizes = [stop - start for start, stop in pairwise(offsets)]
-    made: list[Search] = []
+    made: list[_Search] = []
 
     def make() -> tuple[dict[str, object], list[int]]:
         made.append(_searching(x, k, metric, wide))
@@ -174,7 +174,7 @@ def _round(
     return index, distance
 
 
-def _searching(x: Tensor, k: int, metric: str, wide: int) -> Search:
+def _searching(x: Tensor, k: int, metric: str, wide: int) -> _Search:
     """The search among the local rows, of queries, or of these themselves."""
     if len(x) <= max(_FEW, wide):
         return lambda q: in_block(x if q is None else q, x, k, metric, own=q is None)

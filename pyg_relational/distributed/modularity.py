@@ -131,7 +131,7 @@ def modularity_of(sums: Tensor, resolution: float) -> Tensor:
 
     Args:
         sums: The sums.
-        resolution: Of the modularity.
+        resolution: Resolution of the modularity.
 
     Shapes:
         ``sums``: :math:`[2 + k]`, output: scalar.

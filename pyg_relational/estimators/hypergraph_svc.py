@@ -1,6 +1,5 @@
 """Support vector machine with the Laplacians of a graph and a hypergraph as a scikit-learn classifier."""
 
-from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from pyg_relational.estimators.base import Affinity, Array, GraphClassifier
-from pyg_relational.ops.checks import check_share
+from pyg_relational.ops.checks import check_number, check_share
 from pyg_relational.ops.linear.mixed import MixedLaplacian
 from pyg_relational.ops.linear.solvers import ConvergenceError
 from pyg_relational.transforms.knn_graph import Bandwidth, Metric
@@ -47,9 +46,9 @@ class HypergraphSVC(GraphClassifier):
     Args:
         k: Number of neighbours, the point itself not counted.
         metric: ``"euclidean"`` or ``"cosine"``, of graph and hypergraph.
-        bandwidth: Of their Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
-        gamma: Of the kernel :math:`\exp(-\gamma d^2)`; ``"scale"`` is 1 over the number of features times their
-            variance, as in :class:`sklearn.svm.SVC`.
+        bandwidth: Bandwidth of their Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
+        gamma: :math:`\gamma` of the kernel :math:`\exp(-\gamma d^2)`; ``"scale"`` is 1 over the number of features
+            times their variance, as in :class:`sklearn.svm.SVC`.
         mix: :math:`\lambda` in [0, 1].
         ambient: :math:`\delta_A > 0`.
         intrinsic: :math:`\delta_I \ge 0`; 0 is a supervised machine.
@@ -142,8 +141,7 @@ class HypergraphSVC(GraphClassifier):
 
 def _check_real(value: Any, name: str, above: float | None = None) -> None:
     """Raise unless it is a finite number >= 0, or > ``above``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    check_number(value, name)
     number = float(value)
     if not (0 <= number < np.inf) or (above is not None and number <= above):
         least = ">= 0" if above is None else f"> {above}"

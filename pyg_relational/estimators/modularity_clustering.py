@@ -28,7 +28,7 @@ class ModularityClustering(GraphClusterer):
         n_clusters: Number of clusters, ``None`` for Leiden's choice. (default: ``None``)
         k: Number of neighbours, the point itself not counted. (default: 10)
         metric: ``"euclidean"`` or ``"cosine"``.
-        bandwidth: Of the Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
+        bandwidth: Bandwidth of the Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
         affinity: ``"nearest_neighbors"``: X holds features. ``"precomputed"``: X is an undirected graph, anything
             that :func:`~pyg_relational.interop.as_edges` reads, or its dense adjacency as an array.
         resolution: :math:`\gamma` of Leiden; above 1 it gives more and smaller clusters. Not used with

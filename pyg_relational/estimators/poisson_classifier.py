@@ -24,7 +24,7 @@ class PoissonClassifier(GraphClassifier):
     Args:
         k: Number of neighbours, the point itself not counted.
         metric: ``"euclidean"`` or ``"cosine"``.
-        bandwidth: Of the Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
+        bandwidth: Bandwidth of the Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
         affinity: ``"nearest_neighbors"``: X holds features. ``"precomputed"``: X is an undirected graph, anything
             that :func:`~pyg_relational.interop.as_edges` reads, or its dense adjacency as an array.
         tol: Relative tolerance of the solution.

@@ -24,7 +24,7 @@ class SpectralGraphClustering(GraphClusterer):
         n_clusters: Number of clusters. (default: 8)
         k: Number of neighbours, the point itself not counted. (default: 10)
         metric: ``"euclidean"`` or ``"cosine"``.
-        bandwidth: Of the Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
+        bandwidth: Bandwidth of the Gaussian weights, as in :func:`~pyg_relational.transforms.knn_graph`.
         affinity: ``"nearest_neighbors"``: X holds features. ``"precomputed"``: X is an undirected graph, anything
             that :func:`~pyg_relational.interop.as_edges` reads, or its dense adjacency as an array.
         random_state: Seed of all chance, as in scikit-learn. (default: 0)
@@ -32,7 +32,7 @@ class SpectralGraphClustering(GraphClusterer):
 
     Attributes:
         labels_: Cluster of every row, ``[n]``, from 0 in the order of their first rows.
-        modularity_: Of the clusters on the graph, see :func:`~pyg_relational.ops.modularity`.
+        modularity_: Modularity of the clusters on the graph, see :func:`~pyg_relational.ops.modularity`.
         n_features_in_: Number of features, or of nodes.
 
     Example:

@@ -28,7 +28,7 @@ def attention_entropy(weights: Tensor) -> Tensor:
         - **returns:** scalar of the type of ``weights``, in [0, 1]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On a wrong shape, ``P < 2``, or rows that are not distributions.
 
     Example:
@@ -61,7 +61,7 @@ def class_attention(weights: Tensor, y: Tensor, proxy_y: Tensor, num_classes: in
         - **returns:** :math:`(c, c)`, of the type of ``weights``; a row is NaN where a class has no sample
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, a class out of range, or rows that are not distributions.
 
     Example:

@@ -37,7 +37,7 @@ def class_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         - **returns:** intra and inter, both scalars of the type of ``x``, in [-1, 1]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, features that are not finite, or labels for which no pair of
             one of the two kinds exists.
 
@@ -68,7 +68,7 @@ def inter_class_similarity(x: Tensor, y: Tensor) -> Tensor:
         - **returns:** scalar of the type of ``x``, in [-1, 1]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, features that are not finite, or fewer than two classes.
 
     Example:

@@ -27,7 +27,7 @@ def clustering_accuracy(y: Tensor, clusters: Tensor) -> float:
         - **returns:** number in [0, 1]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, or if nothing is labelled.
 
     Example:
@@ -63,7 +63,7 @@ def nmi(y: Tensor, clusters: Tensor) -> float:
         - **returns:** number in [0, 1]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, or if nothing is labelled.
 
     Example:
@@ -95,7 +95,7 @@ def ari(y: Tensor, clusters: Tensor) -> float:
         - **returns:** number in [-0.5, 1]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, or if nothing is labelled.
 
     Example:

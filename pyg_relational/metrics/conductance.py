@@ -32,7 +32,7 @@ def conductance(
         - **returns:** :math:`\varphi` :math:`(k)` and :math:`\Phi`, a scalar, in [0, 1]; sums run in float64
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, negative clusters, or a graph that is not undirected.
 
     Example:

@@ -50,7 +50,7 @@ def clustered_scores(logits: Tensor, y: Tensor, clusters: Tensor) -> ClusteredSc
         - **y**, **clusters:** :math:`(n)`, int64
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, logits that are not finite, labels not below :math:`c`, or clusters below -1.
 
     Example:
@@ -73,7 +73,7 @@ def clustered_scores(logits: Tensor, y: Tensor, clusters: Tensor) -> ClusteredSc
 
 
 def _sums(logits: Tensor, y: Tensor, *groups: Tensor) -> list[list[float]]:
-    """Of each group its size and the sums of hits and losses, in one wait for a device."""
+    """Of each group, its size and the sums of hits and losses, in one wait for a device."""
     if not logits.numel():
         return [[0.0, 0.0, 0.0] for _ in groups]
     loss = cross_entropy(logits, y, reduction="none")

@@ -25,7 +25,7 @@ def effective_rank(x: Tensor) -> Tensor:
         - **returns:** scalar of the type of ``x``, in [1, min(n, d)]
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On a wrong shape, features that are not finite, or all zero.
 
     Example:

@@ -37,7 +37,7 @@ def generalized_discrimination_value(z: Tensor, y: Tensor) -> Tensor:
         - **returns:** scalar of the type of ``z``
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, features that are not finite, fewer than two classes, or a class of one sample.
 
     Example:

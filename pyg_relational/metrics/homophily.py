@@ -28,7 +28,7 @@ def homophily(edge_index: Tensor, edge_weight: Tensor | None, y: Tensor) -> Tens
         - **returns:** scalar, in [0, 1]; sums run in float64
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, a negative weight, or if no edge of positive weight has labels at both ends.
 
     Example:

@@ -51,7 +51,7 @@ def latent_diagnostics(
         - **y:** :math:`(n)`, int64
 
     Raises:
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes or values that are not finite, ``k`` not below :math:`n`, or fewer than two
             samples of two classes.
 

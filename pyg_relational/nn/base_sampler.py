@@ -69,6 +69,10 @@ class BaseSampler:
     ) -> None:
         check_choice(mode, Mode, "mode")
         check_choice(score, Score, "score")
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(
+                f"generator must be a torch.Generator or None, got {type(generator).__name__}"
+            )
         check_labels(y, len(y))
         per_class = check_count(per_class, "per_class")
         if not bool((y >= 0).any()):

@@ -57,6 +57,8 @@ class FeatureCapture:
     ) -> None:
         if isinstance(layers, str):
             raise TypeError(f"layers must be a sequence of names, got the str {layers!r}")
+        if not (select is None or callable(select)):
+            raise TypeError(f"select must be callable or None, got {type(select).__name__}")
         known = dict(model.named_modules())
         plain = {_WRAPPERS.sub("", name): module for name, module in known.items()} | known
         names = {name: name if name in plain else _WRAPPERS.sub("", name) for name in layers}

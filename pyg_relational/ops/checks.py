@@ -4,6 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "check_features",
     "check_labels",
     "check_matrix",
+    "check_number",
     "check_share",
     "finite",
     "floats",
@@ -139,7 +141,7 @@ def judge(checks: Iterable[Check], numbers: Iterable[float]) -> None:
 
 
 def finite(x: Tensor, name: str) -> Check:
-    """That all values of a matrix are finite.
+    """A check that all values of a matrix are finite.
 
     Args:
         x: The matrix.
@@ -156,7 +158,7 @@ def finite(x: Tensor, name: str) -> Check:
 
 
 def at_least(y: Tensor, least: int, name: str) -> Check:
-    """That no integer is below ``least``; the number is the lowest, 0 of none.
+    """A check that no integer is below ``least``; the number is the lowest, 0 of none.
 
     Args:
         y: The integers.
@@ -174,7 +176,7 @@ def at_least(y: Tensor, least: int, name: str) -> Check:
 
 
 def below(y: Tensor, limit: int, name: str) -> Check:
-    """That every integer is below ``limit``; the number is the largest, ``limit - 1`` of none.
+    """A check that every integer is below ``limit``; the number is the largest, ``limit - 1`` of none.
 
     Args:
         y: The integers.
@@ -192,7 +194,7 @@ def below(y: Tensor, limit: int, name: str) -> Check:
 
 
 def zero_or_one(y: Any, name: str) -> Check:
-    """That a matrix ``[n, C]``, of any type, holds 0 and 1 alone.
+    """A check that a matrix ``[n, C]``, of any type, holds 0 and 1 alone.
 
     Args:
         y: The argument to check.
@@ -215,7 +217,7 @@ def zero_or_one(y: Any, name: str) -> Check:
 
 
 def asked(number: Callable[[], Tensor]) -> Check:
-    """A number that is right whatever it is.
+    """A check that lets any number pass.
 
     Args:
         number: What makes it.
@@ -387,12 +389,28 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return count
 
 
-def check_share(value: Any, name: str) -> None:
-    """Raise ``ValueError`` unless ``value`` is in [0, 1].
+def check_number(value: Any, name: str) -> None:
+    """Raise ``TypeError`` unless ``value`` is a number of any library, no bool, or a Tensor.
 
     Args:
         value: The argument to check.
         name: How the caller's signature names it.
     """
+    if isinstance(value, bool) or not isinstance(value, (float, int, Tensor, Real)):
+        raise TypeError(f"{name} must be a number or a Tensor, got {type(value).__name__}")
+
+
+def check_share(value: Any, name: str) -> None:
+    """Raise unless ``value`` is a number in [0, 1].
+
+    Args:
+        value: The argument to check.
+        name: How the caller's signature names it.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is out of range.
+    """
+    check_number(value, name)
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")

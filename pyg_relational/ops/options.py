@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["check_options", "show_options", "with_options"]
 
-Callee = TypeVar("Callee", bound=Callable[..., Any])
+_Callee = TypeVar("_Callee", bound=Callable[..., Any])
 
 
 def check_options(
@@ -50,7 +50,7 @@ def check_options(
     return defaults | dict(options)
 
 
-def with_options(options: type) -> Callable[[Callee], Callee]:
+def with_options(options: type) -> Callable[[_Callee], _Callee]:
     """Decorator of a function or class with ``**options``: signature and docstring name each of them.
 
     Args:
@@ -69,7 +69,7 @@ def with_options(options: type) -> Callable[[Callee], Callee]:
         <Signature (x, *, tau: float = 0.0)>
     """
 
-    def decorate(callee: Callee) -> Callee:
+    def decorate(callee: _Callee) -> _Callee:
         given = signature(callee)
         kept = [p for p in given.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
         named = signature(options).parameters.values()

@@ -9,11 +9,11 @@ import torch
 
 __all__ = ["uncompiled"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
-def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
+def uncompiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """:func:`torch.compiler.disable`, whose import of two seconds waits until someone compiles.
 
     Args:
@@ -24,10 +24,10 @@ def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
         >>> uncompiled(abs)(-1)
         1
     """
-    disabled: list[Callable[P, R]] = []
+    disabled: list[Callable[_P, _R]] = []
 
     @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         if "torch._dynamo" not in sys.modules:
             return function(*args, **kwargs)
         if not disabled:

@@ -1,7 +1,6 @@
 """Full similarity of features, sparsified by rows."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -15,6 +14,7 @@ from pyg_relational.ops.checks import (
     check_count,
     check_labels,
     check_matrix,
+    check_number,
     finite,
     settle,
 )
@@ -47,7 +47,7 @@ def dense_graph(
         similarity: ``"cosine"``, ``"rbf"`` (:math:`\gamma = 1 / d`, as in scikit-learn) or a symmetric function of
             (``[t, d]``, ``[n, d]``) that gives ``[t, n]``.
         threshold: Keep :math:`s_{ij} >` threshold.
-        top_k: Of the pairs left, keep those in which either end is among the other's ``top_k`` most similar;
+        top_k: Keep, of the pairs left, those in which either end is among the other's ``top_k`` most similar;
             ``None`` keeps all.
         batch: Graph number of every row; edges stay inside a graph.
 
@@ -88,8 +88,9 @@ def check_dense_graph(similarity: Any, threshold: Any, top_k: Any) -> None:
     """Raise at options that :func:`dense_graph` cannot take."""
     if not callable(similarity):
         check_choice(similarity, ("cosine", "rbf"), "similarity")
-    if isinstance(threshold, bool) or not isinstance(threshold, Real):
-        raise TypeError(f"threshold must be a number, got {type(threshold).__name__}")
+    check_number(threshold, "threshold")
+    if threshold != threshold:
+        raise ValueError("threshold must be a number, got nan")
     if top_k is not None:
         check_count(top_k, "top_k")
 

@@ -37,7 +37,7 @@ def knn_hypergraph(
         x: Features. Half precision is computed in float32.
         k: Number of neighbours, the point itself not counted, ``1 <= k < n``.
         metric: ``"euclidean"`` or ``"cosine"``.
-        bandwidth: Of the Gaussian, as in :func:`knn_graph`.
+        bandwidth: Bandwidth of the Gaussian, as in :func:`knn_graph`.
         batch: Graph number of every row; hyperedges stay inside a graph.
 
     Shapes:

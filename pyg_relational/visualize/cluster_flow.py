@@ -37,7 +37,7 @@ def cluster_flow(y: Tensor, clusters: Tensor, ax: "Axes | None" = None) -> "Axes
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, no rows, or a number below -1.
 
     Example:

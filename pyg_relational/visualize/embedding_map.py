@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import check_classes, check_features
+from pyg_relational.ops.checks import check_classes, check_count, check_features
 from pyg_relational.visualize.figure import CLASS_LABELS, axes_of, class_colours, name_colours
 from pyg_relational.visualize.matrices import full
 
@@ -34,9 +34,9 @@ def embedding_map(
     nothing. Features that collapsed to one direction are one point. A new figure names the classes at its side.
 
     Args:
-        sets: By name, features and the class of each row; at most three: dots, squares and stars. One may be empty.
+        sets: Features and the class of each row, by name; at most three: dots, squares and stars. One may be empty.
         ax: Where to draw. Default: the axes of a new figure.
-        seed: Of t-SNE. (default: 0)
+        seed: Seed of t-SNE. (default: 0)
 
     Shapes:
         - **sets:** :math:`(n, d)`, floating point, and :math:`(n)`, int64, each; one d for all
@@ -44,7 +44,7 @@ def embedding_map(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, features that are not finite, a class below -1, fewer than 4 rows, or more than
             three sets.
 
@@ -66,6 +66,7 @@ def embedding_map(
     rows = torch.cat([unit_rows(full(x.detach())).float() for x, _ in sets.values()])
     if len(rows) < 4:
         raise ValueError(f"sets must hold 4 rows, got {len(rows)}")
+    seed = check_count(seed, "seed", 0)
     axes = axes_of(ax)
     places = _places(rows, seed)
     known = torch.cat([y for _, y in sets.values()]).unique()

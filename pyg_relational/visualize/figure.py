@@ -18,8 +18,8 @@ def new_figure(width: float = 5, height: float = 4) -> "Figure":
     """An empty figure that no window or global state knows of.
 
     Args:
-        width: In inches.
-        height: In inches.
+        width: Width in inches.
+        height: Height in inches.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -93,8 +93,8 @@ def name_colours(axes: "Axes", colours: Mapping[str, Any], title: str = "class")
     """What each colour is, right of the picture.
 
     Args:
-        axes: Of the picture.
-        colours: By name.
+        axes: Axes of the picture.
+        colours: Colours by name.
         title: Above the names.
     """
     from matplotlib.lines import Line2D

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_classes, check_features
+from pyg_relational.ops.checks import check_classes, check_count, check_features
 from pyg_relational.ops.graph.undirected import undirected_edges
 from pyg_relational.visualize.figure import CLASS_LABELS, axes_of, class_colours, name_colours
 
@@ -46,7 +46,7 @@ def graph_map(
         y: Class of each node, or -1 for none. Default: all are grey.
         ax: Where to draw. Default: the axes of a new figure.
         pruned: Edges and weights that are left of the graph, in both directions.
-        seed: Of the layout. (default: 0)
+        seed: Seed of the layout. (default: 0)
 
     Shapes:
         - **x:** :math:`(n, d)`, floating point
@@ -56,7 +56,7 @@ def graph_map(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes or values, a graph that is not undirected, or pruned edges that it does not have.
 
     Example:
@@ -71,6 +71,7 @@ def graph_map(
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, len(x))
     y = torch.full([n], -1) if y is None else y
     check_classes(y, n)
+    seed = check_count(seed, "seed", 0)
     dropped = edge_index[:, :0]
     at = _given_or_laid_out(x, edge_index, weight, seed)
     if pruned is not None:
@@ -106,7 +107,7 @@ def graph_places(
         x: Features.
         edge_index: Edges, in both directions.
         edge_weight: Their weights.
-        seed: Of its chance.
+        seed: Seed of its chance.
 
     Shapes:
         ``x``: :math:`[n, d]`, ``edge_index``: :math:`[2, E]`, ``edge_weight``: :math:`[E]`, output: :math:`[n, 2]`.

@@ -48,7 +48,7 @@ def label_rate_curve(
         ax: Where to draw. Default: the axes of a new figure.
         per_class: Numbers of labels a class. (default: 1, 2, 5, 10, 20)
         draws: How often labels are drawn, at least 2. (default: 5)
-        seed: Of the first draw. (default: 0)
+        seed: Seed of the first draw. (default: 0)
 
     Shapes:
         - **x:** :math:`(n, d)`, **y:** :math:`(n)`, integers from 0
@@ -93,7 +93,7 @@ def label_rates(
         y: Classes.
         per_class: Numbers of labels.
         draws: How often labels are drawn.
-        seed: Of the first draw.
+        seed: Seed of the first draw.
     """
     _check_names(estimators, "estimators")
     x, y = np.asarray(x), np.asarray(y)
@@ -102,6 +102,7 @@ def label_rates(
     if max(per_class) >= least:
         raise ValueError(f"per_class must be < {least}, the rows of a class, got {max(per_class)}")
     draws = check_count(draws, "draws", 2)
+    seed = check_count(seed, "seed", 0)
     found = {name: {number: [0.0] * draws for number in per_class} for name in estimators}
     first = _drawn(y, max(per_class), seed)
     sees_all = {name: _sees_all(estimator, x, first) for name, estimator in estimators.items()}

@@ -37,7 +37,7 @@ def relation_matrix(features: Tensor, y: Tensor | None = None, ax: "Axes | None"
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, features that are not finite, or a class below -1.
 
     Example:
@@ -72,7 +72,7 @@ def prediction_graph(logits: Tensor, y: Tensor, ax: "Axes | None" = None) -> "Ax
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, logits that are not finite, or a class below -1.
 
     Example:
@@ -106,7 +106,7 @@ def attention_matrix(attention: Tensor, ax: "Axes | None" = None, *, vmax: float
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On a wrong shape, or infinite values.
 
     Example:
@@ -128,7 +128,7 @@ def _order(x: Tensor, y: Tensor | None) -> Tensor:
 
 
 def full(x: Tensor) -> Tensor:
-    """At least float32.
+    """The matrix in at least float32.
 
     Args:
         x: Floating point.

@@ -32,7 +32,7 @@ def spectra(
     that hang together weakly. Pruning weakens what joins the parts, and makes the first ones smaller.
 
     Args:
-        graphs: By name, edges in both directions and weights, ``None`` for ones; at most three.
+        graphs: Graphs by name: edges in both directions and weights, ``None`` for ones; at most three.
         num_nodes: Number of nodes, at most 5,000.
         ax: Where to draw. Default: the axes of a new figure.
         count: How many eigenvalues. (default: 20)
@@ -43,7 +43,7 @@ def spectra(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: Of a wrong dtype.
+        TypeError: If a dtype is wrong.
         ValueError: On wrong shapes, a graph that is not undirected, or too many graphs, nodes or eigenvalues.
 
     Example:

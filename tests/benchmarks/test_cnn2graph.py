@@ -5,7 +5,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.accuracy.attention import STAGES, Relating, attention_at
 from benchmarks.accuracy.config import Train
 from benchmarks.accuracy.data import Problem
-from benchmarks.accuracy.methods import Batch, Samples
+from benchmarks.accuracy.methods import Batch
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.methods.baseline import baseline
 from benchmarks.accuracy.models import register as models
@@ -16,13 +16,7 @@ from pyg_relational.nn import (
     GraphConsistencyLoss,
     ProxyContrastiveLoss,
 )
-
-
-def blobs(per_class, seed=0):
-    """Rows near corners, classes in turn, that overlap a little."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(3 * per_class) % 3
-    return Samples(4 * torch.eye(3)[y] + torch.randn(len(y), 3, generator=generator), y)
+from tests.benchmarks.blobs import samples as blobs
 
 
 def built(train, seed=0, **options):

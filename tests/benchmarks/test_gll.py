@@ -10,14 +10,7 @@ from benchmarks.accuracy.methods.propagation import spread
 from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.train import fit, predict
 from pyg_relational.nn import GraphLearningLayer
-
-
-def blobs(per_class, classes=3, seed=0):
-    """Rows near corners, classes in turn, that overlap a little."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(per_class * classes) % classes
-    x = 4 * torch.eye(classes)[y] + torch.randn(len(y), classes, generator=generator)
-    return Samples(x, y)
+from tests.benchmarks.blobs import samples as blobs
 
 
 def hide(samples, shown):

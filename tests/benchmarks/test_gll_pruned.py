@@ -3,20 +3,13 @@ import torch
 
 from benchmarks.accuracy.config import Train
 from benchmarks.accuracy.data import Problem
-from benchmarks.accuracy.methods import Batch, Samples
+from benchmarks.accuracy.methods import Batch
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.methods.gll_pruned import _dealt
 from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.train import fit, predict
 from pyg_relational.transforms import knn_graph
-
-
-def blobs(per_class, classes=3, seed=0):
-    """Rows near corners, classes in turn, that overlap a little."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(per_class * classes) % classes
-    x = 4 * torch.eye(classes)[y] + torch.randn(len(y), classes, generator=generator)
-    return Samples(x, y)
+from tests.benchmarks.blobs import samples as blobs
 
 
 def built(train, **options):

@@ -1,21 +1,19 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.accuracy.config import Train
 from benchmarks.accuracy.data import Problem
-from benchmarks.accuracy.methods import Batch, Samples, lcc, lcc_control
+from benchmarks.accuracy.methods import Batch, lcc, lcc_control
 from benchmarks.accuracy.methods import register as methods
 from benchmarks.accuracy.models import register as models
 from benchmarks.accuracy.train import fit, predict
 from pyg_relational.nn import LatentClusterCorrection
+from tests.benchmarks.blobs import samples
 
-
-def blobs(per_class, seed=0):
-    """Rows near corners, classes in turn, that overlap."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(3 * per_class) % 3
-    return Samples(2.5 * torch.eye(3)[y] + torch.randn(len(y), 3, generator=generator), y)
+blobs = partial(samples, distance=2.5)  # they overlap more
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from scipy.sparse import csc_array, csr_array
 from benchmarks import machine
 from benchmarks.accuracy import data
 from benchmarks.cli import main
-from benchmarks.speed import distributed, latent, modularity, propagation, run
+from benchmarks.speed import distributed, graphs, latent, modularity, propagation, run
 from benchmarks.speed.case import Spent
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.measure import cpu_seconds, extra_mib, ratio
@@ -22,7 +22,7 @@ from pyg_relational import datasets, ops
 from pyg_relational.cluster import peer_pressure
 from pyg_relational.metrics import conductance
 from pyg_relational.nn import ModularityPruning, latent_cluster_loss
-from pyg_relational.ops import both_directions
+from pyg_relational.ops import both_directions, connected_components
 from pyg_relational.transforms import knn_graph
 
 GCR = "GCR forward and backward n=256 d=128 c=10"
@@ -257,3 +257,23 @@ def test_measured_again_a_case_is_replaced_and_the_others_stay(monkeypatch, tmp_
 def test_an_unknown_case_is_refused(tmp_path, capsys):
     assert main(["speed", "--only", "warp", "--output", str(tmp_path)]) == 1
     assert "got 'warp'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "edges"), [("path", 399), ("grid", 760), ("3-d grid", 882), ("roads", 499)]
+)
+def test_graphs_for_solvers_are_connected_and_as_described(name, edges):
+    edge_index, weight = graphs.GRAPHS[name](400)
+    nodes = int(edge_index.max()) + 1
+    assert nodes == (343 if name == "3-d grid" else 400)
+    assert edge_index.shape[1] == 2 * edges == len(weight)
+    assert not connected_components(edge_index, nodes).any()
+
+
+def test_two_clusters_hang_on_one_weak_edge(monkeypatch):
+    monkeypatch.setattr(graphs, "cached", lambda name, build: build())
+    edge_index, weight = graphs.GRAPHS["bridge"](400)
+    across = (edge_index[0] < 200) != (edge_index[1] < 200)
+    assert across.sum() == 2
+    assert (weight[across] == graphs._BRIDGE).all()
+    assert connected_components(edge_index, 400).unique().numel() == 1

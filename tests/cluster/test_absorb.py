@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyg_relational.cluster import absorb_small
+from pyg_relational.cluster import absorb_small, leiden_partitions
 from pyg_relational.ops import both_directions
 from tests.graphs import graphs
 
@@ -90,3 +90,13 @@ def test_edges_of_joined_clusters_add_up():
         found = absorb_small(edges, torch.tensor(weight)[kept][pair], clusters, 3)
         assert found[0] == found[1] == found[last]
         assert found[2] != found[3]
+
+
+def test_a_size_is_a_number():
+    edges = torch.tensor([[0, 1], [1, 0]])
+    with pytest.raises(TypeError, match="min_size must be a number or a Tensor, got str"):
+        absorb_small(edges, None, torch.arange(2), "2")
+    with pytest.raises(TypeError, match="min_size must be a number or a Tensor, got NoneType"):
+        leiden_partitions(edges, None, 2, min_size=None)
+    with pytest.raises(TypeError, match="resolution must be a number or a Tensor, got str"):
+        leiden_partitions(edges, None, 2, resolutions=["1"])

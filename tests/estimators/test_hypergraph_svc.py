@@ -103,7 +103,7 @@ def test_scikit_learn_checks():
     ("options", "error", "message"),
     [
         ({"mix": 2.0}, ValueError, r"mix must be in \[0, 1\]"),
-        ({"mix": "half"}, TypeError, "mix must be a number, got str"),
+        ({"mix": "half"}, TypeError, "mix must be a number or a Tensor, got str"),
         ({"ambient": 0.0}, ValueError, "ambient must be > 0"),
         ({"intrinsic": -1.0}, ValueError, "intrinsic must be >= 0"),
         ({"gamma": 0.0}, ValueError, "gamma must be > 0"),

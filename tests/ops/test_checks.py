@@ -1,3 +1,4 @@
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from pyg_relational.ops.checks import (
     check_count,
     check_features,
     check_labels,
+    check_number,
     check_share,
 )
 
@@ -137,3 +139,20 @@ def test_a_batch_is_refused_by_name(name, value, error, message):
     }
     with pytest.raises(error, match=message):
         check_batch({"x": given["x"], "z": given["z"]}, {"y": given["y"]})
+
+
+@pytest.mark.parametrize(
+    "value", [1, 0.5, np.float32(1), np.int8(1), Fraction(1, 2), torch.tensor(1.0)]
+)
+def test_numbers_of_any_library(value):
+    check_number(value, "p")
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [(True, "bool"), (np.bool_(1), "bool"), ("1", "str"), (None, "NoneType")]
+)
+def test_no_number(value, got):
+    with pytest.raises(TypeError, match=f"p must be a number or a Tensor, got {got}"):
+        check_number(value, "p")
+    with pytest.raises(TypeError, match=f"p must be a number or a Tensor, got {got}"):
+        check_share(value, "p")

@@ -6,18 +6,15 @@ from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.loader import DataLoader
-from torch_geometric.utils import is_undirected, to_dense_adj
+from torch_geometric.utils import is_undirected
 
 from pyg_relational.transforms import KNNGraph, knn_graph
 from tests import oracles
+from tests.graphs import dense
 
 
 def points(n: int, d: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(n, d, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def dense(edge_index: Tensor, edge_weight: Tensor, n: int) -> Tensor:
-    return to_dense_adj(edge_index, edge_attr=edge_weight, max_num_nodes=n)[0]
 
 
 def assert_contract(edge_index: Tensor, edge_weight: Tensor, n: int) -> None:

@@ -13,6 +13,7 @@ from pyg_relational.ops.checks import (
     check_count,
     check_labels,
     check_matrix,
+    check_number,
     finite,
     settle,
 )
@@ -72,6 +73,7 @@ def prototype_scores(
         tensor([[ 0.9385, -1.0000]])
     """
     check_count(num_classes, "num_classes")
+    check_number(temperature, "temperature")
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be > 0 and finite, got {temperature}")
     _check(x, prototypes, prototype_y, num_classes)

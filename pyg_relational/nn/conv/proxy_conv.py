@@ -18,7 +18,7 @@ from pyg_relational.nn.conv.proxy_sets import (
     read_edges,
     read_sets,
 )
-from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.checks import check_choice, check_number
 from pyg_relational.ops.options import show_options
 
 __all__ = ["Attention", "ProxyConv", "SelfLoop", "Softmax", "check_pyg"]
@@ -53,6 +53,7 @@ class ProxyConv(MessagePassing):  # type: ignore[misc]
         check_choice(combine, Combine, "combine")
         if softmax == "joint" and combine != "sum" and self_loop != "raw":
             raise ValueError(f'combine must be "sum" with softmax="joint", got {combine!r}')
+        check_number(dropout, "dropout")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         sizes = {"out_channels": out_channels, "heads": heads, "num_sets": num_sets}

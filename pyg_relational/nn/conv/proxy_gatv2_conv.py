@@ -12,6 +12,7 @@ from torch_geometric.nn.inits import glorot, zeros
 
 from pyg_relational.nn.conv.proxy_conv import ProxyConv, SelfLoop, Softmax, check_pyg
 from pyg_relational.nn.conv.proxy_sets import Combine
+from pyg_relational.ops.checks import check_number
 from pyg_relational.ops.fused.available import is_fused
 from pyg_relational.ops.pairs.gatv2 import gatv2_scores
 from pyg_relational.ops.pairs.gatv2_attention import gatv2_attention
@@ -87,6 +88,7 @@ class ProxyGATv2Conv(ProxyConv):
         super().__init__(
             in_channels, out_channels, heads, concat, dropout, softmax, self_loop, combine
         )
+        check_number(negative_slope, "negative_slope")
         self.negative_slope = negative_slope
         options = {"bias": bias, "weight_initializer": "glorot"}
         self.lin_l = Linear(self.source, heads * out_channels, **options)

@@ -9,6 +9,7 @@ from pyg_relational.ops.checks import (
     at_least,
     check_labels,
     check_matrix,
+    check_number,
     finite,
     settle,
     zero_or_one,
@@ -92,15 +93,17 @@ def asymmetric_loss(
 
 
 def _absent(z: Tensor, gamma: float, margin: float) -> Tensor:
-    """Of classes that are not there; without a margin 1 - p may round to 0, not so its logarithm."""
+    """Terms of classes that are not there; without a margin 1 - p may round to 0, not so its logarithm."""
     p = (z.sigmoid() - margin).relu() if margin else z.sigmoid()
     return p**gamma * (torch.log1p(-p) if margin else logsigmoid(-z))
 
 
 def _check_options(gamma_positive: float, gamma_negative: float, margin: float) -> None:
     for name, gamma in (("gamma_positive", gamma_positive), ("gamma_negative", gamma_negative)):
+        check_number(gamma, name)
         if gamma != 0 and not 1 <= gamma < float("inf"):
             raise ValueError(f"{name} must be 0, or >= 1 and finite, got {gamma}")
+    check_number(margin, "margin")
     if not 0 <= margin < 1:
         raise ValueError(f"margin must be in [0, 1), got {margin}")
 

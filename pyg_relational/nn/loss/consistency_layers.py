@@ -1,7 +1,7 @@
 """Layers that take part in graph consistency, and their weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_relational.ops.checks import check_choice, check_features
 
-__all__ = ["Weights", "check_stage", "check_weights", "layer_weights", "layers_of"]
+__all__ = ["Weights", "check_layer_weights", "check_stage", "layer_weights", "layers_of"]
 
 Weights = str | Sequence[float] | Tensor
 
@@ -33,12 +33,18 @@ def check_stage(stage: Any) -> None:
         check_choice(part, _STAGES, "stage")
 
 
-def check_weights(weights: Any) -> None:
-    """Raise if ``weights`` is an unknown name.
+def check_layer_weights(weights: Any) -> None:
+    """Raise unless ``weights`` is a known name or numbers.
 
     Args:
         weights: The argument to check.
+
+    Raises:
+        TypeError: If it is neither a name nor numbers.
+        ValueError: If the name is unknown.
     """
+    if not isinstance(weights, Collection):
+        raise TypeError(f"weights must be a str or numbers, got {type(weights).__name__}")
     if isinstance(weights, str):
         check_choice(weights, ("adaptive", "equal", *_BY_DEPTH), "weights")
 

@@ -43,7 +43,7 @@ def dense_consistency(u: Tensor, q: Tensor, y: Tensor, options: GraphConsistency
 
 
 def cosine_consistency(x: Tensor, p: Tensor, y: Tensor, weight: float, relu: bool) -> Tensor:
-    r"""The same for cosines of labelled rows, with the gradient computed in the same pass; for small batches.
+    r"""The loss for cosines of labelled rows, with the gradient computed in the same pass; for small batches.
 
     A matrix of the pairs is read and written half as often as by autograd of the printed formula. The gradient is
     written in differentiable operations, which run again where a second derivative is asked for.
@@ -122,7 +122,7 @@ def _directions(x: Tensor) -> _Directions:
 def _fused(
     x: Tensor, p: Tensor, y: Tensor, weight: float, relu: bool, needs: tuple[bool, bool]
 ) -> _Found:
-    """By one kernel between the unit rows and their gradients."""
+    """Loss and gradients by one kernel between the unit rows and their gradients."""
     rows = _directions(x), _directions(p)
     value, *grads = consistency(rows[0].unit, rows[1].unit, y, weight, weight, relu, *needs)
     of_x, of_p = (

@@ -39,6 +39,8 @@ class EdgeConsistency(MessagePassing):  # type: ignore[misc]
     """
 
     def __init__(self, aggr: str = "add", relu: bool = True) -> None:
+        if not isinstance(aggr, str):
+            raise TypeError(f"aggr must be a str, got {type(aggr).__name__}")
         super().__init__(aggr=aggr)
         self._aggr = aggr
         self.relu = relu

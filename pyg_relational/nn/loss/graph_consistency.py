@@ -22,7 +22,7 @@ from pyg_relational.ops.pairs.consistency import PairWeights, pair_consistency
 
 __all__ = ["GraphConsistencyLoss", "graph_consistency_loss"]
 
-Rows = list[tuple[Tensor, Tensor]]
+_Rows = list[tuple[Tensor, Tensor]]
 
 
 @with_options(GraphConsistencyOptions)
@@ -150,7 +150,7 @@ def _has_rows(x: Any) -> bool:
 
 def _rows(
     layers: list[Tensor], logits: Tensor, y: Tensor, options: GraphConsistencyOptions
-) -> Rows:
+) -> _Rows:
     """Features of every layer and predictions, of one dtype."""
     z = _full(logits.detach() if options.detach_target else logits)
     p = torch.ones_like(z[:, :1]) if options.target == "label" else z.softmax(1)
@@ -161,7 +161,7 @@ def _rows(
 
 
 def _full(x: Tensor) -> Tensor:
-    """At least float32."""
+    """The matrix in at least float32."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -177,7 +177,7 @@ def _one_dtype(x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pair_losses(
-    rows: Rows,
+    rows: _Rows,
     y: Tensor,
     pairs: Tensor | None,
     dense: bool,
@@ -197,7 +197,7 @@ def _pair_losses(
     return [pair_consistency(u, q, y, scale, relu=options.relu) for u, q in rows]
 
 
-def _tiled_losses(rows: Rows, y: Tensor, options: GraphConsistencyOptions) -> list[Tensor]:
+def _tiled_losses(rows: _Rows, y: Tensor, options: GraphConsistencyOptions) -> list[Tensor]:
     """Without a look at which rows are labelled: the others are 0, and so is what they add."""
     known = (y >= 0)[:, None]
     ones, count = PairWeights(1.0, 1.0), known.sum()

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pyg_relational.nn.loss.consistency_layers import Weights, check_stage, check_weights
+from pyg_relational.nn.loss.consistency_layers import Weights, check_layer_weights, check_stage
 from pyg_relational.nn.loss.edge_consistency import Similarity
-from pyg_relational.ops.checks import check_choice, check_count
+from pyg_relational.ops.checks import check_choice, check_count, check_number
 from pyg_relational.ops.options import check_options
 
 __all__ = ["GraphConsistencyOptions", "Method", "Reduction", "Target"]
@@ -80,7 +80,8 @@ class GraphConsistencyOptions:
     def __post_init__(self) -> None:
         """Check all that can be known before the batch."""
         check_stage(self.stage)
-        check_weights(self.weights)
+        check_layer_weights(self.weights)
+        check_number(self.temperature, "temperature")
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ValueError(f"temperature must be > 0 and finite, got {self.temperature}")
         check_choice(self.target, Target, "target")

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pyg_relational.ops import unit_rows
-from pyg_relational.ops.checks import batch_checks, settle
+from pyg_relational.ops.checks import batch_checks, check_number, settle
 from pyg_relational.ops.graph.per_graph import check_weights
 from pyg_relational.ops.options import show_options
 
@@ -143,6 +143,7 @@ def check_temperature(temperature: float) -> None:
     Raises:
         ValueError: If it is not.
     """
+    check_number(temperature, "temperature")
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be > 0 and finite, got {temperature}")
 

@@ -115,6 +115,7 @@ def latent_cluster_targets(
     check_labels(clusters, len(z), "clusters")
     k = check_count(k, "k")
     samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
+    seed = check_count(seed, "seed", 0)
     check_choice(targets, Targets, "targets")
     check_choice(method, Method, "method")
     z = full(z)
@@ -146,10 +147,10 @@ class Matched(NamedTuple):
     Attributes:
         label: Label of every cluster.
         misclustered: All misclustered samples.
-        index: Those to correct.
+        index: Samples to correct.
         right: Samples that targets are means of.
         group: Samples of one value are averaged together.
-        k: So many of them.
+        k: Number of these samples in each mean.
     """
 
     label: Tensor
@@ -352,7 +353,7 @@ def _check_basis(basis: Any, z: Tensor) -> None:
 
 
 def full(z: Tensor) -> Tensor:
-    """At least float32."""
+    """The matrix in at least float32."""
     return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
 

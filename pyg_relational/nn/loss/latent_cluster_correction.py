@@ -139,6 +139,7 @@ class LatentClusterCorrection(nn.Module):
         samples_per_cluster = check_count(samples_per_cluster, "samples_per_cluster")
         warmup = check_count(warmup, "warmup", 0)
         interval = check_count(interval, "interval")
+        seed = check_count(seed, "seed", 0)
         if classes is not None:
             check_labels(classes, classes.numel() if isinstance(classes, Tensor) else 0, "classes")
         self.y = y

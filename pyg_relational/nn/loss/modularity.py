@@ -68,7 +68,7 @@ def modularity_loss(
         check_columns(assignment)
     else:
         check_matrix(assignment, "assignment")
-    q = modularity(edge_index, edge_weight, assignment, resolution, batch=batch)
+    q = modularity(edge_index, edge_weight, assignment, resolution=resolution, batch=batch)
     loss = -mean_of_present(q, batch)
     c = assignment.to(torch.promote_types(assignment.dtype, torch.float32))
     if collapse:

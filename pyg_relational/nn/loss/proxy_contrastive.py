@@ -1,7 +1,7 @@
 """Triplets of images, anchors and proxies, and contrast between proxies."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial, reduce
 from typing import Any, Literal, NamedTuple
 
@@ -12,10 +12,23 @@ from torch.nn.functional import pdist
 from pyg_relational.ops import unit_rows
 from pyg_relational.ops.autograd.call import call
 from pyg_relational.ops.autograd.once import scaled
-from pyg_relational.ops.checks import asked, batch_checks, check_choice, may_read, settle
+from pyg_relational.ops.checks import (
+    asked,
+    batch_checks,
+    check_choice,
+    check_number,
+    may_read,
+    settle,
+)
 from pyg_relational.ops.options import show_options
 
-__all__ = ["Mining", "ProxyContrastiveLoss", "Reduction", "check_weights", "proxy_contrastive_loss"]
+__all__ = [
+    "Mining",
+    "ProxyContrastiveLoss",
+    "Reduction",
+    "check_term_weights",
+    "proxy_contrastive_loss",
+]
 
 Mining = Literal["all", "random", "semihard"]
 Reduction = Literal["mean", "nonzero_mean"]
@@ -102,7 +115,7 @@ def proxy_contrastive_loss(
         4.400000095367432
     """
     _check_options(margin, pair_margin, mining, reduction)
-    check_weights(term_weights, 4, "term_weights")
+    check_term_weights(term_weights, 4, "term_weights")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator or None, got {type(generator).__name__}"
@@ -140,15 +153,14 @@ def proxy_contrastive_loss(
 
 def _check_options(margin: Any, pair_margin: Any, mining: Any, reduction: Any) -> None:
     for value, name in ((margin, "margin"), (pair_margin, "pair_margin")):
-        if not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        check_number(value, name)
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be finite and > 0, got {value}")
     check_choice(mining, Mining, "mining")
     check_choice(reduction, Reduction, "reduction")
 
 
-def check_weights(weights: Any, count: int, name: str) -> None:
+def check_term_weights(weights: Any, count: int, name: str) -> None:
     """Raise unless ``weights`` are so many finite numbers >= 0.
 
     Args:
@@ -157,8 +169,13 @@ def check_weights(weights: Any, count: int, name: str) -> None:
         name: How the caller's signature names it.
 
     Raises:
-        ValueError: If they are not.
+        TypeError: If they are no numbers.
+        ValueError: If they are not so many, or one is out of range.
     """
+    if not isinstance(weights, Collection):
+        raise TypeError(f"{name} must be {count} numbers, got {type(weights).__name__}")
+    for weight in weights:
+        check_number(weight, f"a number of {name}")
     if len(weights) != count or not all(0 <= weight < math.inf for weight in weights):
         raise ValueError(f"{name} must be {count} finite numbers >= 0, got {weights}")
 
@@ -363,7 +380,7 @@ class ProxyContrastiveLoss(nn.Module):
     ) -> None:
         super().__init__()
         _check_options(margin, pair_margin, mining, reduction)
-        check_weights(term_weights, 4, "term_weights")
+        check_term_weights(term_weights, 4, "term_weights")
         self.options: dict[str, Any] = {
             "margin": margin,
             "pair_margin": pair_margin,

@@ -60,7 +60,7 @@ def gated_modularity(
         tensor(0.)
     """
     c = _checked_factor(assignment)
-    q = modularity(edge_index, edge_weight, c, resolution, batch=batch)
+    q = modularity(edge_index, edge_weight, c, resolution=resolution, batch=batch)
     _check_gate(gate, edge_index.shape[1])
     return _less_closed(q, edge_index, edge_weight, gate, c, batch)
 

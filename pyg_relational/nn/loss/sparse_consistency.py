@@ -67,7 +67,7 @@ def class_pairs_weights(counts: list[int], options: GraphConsistencyOptions) -> 
 
 
 def _edge_weights(y: Tensor, pairs: Tensor, options: GraphConsistencyOptions) -> PairWeights:
-    """With samples, the weights of the loss over all pairs; without, those over the edges alone."""
+    """Weights of the loss over all pairs, or without samples over the edges alone."""
     if options.num_samples is not None:
         return all_pairs_weights(y, options)
     if not options.balance:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pyg_relational.nn.conv.proxy_gatv2_conv import ProxyGATv2Conv
 from pyg_relational.nn.conv.proxy_set import ProxySet
+from pyg_relational.ops.checks import check_count
 from pyg_relational.ops.options import show_options
 from pyg_relational.ops.uncompiled import uncompiled
 
@@ -98,11 +99,14 @@ class CNN2Graph(nn.Module):
         super().__init__()
         self.sets = ProxySet(num_classes, channels, proxies_per_class, anchors_per_class)
         self.backbone, self.anchor_grad = backbone, anchor_grad
+        if not isinstance(conv, nn.Module | None):
+            raise TypeError(f"conv must be a torch.nn.Module or None, got {type(conv).__name__}")
         self.conv = conv or ProxyGATv2Conv(channels, channels, self_loop="residual")
         if out_channels is None:
             sets = (proxies_per_class > 0) + (anchors_per_class > 0)
             says = getattr(self.conv, "output_channels", None)
             out_channels = channels if says is None else says(sets)
+        out_channels = check_count(out_channels, "out_channels")
         self.classifier = nn.Linear(out_channels, num_classes)
         self.embedded_by: list[Any] = []
         self.register_state_dict_pre_hook(_refresh_before_saving)

@@ -7,9 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, check_weights
+from pyg_relational.nn.loss.proxy_contrastive import ProxyContrastiveLoss, check_term_weights
 from pyg_relational.nn.models.cnn2graph import CNN2GraphOutput
-from pyg_relational.ops.checks import Check, check_labels, check_matrix, finite, settle
+from pyg_relational.ops.checks import (
+    Check,
+    check_labels,
+    check_matrix,
+    check_number,
+    finite,
+    settle,
+)
 
 __all__ = ["CNN2GraphLoss"]
 
@@ -64,12 +71,11 @@ class CNN2GraphLoss(nn.Module):
             raise TypeError(
                 f"contrastive must be a torch.nn.Module or None, got {type(contrastive).__name__}"
             )
-        if not isinstance(weight, (int, float)):
-            raise TypeError(f"weight must be a number, got {type(weight).__name__}")
+        check_number(weight, "weight")
         if not 0 <= weight < math.inf:
             raise ValueError(f"weight must be finite and >= 0, got {weight}")
         self.contrastive = ProxyContrastiveLoss() if contrastive is None else contrastive
-        check_weights(class_weights, 3, "class_weights")
+        check_term_weights(class_weights, 3, "class_weights")
         self.weight, self.class_weights = weight, tuple(class_weights)
 
     def forward(self, output: CNN2GraphOutput, y: Tensor) -> Tensor:

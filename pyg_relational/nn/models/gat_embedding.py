@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MLP, GATConv, global_add_pool, global_max_pool, global_mean_pool
 
-from pyg_relational.ops.checks import check_count, check_features
+from pyg_relational.ops.checks import check_count, check_features, check_number
 from pyg_relational.ops.options import show_options
 
 __all__ = ["GATEmbedding"]
@@ -51,6 +51,7 @@ class GATEmbedding(nn.Module):
             check_count(in_channels, "in_channels"),
             check_count(hidden_channels, "hidden_channels"),
         )
+        check_number(dropout, "dropout")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.convs = nn.ModuleList(

@@ -19,6 +19,7 @@ from pyg_relational.ops.checks import (
     check_count,
     check_labels,
     check_matrix,
+    check_number,
     finite,
     settle,
 )
@@ -34,9 +35,10 @@ class ImageTextLosses(NamedTuple):
     """The losses of :class:`ImageTextMatching`, with their weights; their sum is what the text adds to a classifier's.
 
     Attributes:
-        alignment: Of images and both graphs, eq. 3, and the cross-entropy that keeps projected images from collapsing.
-        modularity: Of the clusters of both graphs, eq. 4.
-        matching: Of the clusters of a sample and of others, eq. 6.
+        alignment: Loss of the alignment of images and both graphs, eq. 3, and the cross-entropy that keeps projected
+            images from collapsing.
+        modularity: Loss of the modularity of the clusters of both graphs, eq. 4.
+        matching: Loss of the matching of the clusters of a sample and of others, eq. 6.
         auxiliary: Cross-entropies of the matched clusters and of the visual graph.
     """
 
@@ -124,6 +126,7 @@ class ImageTextMatching(nn.Module):
             "auxiliary_weight": auxiliary_weight,
         }
         check_weights(margin=margin, **weights)
+        check_number(dropout, "dropout")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         d, e = _pair(in_channels, "in_channels")
@@ -167,24 +170,8 @@ class ImageTextMatching(nn.Module):
             words_batch: Image of every word.
             y: Class of every image, -1 where unknown.
         """
-        widths = {"image": (image, self.project_image), "nodes": (nodes, self.project_image)}
-        widths["words"] = words, self.project_words
-        for name, (x, layer) in widths.items():
-            check_matrix(x, name)
-            if x.shape[1] != layer.in_features:
-                raise ValueError(f"{name} must have {layer.in_features} channels, got {x.shape[1]}")
+        self._check(image, nodes, batch, words, words_batch, y)
         count, options = len(image), self.options
-        if not count:
-            raise ValueError("image must have a row or more, got none")
-        check_labels(y, count)
-        settle(
-            *(finite(x, name) for name, (x, _) in widths.items()),
-            *_of_all(batch, len(nodes), count, "batch"),
-            *_of_all(words_batch, len(words), count, "words_batch"),
-            at_least(y, -1, "y"),
-            below(y, self.num_classes, "y"),
-        )
-
         visual, assignment, visual_loss = self.visual(nodes, batch, count)
         textual, words_assignment, textual_loss = self.textual(words, words_batch, count)
         projected = self.project_image(image)
@@ -207,6 +194,33 @@ class ImageTextMatching(nn.Module):
             options["modularity_weight"] * (visual_loss + textual_loss),
             options["matching_weight"] * matching,
             options["auxiliary_weight"] * (of_clusters + of_graph),
+        )
+
+    def _check(
+        self,
+        image: Tensor,
+        nodes: Tensor,
+        batch: Tensor,
+        words: Tensor,
+        words_batch: Tensor,
+        y: Tensor,
+    ) -> None:
+        widths = {"image": (image, self.project_image), "nodes": (nodes, self.project_image)}
+        widths["words"] = words, self.project_words
+        for name, (x, layer) in widths.items():
+            check_matrix(x, name)
+            if x.shape[1] != layer.in_features:
+                raise ValueError(f"{name} must have {layer.in_features} channels, got {x.shape[1]}")
+        count = len(image)
+        if not count:
+            raise ValueError("image must have a row or more, got none")
+        check_labels(y, count)
+        settle(
+            *(finite(x, name) for name, (x, _) in widths.items()),
+            *_of_all(batch, len(nodes), count, "batch"),
+            *_of_all(words_batch, len(words), count, "words_batch"),
+            at_least(y, -1, "y"),
+            below(y, self.num_classes, "y"),
         )
 
     def extra_repr(self) -> str:
@@ -261,7 +275,7 @@ def _dmon(edge_index: Tensor, weight: Tensor, c: Tensor, batch: Tensor, count: i
 
 
 def _of_all(batch: Tensor, num_nodes: int, count: int, name: str) -> list[Check]:
-    """That every node is of a sample, and every sample has a node."""
+    """Raise unless every node is of a sample, and every sample has a node."""
     check_labels(batch, num_nodes, name)
     rule = f"{name} must have nodes of all {count} samples"
 

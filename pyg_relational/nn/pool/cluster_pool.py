@@ -61,13 +61,15 @@ def cluster_pool(
     check_columns(assignment)
     if len(assignment) != len(x):
         raise ValueError(f"assignment must have the {len(x)} rows of x, got {len(assignment)}")
+    if batch_size is not None:
+        batch_size = check_count(batch_size, "batch_size", 0)
     checks = [finite(x, "x"), finite(assignment, "assignment")]
     if batch is None:
         batch, size = torch.zeros(len(x), dtype=torch.int64, device=x.device), 1
     else:
         check_labels(batch, len(x), "batch")
         checks.append(at_least(batch, 0, "batch"))
-        size = _size(batch) if batch_size is None else check_count(batch_size, "batch_size", 0)
+        size = _size(batch) if batch_size is None else batch_size
         checks.append(below(batch, size, "batch"))
     settle(*checks)
     node, k = torch.arange(len(x), device=x.device), assignment.shape[1]

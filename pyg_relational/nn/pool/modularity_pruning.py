@@ -102,8 +102,11 @@ class ModularityPruning(nn.Module):
         check_choice(rule, Rule, "rule")
         if max_iter is None:
             max_iter = 1 if rule == "consensus" else 9
+        if not (clustering is None or callable(clustering)):
+            raise TypeError(f"clustering must be callable or None, got {type(clustering).__name__}")
         self.num_clusters = check_count(num_clusters, "num_clusters")
         max_iter = check_count(max_iter, "max_iter")
+        seed = check_count(seed, "seed", 0)
         check_weakening(power, min_degree)
         self.rule, self.power, self.min_degree = rule, power, min_degree
         self.clustering, self.max_iter, self.seed = clustering, max_iter, seed

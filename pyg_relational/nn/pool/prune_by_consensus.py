@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from pyg_relational.cluster import edge_consensus, leiden_partitions
+from pyg_relational.cluster.consensus import edge_consensus, partitions_of
 from pyg_relational.cluster.spanning_forest import spanning_forest
 from pyg_relational.nn.pool.strongest_edges import keep_strongest, undirected_pairs
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import check_count, check_number
 from pyg_relational.ops.graph.undirected import undirected_edges
 
 __all__ = ["Edges", "check_weakening", "kept_edges", "prune_by_consensus"]
@@ -65,9 +65,10 @@ def prune_by_consensus(
     """
     check_count(num_clusters, "num_clusters")
     check_weakening(power, min_degree)
+    seed = check_count(seed, "seed", 0)
     edge_index, weight, n = undirected_edges(edge_index, edge_weight, num_nodes)
     given = None if bool((weight == weight[:1]).all()) else weight.detach()
-    partitions = leiden_partitions(edge_index, given, n, min_size=0.3 * n / num_clusters, seed=seed)
+    partitions = partitions_of(edge_index, given, n, min_size=0.3 * n / num_clusters, seed=seed)
     share = edge_consensus(edge_index, partitions).to(weight)
     held = spanning_forest(edge_index, share, n)
     keep = kept_edges((edge_index, weight), held | (share > 0), min_degree, n)
@@ -83,6 +84,7 @@ def kept_edges(edges: Edges, keep: Tensor, min_degree: int, n: int) -> Tensor:
 
 def check_weakening(power: float, min_degree: int) -> None:
     """Raise unless both are in range."""
+    check_number(power, "power")
     if not power > 0:
         raise ValueError(f"power must be > 0, got {power}")
     check_count(min_degree, "min_degree", 0)

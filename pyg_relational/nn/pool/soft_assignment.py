@@ -5,7 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, check_features, check_matrix, finite, settle
+from pyg_relational.ops.checks import (
+    Check,
+    check_features,
+    check_matrix,
+    check_number,
+    finite,
+    settle,
+)
 
 __all__ = [
     "assigned",
@@ -128,5 +135,6 @@ def check_positive(**values: float) -> None:
         ValueError: If one is not.
     """
     for name, value in values.items():
+        check_number(value, name)
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be finite and > 0, got {value}")

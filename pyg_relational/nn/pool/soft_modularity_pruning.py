@@ -152,6 +152,7 @@ class SoftModularityPruning(nn.Module):
             x: Features, :math:`[n, d]` with :math:`n >= k`.
             seed: Seed of k-means++.
         """
+        seed = check_count(seed, "seed", 0)
         if x is not None:
             check_features(x)
             *_, k, channels = self.centroids.shape

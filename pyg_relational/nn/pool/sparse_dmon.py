@@ -8,11 +8,11 @@ from torch.nn.functional import dropout, selu
 from torch_geometric.nn import MLP
 
 from pyg_relational.nn.loss.balance import collapse_of, orthogonality_of
-from pyg_relational.ops.checks import check_count, check_matrix, finite
+from pyg_relational.ops.checks import check_count, check_matrix, check_number, finite
 from pyg_relational.ops.graph.edge_dot import _Adjacency
 from pyg_relational.ops.graph.modularity import modularity_of
 from pyg_relational.ops.graph.per_graph import graph_products, mean_of_present
-from pyg_relational.ops.graph.undirected import check_batch, undirected_edges
+from pyg_relational.ops.graph.undirected import check_graph_numbers, undirected_edges
 from pyg_relational.ops.options import show_options
 
 __all__ = ["DMoNLosses", "SparseDMoN", "SparseDMoNOutput"]
@@ -91,6 +91,7 @@ class SparseDMoN(nn.Module):
     def __init__(self, channels: int | list[int], num_clusters: int, dropout: float = 0.0) -> None:
         super().__init__()
         num_clusters = check_count(num_clusters, "num_clusters")
+        check_number(dropout, "dropout")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         sizes = list(channels) if isinstance(channels, (list, tuple)) else [channels]
@@ -118,7 +119,7 @@ class SparseDMoN(nn.Module):
         checks = finite(x, "x"), finite(c, "assignment")
         edge_index, edge_weight, _ = undirected_edges(edge_index, edge_weight, len(x), *checks)
         if batch is not None:
-            check_batch(batch, edge_index, len(x))
+            check_graph_numbers(batch, edge_index, len(x))
         with torch.autocast(x.device.type, enabled=False):
             weight = edge_weight.to(c.dtype)
             ac = _Adjacency.apply(weight, c, edge_index[0], edge_index[1], len(c))

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import check_inputs, node_source
 from pyg_relational.nn.prop.laplace import laplace_propagation
 from pyg_relational.nn.prop.unreachable import fill_unreachable
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import check_count, check_number
 from pyg_relational.ops.graph.components import connected_components, joined
 from pyg_relational.ops.linear.implicit import implicit_solve
 from pyg_relational.ops.linear.solvers import ConvergenceError
@@ -19,6 +19,8 @@ from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["propagation"]
 
+# Of a step, at most. On k = 10 neighbours of 1,000 points in 3-d, the flux atan(50 q) with the reaction 100 (u - 1/2)^3
+# diverges at 1 and takes 15, 14, 14 steps at 3, 5, 30; powers, sinh and exponentials need none.
 _HALVINGS = 30
 
 
@@ -92,6 +94,7 @@ def propagation(
                 [0.5000, 0.5000],
                 [0.0000, 1.0000]])
     """
+    check_number(tol, "tol")
     if not 0 < tol < 1:
         raise ValueError(f"tol must be in (0, 1), got {tol}")
     max_iter = check_count(max_iter, "max_iter")

@@ -36,7 +36,7 @@ class GraphLearningLayer(nn.Module):
         tau: Decay :math:`\tau \ge 0`. A :class:`torch.nn.Parameter` is the first value of a
             :class:`~pyg_relational.nn.prop.learned.Learned`, which no step of an optimiser makes negative;
             ``layer.tau()`` is then its value. Rows sum to 1 only at 0.
-        bandwidth: Of the Gaussian weights, see :func:`~pyg_relational.transforms.knn_graph`.
+        bandwidth: Bandwidth of the Gaussian weights, see :func:`~pyg_relational.transforms.knn_graph`.
         unit: Scale the features' rows to length 1 first, as the paper does with ``bandwidth=1``.
         metric: ``"euclidean"`` or ``"cosine"``.
         **options: Keyword arguments of :func:`~pyg_relational.nn.laplace_propagation`.

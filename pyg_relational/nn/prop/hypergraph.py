@@ -8,12 +8,11 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import (
     Labelled,
     check_inputs,
-    check_number,
     check_tau,
     value_in,
 )
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
-from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.checks import check_choice, check_number
 from pyg_relational.ops.graph.components import connected_components, edges_where, joined
 from pyg_relational.ops.graph.hypergraph import check_hypergraph
 from pyg_relational.ops.linear.implicit import implicit_solve

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, check_labels
+from pyg_relational.ops.checks import Check, check_count, check_labels, check_number
 from pyg_relational.ops.graph.as_edges import read_graph
-from pyg_relational.ops.graph.undirected import check_batch, checked_edges
+from pyg_relational.ops.graph.undirected import check_graph_numbers, checked_edges
 from pyg_relational.ops.linear import solvers
 from pyg_relational.ops.linear.prepared import Prepared
 from pyg_relational.ops.linear.solvers import SolveInfo
@@ -19,9 +18,9 @@ __all__ = [
     "NO_WORK",
     "Labelled",
     "check_again",
+    "check_class_count",
     "check_inputs",
-    "check_number",
-    "check_solver",
+    "check_solving",
     "check_source",
     "check_tau",
     "label_checks",
@@ -87,6 +86,7 @@ def check_inputs(
         raise TypeError(f"y must be a Tensor, got {type(y).__name__}")
     n = y.shape[0] if y.dim() else 0
     mask = label_mask(y, mask, n)
+    num_classes = check_class_count(num_classes)
     source = edge_index if edge_weight is None else (edge_index, edge_weight)
     index, weight, _ = read_graph(source, n)
     if weight.dtype in (torch.float16, torch.bfloat16):
@@ -96,10 +96,23 @@ def check_inputs(
     if batch is None:
         batch, num_graphs = torch.zeros(n, dtype=torch.int64, device=y.device), 1
     else:
-        check_batch(batch, index, n)
+        check_graph_numbers(batch, index, n)
         num_graphs = int(batch.max()) + 1 if n else 0
     values = label_values(y, mask, classes, weight.dtype)
     return Labelled(index, weight, values, mask, batch, num_graphs)
+
+
+def check_class_count(num_classes: Any) -> int | None:
+    """``num_classes`` as an int, where it is not ``None``.
+
+    Args:
+        num_classes: The argument to check.
+
+    Raises:
+        TypeError: If it is no integer.
+        ValueError: If it is below 1.
+    """
+    return None if num_classes is None else check_count(num_classes, "num_classes")
 
 
 def label_mask(y: Tensor, mask: Tensor | None, n: int) -> Tensor:
@@ -143,35 +156,38 @@ def label_checks(
 
     labelled = Check("mask must mark a labelled node", mask.any, 1, 1, refuse_mask)
     if y.is_floating_point():
-        if y.dim() != 2 or (num_classes is not None and y.shape[1] != num_classes):
-            c = "c" if num_classes is None else num_classes
-            raise ValueError(
-                f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}"
-            )
-
-        def all_finite() -> Tensor:
-            return torch.isfinite(y.detach()).where(mask[:, None], True).all()
-
-        def refuse_values() -> None:
-            raise ValueError("y must be finite on labelled nodes")
-
-        return [labelled, Check("y must be finite", all_finite, 1, 1, refuse_values)], None
+        return [labelled, _values_check(y, mask, num_classes)], None
     check_labels(y, n)
     if num_classes is None:
         num_classes = int(y.max()) + 1 if n else 0
-    c = num_classes
+    return [labelled, *(_classes_checks(y, mask, num_classes) if n else ())], num_classes
 
-    if n == 0:
-        return [labelled], c
+
+def _values_check(y: Tensor, mask: Tensor, num_classes: int | None) -> Check:
+    if y.dim() != 2 or (num_classes is not None and y.shape[1] != num_classes):
+        c = "c" if num_classes is None else num_classes
+        raise ValueError(f"y must have shape [n, {c}] where it holds values, got {list(y.shape)}")
+
+    def all_finite() -> Tensor:
+        return torch.isfinite(y.detach()).where(mask[:, None], True).all()
+
+    def refuse() -> None:
+        raise ValueError("y must be finite on labelled nodes")
+
+    return Check("y must be finite", all_finite, 1, 1, refuse)
+
+
+def _classes_checks(y: Tensor, mask: Tensor, c: int) -> list[Check]:
+    """That labelled nodes have classes below ``c``."""
     rule = f"y must be in [0, {c}) on labelled nodes"
     least, most = (y * mask).aminmax()
 
-    def refuse_classes() -> None:
+    def refuse() -> None:
         raise ValueError(f"{rule}, got {int(least if least < 0 else most)}")
 
-    lowest = Check(rule, lambda: least, 0, math.inf, refuse_classes)
-    highest = Check(rule, lambda: most, -math.inf, c - 1, refuse_classes)
-    return [labelled, lowest, highest], c
+    lowest = Check(rule, lambda: least, 0, math.inf, refuse)
+    highest = Check(rule, lambda: most, -math.inf, c - 1, refuse)
+    return [lowest, highest]
 
 
 def label_values(y: Tensor, mask: Tensor, num_classes: int | None, dtype: torch.dtype) -> Tensor:
@@ -246,27 +262,19 @@ def _bounds(value: Any) -> tuple[float, float]:
     return low, high
 
 
-def check_solver(solver: Any, prepared: Any = None) -> None:
-    """Raise ``TypeError`` unless ``solver`` is a solver and ``prepared`` a ``Prepared``, or ``None``.
+def check_solving(solver: Any, prepared: Any = None, initial: Any = None) -> None:
+    """Raise ``TypeError`` unless these are a solver, a ``Prepared`` and a Tensor, or ``None``.
 
     Args:
         solver: The argument to check.
         prepared: The argument to check.
+        initial: The argument to check.
     """
     solvers.check_solver(solver)
     if not isinstance(prepared, Prepared | None):
         raise TypeError(f"prepared must be Prepared() or None, got {prepared!r}")
-
-
-def check_number(value: Any, name: str) -> None:
-    """Raise ``TypeError`` unless ``value`` is a number or a Tensor.
-
-    Args:
-        value: The argument to check.
-        name: How the caller's signature names it.
-    """
-    if isinstance(value, bool) or not isinstance(value, (Real, Tensor)):
-        raise TypeError(f"{name} must be a number or a Tensor, got {type(value).__name__}")
+    if not isinstance(initial, Tensor | None):
+        raise TypeError(f"initial must be a Tensor or None, got {type(initial).__name__}")
 
 
 def node_shift(tau: float | Tensor, values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pyg_relational.nn.prop.inputs import (
     NO_WORK,
     Labelled,
     check_inputs,
-    check_solver,
+    check_solving,
     check_source,
     check_tau,
     mean_by,
@@ -175,6 +175,7 @@ def laplace_propagation(
         order=order,
         solver=solver,
         prepared=prepared,
+        initial=initial,
         on_unreachable=on_unreachable,
     )
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
@@ -199,6 +200,7 @@ def check_laplace(
     order: Any,
     solver: Any,
     prepared: Any,
+    initial: Any,
     on_unreachable: Any,
     **_: Any,
 ) -> None:
@@ -212,6 +214,7 @@ def check_laplace(
         order: As there.
         solver: As there.
         prepared: As there.
+        initial: As there.
         on_unreachable: As there.
 
     Raises:
@@ -223,7 +226,7 @@ def check_laplace(
     check_choice(normalization, Normalization, "normalization")
     check_choice(reweighting, Reweighting, "reweighting")
     check_count(order, "order")
-    check_solver(solver, prepared)
+    check_solving(solver, prepared, initial)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_relational.nn.prop.inputs import check_inputs
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
-from pyg_relational.ops.checks import check_choice, check_labels
+from pyg_relational.ops.checks import check_choice, check_labels, check_number
 from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["distances", "p_eikonal"]
@@ -81,6 +81,8 @@ def p_eikonal(
                 [-3.,  0.]])
     """
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+    check_number(p, "p")
+    check_number(tol, "tol")
     if not (1 <= p < float("inf") and tol > 0):
         raise ValueError(f"p must be >= 1 and tol > 0, got {p} and {tol}")
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)

@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_relational.nn.prop.inputs import (
     Labelled,
     check_inputs,
-    check_solver,
+    check_solving,
     check_source,
     check_tau,
     node_shift,
@@ -16,7 +16,7 @@ from pyg_relational.nn.prop.inputs import (
 )
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
-from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.checks import check_choice, check_number
 from pyg_relational.ops.graph.components import connected_components, joined
 from pyg_relational.ops.linear.game_p_laplacian import GamePLaplacian
 from pyg_relational.ops.linear.implicit import implicit_solve
@@ -160,8 +160,7 @@ def p_laplace_propagation(
         rhs = inner.values.where(graph.mask[:, None] | unreachable[:, None], source)
         inner = inner._replace(values=rhs, mask=inner.mask | unreachable)
         solver = solver or CG()
-        if not isinstance(solver, (CG, Direct)):
-            raise ValueError(f"solver must be CG(...) or Direct(...), got {solver}")
+        assert isinstance(solver, CG | Direct)
         tol = (solver if isinstance(solver, CG) else CG()).tolerances(graph.values.dtype)[0]
         if equation == "game":
             u, info = _game(inner, p, solver, tol)
@@ -193,12 +192,15 @@ def check_p_laplace(
     check_choice(equation, Equation, "equation")
     check_tau(tau)
     check_source(f)
-    check_solver(solver)
+    check_solving(solver)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
     most = 10.0 if equation == "variational" else torch.inf
+    check_number(p, "p")
     if not 2 <= p <= most:
         raise ValueError(f"p must be in [2, {most}] with equation={equation!r}, got {p}")
     if equation == "variational":
+        if not isinstance(solver, CG | Direct | None):
+            raise ValueError(f"solver must be CG(...) or Direct(...), got {solver}")
         return
     for name, value in (("tau", tau), ("f", f)):
         if bool((torch.as_tensor(value) != 0).any()):
@@ -226,7 +228,8 @@ def _unreachable(graph: Labelled, shift: Tensor) -> Tensor:
 def _game(graph: Labelled, p: float, solver: CG | Direct, tol: float) -> tuple[Tensor, SolveInfo]:
     assert isinstance(solver, CG)
     game = GamePLaplacian(graph.edge_index, graph.mask, 1 / (p - 1), tol, solver)
-    return implicit_solve(game, graph.values, graph.edge_weight), game.info
+    u = implicit_solve(game, graph.values, graph.edge_weight)
+    return u, game.info._replace(solver="BiCGSTAB")
 
 
 def _variational(
@@ -247,6 +250,7 @@ def _variational(
         sum(i.iterations for i in infos),
         torch.cat([i.residual for i in infos]),
         all(i.converged for i in infos),
+        type(solver).__name__,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from pyg_relational.nn.prop.inputs import NO_WORK, Labelled, check_inputs, check_solver, mean_by
+from pyg_relational.nn.prop.inputs import NO_WORK, Labelled, check_inputs, check_solving, mean_by
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.ops.checks import check_choice
@@ -120,7 +120,7 @@ def poisson_propagation(
                 [-0.2500,  0.2500],
                 [-0.7500,  0.7500]])
     """
-    check_poisson(solver=solver, prepared=prepared, on_unreachable=on_unreachable)
+    check_poisson(solver=solver, prepared=prepared, initial=initial, on_unreachable=on_unreachable)
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     edge_index, weight, values, mask, *_ = graph
     with torch.autocast(values.device.type, enabled=False):
@@ -142,19 +142,22 @@ def poisson_propagation(
     return (u, equation.info or NO_WORK) if return_info else u
 
 
-def check_poisson(*, solver: Any, prepared: Any, on_unreachable: Any, **_: Any) -> None:
+def check_poisson(
+    *, solver: Any, prepared: Any, initial: Any, on_unreachable: Any, **_: Any
+) -> None:
     """Raise unless the options of :func:`poisson_propagation` are in range, as far as can be told without a graph.
 
     Args:
         solver: As there.
         prepared: As there.
+        initial: As there.
         on_unreachable: As there.
 
     Raises:
         TypeError: If the solver is none.
         ValueError: If ``on_unreachable`` is unknown.
     """
-    check_solver(solver, prepared)
+    check_solving(solver, prepared, initial)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

@@ -11,7 +11,7 @@ from pyg_relational.nn.prop.inputs import Labelled, check_inputs, mean_by
 from pyg_relational.nn.prop.poisson import poisson_propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
-from pyg_relational.ops.checks import check_choice, check_count, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_labels, check_number
 from pyg_relational.ops.graph.components import connected_components, edges_where
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
@@ -90,6 +90,7 @@ def poisson_mbo(
                 [0., 1.]])
     """
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+    check_number(mu, "mu")
     if not 0 <= mu < math.inf:
         raise ValueError(f"mu must be >= 0 and finite, got {mu}")
     max_iter = check_count(max_iter, "max_iter", 0)

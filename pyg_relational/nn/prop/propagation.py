@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from pyg_relational.nn.prop.inputs import check_class_count
 from pyg_relational.nn.prop.learned import RANGES, Learned
 from pyg_relational.ops.options import check_options, show_options
 
@@ -28,7 +29,9 @@ class Propagation(nn.Module):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        type(self).check(**check_options(type(self).propagate, options))
+        asked = check_options(type(self).propagate, options)
+        type(self).check(**asked)
+        check_class_count(asked["num_classes"])
         learned = {k: v for k, v in options.items() if isinstance(v, nn.Parameter)}
         for name, parameter in learned.items():
             if name in RANGES:

@@ -9,13 +9,12 @@ from pyg_relational.nn.prop.inputs import (
     NO_WORK,
     check_again,
     check_inputs,
-    check_number,
-    check_solver,
+    check_solving,
     value_in,
 )
 from pyg_relational.nn.prop.propagation import Propagation
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
-from pyg_relational.ops.checks import check_choice
+from pyg_relational.ops.checks import check_choice, check_number
 from pyg_relational.ops.graph.components import connected_components, edges_where, joined
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.linear.components import in_reach
@@ -130,7 +129,13 @@ def random_walk_propagation(
                 [0.1257, 0.4400],
                 [0.0444, 1.1556]])
     """
-    check_random_walk(alpha=alpha, solver=solver, prepared=prepared, on_unreachable=on_unreachable)
+    check_random_walk(
+        alpha=alpha,
+        solver=solver,
+        prepared=prepared,
+        initial=initial,
+        on_unreachable=on_unreachable,
+    )
     graph = check_inputs(edge_index, edge_weight, y, mask, num_classes, batch)
     edge_index, weight, values, mask, *_ = graph
     number, alpha = alpha, value_in(alpha, values)
@@ -154,7 +159,7 @@ def random_walk_propagation(
 
 
 def check_random_walk(
-    *, alpha: Any, solver: Any, prepared: Any, on_unreachable: Any, **_: Any
+    *, alpha: Any, solver: Any, prepared: Any, initial: Any, on_unreachable: Any, **_: Any
 ) -> None:
     """Raise unless the options of :func:`random_walk_propagation` are in range, as far as can be told without a graph.
 
@@ -162,6 +167,7 @@ def check_random_walk(
         alpha: As there.
         solver: As there.
         prepared: As there.
+        initial: As there.
         on_unreachable: As there.
 
     Raises:
@@ -169,7 +175,7 @@ def check_random_walk(
         ValueError: If one is out of range.
     """
     _check_alpha(alpha)
-    check_solver(solver, prepared)
+    check_solving(solver, prepared, initial)
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
 
 

@@ -19,6 +19,7 @@ __all__ = ["Normalization", "Reweighting", "reweight"]
 Normalization = Literal["combinatorial", "randomwalk", "normalized"]
 Reweighting = Literal["none", "poisson", "wnll", "properly"]
 
+# Least value, radius, power and largest factor of the papers below, which are those of graphlearning.
 _FLOOR = 1e-5
 _RADIUS, _POWER, _MOST = 0.1, 2, 1e7
 
@@ -47,7 +48,7 @@ def reweight(
     Args:
         graph: Checked graph.
         method: One of these, or ``"none"``.
-        normalization: Of the Laplacian in ``"poisson"``.
+        normalization: Kind of Laplacian in ``"poisson"``.
         x: Features, for ``"properly"``.
         solver: For ``"poisson"``.
 

@@ -11,7 +11,7 @@ from pyg_relational.nn.prop.inputs import Labelled, check_inputs
 from pyg_relational.nn.prop.p_eikonal import p_eikonal
 from pyg_relational.nn.prop.unreachable import OnUnreachable, fill_unreachable
 from pyg_relational.nn.prop.volume import check_priors, graphs_of, volume_bounds, volume_threshold
-from pyg_relational.ops.checks import check_choice, check_count, check_labels
+from pyg_relational.ops.checks import check_choice, check_count, check_labels, check_number
 from pyg_relational.ops.graph.laplacian import degree
 from pyg_relational.ops.graph.spmm import csr_matrix
 from pyg_relational.ops.uncompiled import uncompiled
@@ -64,7 +64,7 @@ def volume_mbo(
         temperature: Standard deviation of the noise; at 0 the iteration ends where nothing changes.
         max_iter: Most iterations.
         batch: Graph of every node where several are joined. Sizes are those of each graph.
-        generator: Of the noise.
+        generator: Generator of the noise.
         on_unreachable: For nodes that no label reaches: ``"error"``, ``"nan"``, or ``"prior"``, the mean of the graph's
             labels. Class sizes do not count them.
 
@@ -91,6 +91,7 @@ def volume_mbo(
                 [0., 1.]])
     """
     check_choice(on_unreachable, OnUnreachable, "on_unreachable")
+    check_number(temperature, "temperature")
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be >= 0 and finite, got {temperature}")
     max_iter = check_count(max_iter, "max_iter")

@@ -5,6 +5,7 @@ from torch import Tensor
 
 __all__ = ["OPTIONS", "TILES", "consistency", "pays", "precision"]
 
+# Chosen on paper, as docs/gpu.md tells: not measured.
 TILES = {"R": 64, "T": 32, "K": 16, "WIDE": 128}
 OPTIONS = {"num_warps": 8, "num_stages": 2, "enable_fp_fusion": True}
 _PROGRAMS = 256  # at most, where columns are parted: two on most of an H100's 132 multiprocessors

@@ -10,6 +10,7 @@ __all__ = ["OPTIONS", "TILE", "attend", "attend_backward", "kept"]
 
 TILE = 32  # rows and columns of a tile: a warp of columns
 _PROGRAMS = 2048  # 16 warps on each multiprocessor of an H100, which registers leave room for
+# Chosen on paper, as docs/gpu.md tells: not measured.
 OPTIONS = {"num_warps": 1, "num_stages": 1, "enable_fp_fusion": True}
 
 
@@ -33,13 +34,13 @@ def attend(
     """Weighted sum of the values and log-sum-exp of the scores, in one pass over the proxies.
 
     Args:
-        query: Of samples.
-        key: Of proxies.
-        value: Of proxies.
+        query: Features of samples.
+        key: Features of proxies that scores are made of.
+        value: Features of proxies that are summed.
         att: Weights of the channels.
-        slope: Of LeakyReLU below 0.
+        slope: Slope of LeakyReLU below 0.
         dropout: Share of the weights to leave out.
-        seed: Of the draw, int64, on the device.
+        seed: Seed of the draw, int64, on the device.
 
     Shapes:
         ``seed``: :math:`[1]`,

@@ -5,6 +5,7 @@ from torch import Tensor
 
 __all__ = ["OPTIONS", "SUMS", "Iterate", "tiles"]
 
+# Chosen on paper, as docs/gpu.md tells: not measured.
 OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 SUMS = 32  # partial sums that a program adds at once
 _NUMBERS = 1024  # of a tile, 8 a thread

@@ -4,6 +4,7 @@ from torch import Tensor
 
 __all__ = ["OPTIONS", "ROWS", "product", "tiles"]
 
+# Chosen on paper, as docs/gpu.md tells: not measured.
 OPTIONS = {"num_warps": 1, "num_stages": 2, "enable_fp_fusion": True}
 ROWS = 512  # numbers that a program gathers at once, 16 a thread
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 __all__ = ["OPTIONS", "TILES", "sampled"]
 
+# Chosen on paper, as docs/gpu.md tells: not measured.
 TILES = {"T": 32, "K": 32}
 OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 

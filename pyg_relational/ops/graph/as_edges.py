@@ -150,7 +150,7 @@ def sorted_edges(
         index: Edges.
         weight: Their weights.
         num_nodes: Number of nodes, ``None`` where it is not known.
-        numbers: Of :func:`edge_checks`.
+        numbers: Numbers of :func:`edge_checks`.
 
     Shapes:
         ``index``: :math:`[2, E]`, ``weight``: :math:`[E]`.

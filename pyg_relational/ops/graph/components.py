@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_relational.ops.autograd.functorch import plainly
+from pyg_relational.ops.checks import check_count
 
 __all__ = ["connected_components", "edges_where", "joined", "smallest_member", "smallest_reachable"]
 
@@ -29,12 +30,17 @@ def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
     Shapes:
         ``edge_index``: :math:`[2, E]`, output: :math:`[n]`, int64.
 
+    Raises:
+        TypeError: If ``num_nodes`` is no integer.
+        ValueError: If it is negative.
+
     Example:
         >>> import torch
         >>> from pyg_relational.ops import connected_components
         >>> connected_components(torch.tensor([[0, 2], [2, 0]]), 4).tolist()
         [0, 1, 0, 2]
     """
+    num_nodes = check_count(num_nodes, "num_nodes", 0)
     if edge_index.device.type != "cpu":
         return _counted(smallest_reachable(edge_index, num_nodes))
     component: Tensor = plainly(partial(_by_scipy, num_nodes=num_nodes), edge_index)

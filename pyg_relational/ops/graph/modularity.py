@@ -6,9 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import Check, at_least, check_labels, check_matrix, finite, may_read
+from pyg_relational.ops.checks import (
+    Check,
+    at_least,
+    check_labels,
+    check_matrix,
+    check_number,
+    finite,
+    may_read,
+)
 from pyg_relational.ops.graph.quadratic_form import quadratic_form
-from pyg_relational.ops.graph.undirected import check_batch, edges_to_sum
+from pyg_relational.ops.graph.undirected import check_graph_numbers, edges_to_sum
 
 __all__ = ["check_resolution", "modularity", "modularity_of"]
 
@@ -19,8 +27,8 @@ def modularity(
     edge_index: Tensor,
     edge_weight: Tensor | None,
     assignment: Tensor,
-    resolution: float = 1.0,
     *,
+    resolution: float = 1.0,
     batch: Tensor | None = None,
 ) -> Tensor:
     r"""Modularity of a partition of an undirected graph, or of a soft assignment to clusters.
@@ -77,6 +85,7 @@ def check_resolution(resolution: float) -> None:
     Args:
         resolution: The argument to check.
     """
+    check_number(resolution, "resolution")
     if not math.isfinite(resolution) or resolution < 0:
         raise ValueError(f"resolution must be finite and >= 0, got {resolution}")
 
@@ -102,7 +111,7 @@ def modularity_of(
     """
     n = len(assignment)
     if batch is not None:
-        check_batch(batch, edge_index, n)
+        check_graph_numbers(batch, edge_index, n)
     dtype = torch.promote_types(weight.dtype, torch.float32)
     if assignment.is_floating_point():
         dtype = torch.promote_types(dtype, assignment.dtype)

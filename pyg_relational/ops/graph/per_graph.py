@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_labels
+from pyg_relational.ops.checks import check_labels, check_number
 
 __all__ = [
     "check_weights",
@@ -144,5 +144,6 @@ def check_weights(**weights: float) -> None:
         ValueError: If one is not.
     """
     for name, value in weights.items():
+        check_number(value, name)
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be finite and >= 0, got {value}")

@@ -9,7 +9,7 @@ from pyg_relational.ops.checks import Check, check_labels, judge, may_read, read
 from pyg_relational.ops.graph.as_edges import edge_checks, read_graph, sorted_edges
 
 __all__ = [
-    "check_batch",
+    "check_graph_numbers",
     "check_undirected",
     "checked_edges",
     "edges_to_sum",
@@ -168,7 +168,7 @@ def _is_symmetric(edge_index: Tensor, weight: Tensor, n: int) -> Tensor:
     return near
 
 
-def check_batch(batch: Tensor, edge_index: Tensor, num_nodes: int) -> None:
+def check_graph_numbers(batch: Tensor, edge_index: Tensor, num_nodes: int) -> None:
     """Raise unless ``batch`` numbers the graphs from 0 and no edge leaves its graph.
 
     Args:

@@ -72,7 +72,7 @@ class System(Preconditioned, Protocol):
         """Largest absolute value of each column."""
 
 
-Round = Callable[..., tuple[Tensor, int]]  # arguments of conjugate_round
+_Round = Callable[..., tuple[Tensor, int]]  # arguments of conjugate_round
 
 
 def conjugate_gradients(
@@ -82,7 +82,7 @@ def conjugate_gradients(
     size: Tensor,
     tol: tuple[float, float],
     max_iter: int,
-    one_round: Round | None = None,
+    one_round: _Round | None = None,
 ) -> tuple[Tensor, SolveInfo]:
     """Solve in rounds, each on the residual of the last.
 

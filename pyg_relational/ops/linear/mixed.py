@@ -19,7 +19,9 @@ from pyg_relational.ops.linear.solvers import CG, SolveInfo, report
 
 __all__ = ["MixedEquation", "MixedLaplacian"]
 
-_ROUND = 1e-8  # least that one round of conjugate gradients reduces a residual to
+# Least that one round of conjugate gradients reduces a residual to. On k = 10 neighbours and their hypergraph, 10,000
+# points in 3-d, 20 labels, 10 classes: at 1e-2, 1e-4, 1e-8, 1e-12 175, 139, 120, 162 iterations, .78, .56, .43, .57 s.
+_ROUND = 1e-8
 
 
 class MixedLaplacian(NamedTuple):
@@ -50,7 +52,7 @@ class MixedLaplacian(NamedTuple):
     tau: Tensor
 
     def product(self, u: Tensor) -> Tensor:
-        """With the matrix, differentiable any number of times in weights, numbers and ``u``."""
+        """Product with the matrix, differentiable any number of times in weights, numbers and ``u``."""
         graph = laplacian_product(self.edge_index, self.edge_weight, u)
         hypergraph = hypergraph_laplacian_product(self.hyperedge_index, self.hyperedge_weight, u)
         return self.mix * graph + (1 - self.mix) * hypergraph + self.tau * u
@@ -85,7 +87,7 @@ class _System:
 
     @cached_property
     def diagonal(self) -> Tensor:
-        """Where it is positive."""
+        """The diagonal of free nodes; 1 at the others, and where it is 0."""
         whole = self.matrix.diagonal(len(self.free))
         return whole.where(self.free[:, 0] & (whole > 0), 1.0)[:, None]
 

@@ -36,7 +36,7 @@ class Level(NamedTuple):
 
     Args:
         matrix: Its matrix, ``None`` for the finest, whose product the caller has.
-        prolong: From the next level's unknowns to its own.
+        prolong: Matrix from the next level's unknowns to its own.
         restrict: The transpose.
         damping: Jacobi's weights, ``[n, 1]``.
     """

@@ -24,10 +24,8 @@ _COARSE = 1e-2  # error that ends all stages but the last. At 1e-1, 1e-2, 1e-4: 
 _FORCING = 1e-3  # what a linear solve leaves. At 1e-1, 1e-2, 1e-3, 1e-5: 1.06, .83, .80, .96 s
 _STEPS = 300  # Newton's, at most, for one p; all of them took 149 for 10 classes
 _HALVINGS = 10  # of a step at most. At 0, 3, 10 149 steps: none was needed
-_ROUNDS, _EXACT = (
-    2,
-    1e-13,
-)  # for the adjoint, and what each leaves. 1, 2, 3 rounds and 1e-9 take the same 1.0 to 1.1 s
+# For the adjoint, and what each leaves. 1, 2, 3 rounds and 1e-9 take the same 1.0 to 1.1 s.
+_ROUNDS, _EXACT = 2, 1e-13
 
 
 class _Newton(NamedTuple):

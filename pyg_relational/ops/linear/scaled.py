@@ -30,9 +30,8 @@ _FEW = 60  # its most iterations. At 20, 60, 200: 10,000 in 3-d .25, .30, .29; 1
 # Largest A^-1 D 1 from which a cycle's iterations begin in float64. Seconds in float32 and float64: 2-d grid of 500,000
 # nodes (1.4e5) 4.9, 7.9; path of 10,000 (3.8e5) .15, .08; roads of 10,000 (4.3e5) .17, .11; bridge (7e8) 3.6, 2.2.
 _FLOAT32 = 2e5
-_ROUNDING = (
-    2.0**-53
-)  # of a row's sum. A bound: over bridges of 1e-9 it says 2e-5, and off is 1e-6 to 2e-6
+# Of a row's sum. A bound: over bridges of 1e-9 it says 2e-5, and off is 1e-6 to 2e-6.
+_ROUNDING = 2.0**-53
 # Iterations of a crude solve from which values travel far. Of 10,000 and 100,000 points in 16-d it takes 10 and 12; in
 # 3-d 77 and 175, in 2-d 200, on grids 64 to 181, on roads and over a bridge more than 300.
 LOOK = 30
@@ -55,19 +54,8 @@ class ScaledLaplacian:
         row, col = operator.edge_index
         weight, diagonal = operator.weight, operator.diagonal
         if operator.order > 1:
-            positive = diagonal > 0
             self.mass = torch.ones_like(diagonal) if operator.mass is None else operator.mass
-            ends = weight.square() / self.mass[col]
-            square = diagonal.square() / self.mass + degree(
-                operator.edge_index, ends, len(diagonal)
-            )
-            diagonal = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (
-                operator.order - 1
-            )
-            if not torch.equal(positive, (diagonal > 0) & torch.isfinite(diagonal)):
-                raise ValueError(
-                    f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
-                )
+            diagonal = _power_diagonal(operator, self.mass)
         self.scale = diagonal.masked_fill(operator.outside, torch.inf).rsqrt()
         self.free = ~operator.outside[:, None]
         if operator.order == 1:
@@ -267,6 +255,19 @@ class ScaledLaplacian:
     def largest(self, x: Tensor) -> Tensor:
         """Largest absolute value of each column."""
         return largest(x)
+
+
+def _power_diagonal(operator: ShiftedLaplacian, mass: Tensor) -> Tensor:
+    """About the diagonal of a power: that of the matrix, and what a second factor adds, to the power."""
+    diagonal = operator.diagonal
+    ends = operator.weight.square() / mass[operator.edge_index[1]]
+    square = diagonal.square() / mass + degree(operator.edge_index, ends, len(diagonal))
+    power = diagonal * (square / diagonal.where(diagonal > 0, 1.0)) ** (operator.order - 1)
+    if not torch.equal(diagonal > 0, (power > 0) & torch.isfinite(power)):
+        raise ValueError(
+            f"edge_weight to the power order={operator.order} must stay in the range of float64; scale it"
+        )
+    return power
 
 
 def _inverse(matrix: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from pyg_relational.ops.checks import check_count
+from pyg_relational.ops.checks import check_count, check_number
 
 __all__ = [
     "CG",
@@ -37,7 +37,8 @@ class SolveInfo(NamedTuple):
             residual times :math:`\kappa`, and what rounding may hide; for factors, one more step of refinement.
             Rounding of the solution to its own number type is not counted.
         converged: Whether every column is within the tolerance.
-        solver: Name of the solver that ran, empty where nothing was solved.
+        solver: Name of the solver of linear systems that ran, empty where nothing was solved: ``"CG"``, ``"Direct"``,
+            ``"Multigrid"``, or ``"BiCGSTAB"`` in the game-theoretic equation.
     """
 
     iterations: int
@@ -123,8 +124,10 @@ class Multigrid:
 
 
 def _check(tol: float | None, max_iter: int = 1) -> None:
-    if tol is not None and not 0 < tol < 1:
-        raise ValueError(f"tol must be in (0, 1) or None, got {tol}")
+    if tol is not None:
+        check_number(tol, "tol")
+        if not 0 < tol < 1:
+            raise ValueError(f"tol must be in (0, 1) or None, got {tol}")
     check_count(max_iter, "max_iter")
 
 

@@ -417,7 +417,7 @@ def test_two_processes_that_gather_give_the_gradient_of_one(tmp_path):
         ({"anchor_y": torch.zeros(4)}, TypeError, r"anchor_y must be int64, got torch\.float32"),
         ({"proxy_y": torch.tensor([0, 1, -2, 0])}, ValueError, "proxy_y must be >= -1, got -2"),
         ({"margin": 0.0}, ValueError, "margin must be finite and > 0, got 0.0"),
-        ({"margin": "0.2"}, TypeError, "margin must be a number, got str"),
+        ({"margin": "0.2"}, TypeError, "margin must be a number or a Tensor, got str"),
         ({"pair_margin": float("nan")}, ValueError, "pair_margin must be finite and > 0, got nan"),
         ({"mining": "hard"}, ValueError, "mining must be one of .*, got 'hard'"),
         ({"reduction": "sum"}, ValueError, "reduction must be one of .*, got 'sum'"),

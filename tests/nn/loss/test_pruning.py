@@ -6,7 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from pyg_relational.nn.loss.pruning import gated_modularity, pruning_loss
 from tests import oracles
-from tests.graphs import graphs, random_graph, union
+from tests.graphs import dense, graphs, random_graph, union
 
 OPTIONS = {"keep": 0.8, "min_degree": 2, "resolution": 1.3, "budget": 3.0, "hinge": 2.0}
 
@@ -30,10 +30,6 @@ def with_loop(graph, node=0, weight=0.7):
     pair = torch.cat([graph.pair, torch.tensor([len(graph.weight)])])
     weights = torch.cat([graph.weight, torch.tensor([weight], dtype=torch.float64)])
     return edges, weights, pair
-
-
-def dense(edges, values, n):
-    return torch.zeros(n, n, dtype=torch.float64).index_put((edges[0], edges[1]), values)
 
 
 @settings(deadline=None, max_examples=30)

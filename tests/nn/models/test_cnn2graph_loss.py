@@ -163,7 +163,7 @@ def test_classes_of_images_are_checked():
         ({"weight": -0.1}, ValueError, "weight must be finite and >= 0, got -0.1"),
         ({"class_weights": (1, 1)}, ValueError, "class_weights must be 3 finite numbers >= 0"),
         ({"class_weights": (1, 1, -1)}, ValueError, "class_weights must be 3 finite numbers >= 0"),
-        ({"weight": "1"}, TypeError, "weight must be a number, got str"),
+        ({"weight": "1"}, TypeError, "weight must be a number or a Tensor, got str"),
         (
             {"contrastive": 3},
             TypeError,

@@ -64,6 +64,7 @@ def test_half_precision_is_computed_in_float32():
             "batch must be < 2, got 2",
         ),
         ({"batch": torch.tensor([0, 1, 0]), "batch_size": 2.0}, TypeError, "batch_size must be an"),
+        ({"batch_size": True}, TypeError, "batch_size must be an int, got bool"),
     ],
 )
 def test_bad_input(change, error, message):

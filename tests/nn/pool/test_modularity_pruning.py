@@ -8,12 +8,11 @@ from pyg_relational.nn import ModularityPruning
 from pyg_relational.nn.pool.modularity_pruning import between_farthest
 from pyg_relational.ops import modularity
 from pyg_relational.transforms import knn_graph
+from tests.blobs import corners
 
 
 def blobs(n=120, distance=5.0, seed=0):
-    torch.manual_seed(seed)
-    y = torch.arange(n) % 3
-    return torch.randn(n, 2) + distance * torch.tensor([[0.0, 0], [1, 0], [0, 1]])[y], y
+    return corners(n, distance, seed)
 
 
 @settings(max_examples=50, deadline=None)

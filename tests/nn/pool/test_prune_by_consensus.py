@@ -4,20 +4,16 @@ import torch
 
 from pyg_relational.cluster import leiden_partitions
 from pyg_relational.nn import prune_by_consensus
+from pyg_relational.ops.graph import undirected
 from pyg_relational.transforms import knn_graph
 from tests import oracles
-
-
-def blobs(n, distance):
-    torch.manual_seed(0)
-    y = torch.arange(n) % 3
-    return torch.randn(n, 2) + distance * torch.tensor([[0.0, 0], [1, 0], [0, 1]])[y], y
+from tests.blobs import corners
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "binary"])
 @pytest.mark.parametrize("power", [1.0, 3.0])
 def test_weights_are_the_share_of_partitions_to_the_power(power, kernel):
-    x, _ = blobs(80, 2.0)
+    x, _ = corners(80, 2.0)
     edges, weight = knn_graph(x, 6, kernel=kernel)
     given = None if kernel == "binary" else weight
     partitions = leiden_partitions(edges, given, 80, min_size=8, seed=5)
@@ -35,7 +31,7 @@ def test_weights_are_the_share_of_partitions_to_the_power(power, kernel):
 
 
 def test_gradients_reach_the_weights_that_are_left():
-    x, _ = blobs(80, 2.0)
+    x, _ = corners(80, 2.0)
     edges, weight = knn_graph(x, 6)
     weight.requires_grad_()
     left, weaker = prune_by_consensus(edges, weight, 3, power=2.0)
@@ -46,14 +42,14 @@ def test_gradients_reach_the_weights_that_are_left():
 
 
 def test_edges_between_classes_lose_weight():
-    x, y = blobs(300, 5.0)
+    x, y = corners(300, 5.0)
     edges, weight = knn_graph(x, 10)
     share = lambda e, w: (w * (y[e[0]] != y[e[1]])).sum() / w.sum()  # noqa: E731
     assert share(*prune_by_consensus(edges, weight, 3)) < share(edges, weight)
 
 
 def test_nobody_is_left_alone():
-    x, _ = blobs(300, 2.5)
+    x, _ = corners(300, 2.5)
     edges, weight = knn_graph(x, 3)
     left, weaker = prune_by_consensus(edges, weight, 3, min_degree=3)
     assert int(left[0].bincount(minlength=300).min()) >= 3
@@ -68,7 +64,7 @@ def components(edges, n):
 
 @pytest.mark.parametrize("kernel", ["gaussian", "binary"])
 def test_no_component_comes_apart(kernel):
-    x, y = blobs(150, 6.0)
+    x, y = corners(150, 6.0)
     edges, weight = knn_graph(x, 40, kernel=kernel)
     left, weaker = prune_by_consensus(edges, weight, 3, min_degree=0)
     assert components(left, 150) == components(edges, 150) == 1
@@ -85,7 +81,7 @@ def _places(edges, some, n):
 
 
 def test_equal_weights_are_none():
-    x, _ = blobs(90, 2.0)
+    x, _ = corners(90, 2.0)
     edges, _ = knn_graph(x, 6)
     none = prune_by_consensus(edges, None, 3, seed=1)
     for value in (1.0, 4.0):  # powers of two scale without rounding
@@ -96,7 +92,7 @@ def test_equal_weights_are_none():
 
 @pytest.mark.parametrize("min_degree", [3, 60])
 def test_edges_that_are_kept_for_the_degree_count_as_half_of_a_partition(min_degree):
-    x, _ = blobs(150, 6.0)
+    x, _ = corners(150, 6.0)
     edges, weight = knn_graph(x, 40)
     few, _ = prune_by_consensus(edges, weight, 3, min_degree=0, power=1.0)
     left, weaker = prune_by_consensus(edges, weight, 3, min_degree=min_degree, power=1.0)
@@ -130,3 +126,17 @@ def test_bad_options(options, message):
 def test_a_directed_graph_is_refused():
     with pytest.raises(ValueError, match="both directions"):
         prune_by_consensus(torch.tensor([[0, 1], [1, 2]]), None, 1)
+
+
+def test_edges_are_checked_once(monkeypatch):
+    seen = []
+    check = undirected.checked_edges
+
+    def counted(*given):
+        seen.append(given)
+        return check(*given)
+
+    monkeypatch.setattr(undirected, "checked_edges", counted)
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    prune_by_consensus(*knn_graph(x, 5), num_clusters=3)
+    assert len(seen) == 1

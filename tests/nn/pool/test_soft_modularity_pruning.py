@@ -10,7 +10,7 @@ from pyg_relational.nn import SoftModularityPruning, laplace_propagation
 from pyg_relational.nn.pool.modularity_pruning import between_farthest
 from pyg_relational.ops import both_directions, unit_rows
 from pyg_relational.transforms import knn_graph
-from tests.graphs import graphs, random_graph, union
+from tests.graphs import dense, graphs, random_graph, union
 
 NONE = torch.empty(2, 0, dtype=torch.int64)
 GATES = ["farthest", "hard_concrete"]
@@ -38,10 +38,6 @@ def with_loop(graph, node=0, weight=0.7):
     pair = torch.cat([graph.pair, torch.tensor([len(graph.weight)])])
     weights = torch.cat([graph.weight, torch.tensor([weight], dtype=torch.float64)])
     return edges, weights, pair
-
-
-def dense(edges, values, n):
-    return torch.zeros(n, n, dtype=torch.float64).index_put((edges[0], edges[1]), values)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -300,3 +300,14 @@ def test_game_equals_the_reference(reference_root):
     torch.testing.assert_close(u[reached], reference, rtol=0, atol=1e-4)  # it stops at 1e-6
     same = u[reached].argmax(1) == torch.from_numpy(data["plaplace_pred"])[reached]
     assert same.double().mean() >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "ran"),
+    [({}, "CG"), ({"solver": Direct()}, "Direct"), ({"equation": "game"}, "BiCGSTAB")],
+)
+def test_info_says_what_ran(options, ran):
+    graph = random_graph(6, seed=0)
+    given = graph.edge_index, graph.edge_weight, graph.y, graph.mask
+    _, info = p_laplace_propagation(*given, num_classes=3, return_info=True, **options)
+    assert info.solver == ran

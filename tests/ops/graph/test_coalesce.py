@@ -6,10 +6,7 @@ from hypothesis import strategies as st
 from torch_geometric.utils import coalesce as pyg_coalesce
 
 from pyg_relational.ops.graph.coalesce import coalesce
-
-
-def dense(index, weight, nodes):
-    return torch.sparse_coo_tensor(index, weight, (nodes, nodes)).to_dense()
+from tests.graphs import dense
 
 
 @given(st.integers(0, 40), st.integers(1, 6), st.integers(0, 10**6))

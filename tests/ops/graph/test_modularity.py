@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 
 from pyg_relational.ops import both_directions, modularity
 from tests import oracles
-from tests.graphs import graphs, random_graph, union
+from tests.graphs import dense, graphs, random_graph, union
 
 PAIR = torch.tensor([[0, 1], [1, 0]])
 
@@ -29,10 +29,6 @@ def weighted(draw):
     return n, pairs, weight, edge_index, both, torch.randint(4, (n,), generator=g)
 
 
-def dense(edge_index, edge_weight, n):
-    return torch.zeros(n, n, dtype=edge_weight.dtype).index_put(tuple(edge_index), edge_weight)
-
-
 @settings(deadline=None, max_examples=60)
 @given(weighted(), st.floats(0, 3), st.integers(0, 4))
 def test_equals_the_dense_form(graph, resolution, k):
@@ -42,7 +38,7 @@ def test_equals_the_dense_form(graph, resolution, k):
         (y, one_hot(y, 4).double()),
         *[(torch.randn(n, k, dtype=torch.float64),) * 2],
     ):
-        q = modularity(edge_index, weight, c, resolution)
+        q = modularity(edge_index, weight, c, resolution=resolution)
         torch.testing.assert_close(q, oracles.modularity(a, rows, resolution))
 
 
@@ -58,7 +54,7 @@ def test_equals_networkx_and_igraph(graph, resolution):
         (*pair, w) for pair, w in zip(pairs.T.tolist(), weight.tolist(), strict=True)
     )
     parts = [set((y == c).nonzero()[:, 0].tolist()) for c in range(4)]
-    q = modularity(edge_index, both, y, resolution).item()
+    q = modularity(edge_index, both, y, resolution=resolution).item()
     assert q == pytest.approx(nx.community.modularity(g, parts, resolution=resolution), abs=1e-9)
     same = igraph.Graph(n, pairs.T.tolist()).modularity(
         y.tolist(), weights=weight.tolist(), resolution=resolution
@@ -99,10 +95,10 @@ def test_derivatives(batch):
     c = torch.randn(14, 3, dtype=torch.float64, requires_grad=True)
 
     def soft(w, c):
-        return modularity(graph.edge_index, w[graph.pair], c, 1.3, batch=batch)
+        return modularity(graph.edge_index, w[graph.pair], c, resolution=1.3, batch=batch)
 
     def hard(w):
-        return modularity(graph.edge_index, w[graph.pair], graph.y, 1.3, batch=batch)
+        return modularity(graph.edge_index, w[graph.pair], graph.y, resolution=1.3, batch=batch)
 
     for f, inputs in ((soft, (w, c)), (hard, (w,))):
         assert gradcheck(f, inputs)

@@ -32,7 +32,7 @@ def _keep(seed, sample, proxy, P, dropout):
 
 @triton.jit
 def kept(seed, out, P, dropout, T: tl.constexpr):
-    """Those factors of one sample, one head and ``T`` proxies. ``out``: [H, B, P]."""
+    """The factors of one sample, one head and ``T`` proxies. ``out``: [H, B, P]."""
     sample = tl.program_id(0)
     proxy = tl.program_id(2) * T + tl.arange(0, T)
     row = (tl.program_id(1) * tl.num_programs(0) + sample).to(tl.int64) * P
