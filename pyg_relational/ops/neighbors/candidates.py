@@ -31,7 +31,8 @@ _KEPT = 2**14  # columns up to which the products of all of them are kept until 
 _SIZE = 1.4  # columns in a group over sqrt(n / (k d)): fewer cost minima, more cost candidates; .4 to 2.4 tried
 _SIZE_KEPT = 0.5  # the same over sqrt(n / k) where a candidate is a product kept; .35 to 1.4 tried
 _GATHER = 2**18  # numbers of candidates' features at once, within the cache
-_GEMM = 2**24  # elements, at most, of a product that serves rows and columns
+_STRIPE = 1024  # rows of a product that serves rows and columns; with half as many, or twice, it takes a tenth longer
+_GEMM = 2**26  # elements of it, at most
 _PAIRS = 2**15  # candidate pairs to hand on at once
 _HELD = 8  # candidates held per neighbour wanted, before columns are no longer used twice
 
@@ -239,28 +240,39 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
     """The same for the neighbours of the points themselves, each product used for both its ends.
 
     ``best`` holds the ``k`` smallest group minima that a point has met; those of rows not reached yet
-    come from the columns of earlier blocks, whose candidates wait until their row's turn. Where too many
-    would wait, the rest goes one way.
+    come from the columns of earlier blocks, whose candidates wait until their row's turn. Their bounds are
+    tightened after half as many blocks again. Where too many would wait, the rest goes one way.
     """
     n, d = points.x.shape
-    rows = min(1024, max(256, _GEMM // (2 * n) // 64 * 64))
+    rows = min(_STRIPE, max(256, _GEMM // n // 64 * 64))
     size = max(1, int(0.5 * math.sqrt(n / k)))
+    one = points.bias.new_ones(n, 1)
+    left = torch.cat([points.x * -2, points.bias[:, None], one], 1)
+    right = torch.cat([points.x, one, points.bias[:, None]], 1)
     buffer = points.x.new_empty((rows, _apart(n + size)))
     best = points.x.new_full((n, k), math.inf)
     norm = points.x.norm(dim=1)
+    limit = torch.full_like(norm, math.inf)
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-    for begin in range(0, n, rows):
+    tightened = 0
+    for block, begin in enumerate(range(0, n, rows)):
         stop = min(begin + rows, n)
-        tile = _square_distances(points, begin, stop, size, buffer)
+        tile = _square_distances(left[begin:stop], right[begin:], size, buffer)
         across, down = tile, tile[:, stop - begin : n - begin].T
-        limit, row, col = _meet(best[begin:stop], across, size, norm[begin:stop], d)
+        fine = _minima(across, size)
+        limit[begin:stop] = _tighten(best[begin:stop], fine, norm[begin:stop], d)
+        row, col = _within(across, fine, limit[begin:stop])
         own = [(row + begin) * n + col + begin]
         for owner, other, value in waiting:
             first, last = torch.searchsorted(owner, torch.tensor([begin, stop])).tolist()
-            near = value[first:last] <= limit[owner[first:last] - begin]
+            near = value[first:last] <= limit[owner[first:last]]
             own.append((owner[first:last] * n + other[first:last])[near])
         if stop < n:
-            _, row, col = _meet(best[stop:], down, rows // 64, norm[stop:], d)
+            fine = _minima(down, rows // 64)
+            if block == 0 or block + 1 >= 1.5 * tightened:
+                limit[stop:] = _tighten(best[stop:], fine, norm[stop:], d)
+                tightened = block + 1
+            row, col = _within(down, fine, limit[stop:])
             waiting.append((row + stop, col + begin, down[row, col]))
         pairs = torch.cat(own).sort().values
         yield pairs // n, pairs % n
@@ -270,32 +282,26 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
             return
 
 
-def _square_distances(points: Points, begin: int, stop: int, size: int, buffer: Tensor) -> Tensor:
-    """``||x_i - x_j||^2`` of rows ``begin:stop`` and columns from ``begin``, padded with inf."""
-    x, bias = points.x[begin:], points.bias[begin:]
-    rows, n = stop - begin, len(x)
-    tile = buffer[:rows, : n + -n % size]
+def _square_distances(left: Tensor, right: Tensor, size: int, buffer: Tensor) -> Tensor:
+    """``||x_i - x_j||^2`` of some rows and those from the first of them on, padded with inf."""
+    n = len(right)
+    tile = buffer[: len(left), : n + -n % size]
     for start in range(0, n, _COLUMNS):
         columns = slice(start, min(start + _COLUMNS, n))
-        part = torch.add(bias[:rows, None], bias[columns], out=tile[:, columns])
-        torch.addmm(part, x[:rows], x[columns].T, alpha=-2, out=part)
+        torch.mm(left, right[columns].T, out=tile[:, columns])
     tile.diagonal().fill_(math.inf)
     tile[:, n:] = math.inf
     return tile
 
 
-def _meet(
-    best: Tensor, tile: Tensor, size: int, norm: Tensor, d: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Let rows meet columns: update ``best``; the rows' limits, and what is within them."""
-    fine = _minima(tile, size)
+def _tighten(best: Tensor, fine: Tensor, norm: Tensor, d: int) -> Tensor:
+    """Let rows meet the minima of groups of columns: update ``best``; the rows' limits."""
     per = max(1, fine.shape[1] // (5 * best.shape[1]))
     whole = fine.shape[1] // per * per
     coarse = fine[:, :whole].unflatten(1, (-1, per)).amin(2)
     best.copy_(torch.cat([best, coarse], 1).topk(best.shape[1], largest=False, sorted=False)[0])
     limit = best.amax(1)
-    limit = limit + slack(norm, limit, d)
-    return limit, *_within(tile, fine, limit)
+    return limit + slack(norm, limit, d)
 
 
 def _minima(tile: Tensor, size: int) -> Tensor:

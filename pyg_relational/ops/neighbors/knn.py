@@ -26,11 +26,15 @@ from pyg_relational.ops.neighbors.projection import candidates_projected, projec
 from pyg_relational.ops.neighbors.rank import rank
 from pyg_relational.ops.neighbors.small_graphs import small, within_small_graphs
 from pyg_relational.ops.neighbors.top import search_on_device
-from pyg_relational.ops.neighbors.tree import Found, faster, fits
+from pyg_relational.ops.neighbors.tree import Found, faster, fits, hopeless
 from pyg_relational.ops.neighbors.whole import candidates_whole, few
 from pyg_relational.ops.uncompiled import uncompiled
 
 __all__ = ["KNN", "knn"]
+
+_BOTH_WAYS = (
+    2**26
+)  # n d^2 from which on a product halved saves more than its columns' minima cost: 4100 x 128
 
 
 class KNN(NamedTuple):
@@ -63,7 +67,7 @@ def knn(
     float64 where float32 cannot tell two of them apart. On a CPU a k-d tree (:class:`scipy.spatial.cKDTree`) finds them
     for more than 512 queries in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
     than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
-    bounded. Of at most 2048 rows the product is taken whole. From 128 dimensions on, each product serves both its ends,
+    bounded. Of at most 2048 rows the product is taken whole. In many dimensions each product serves both its ends,
     and where few principal directions leave few candidates, it is taken in these only: it bounds the distance from
     below. On other devices
     each row has as many candidates, of the lowest products, which are ranked in float64; on CUDA with triton, float32
@@ -160,7 +164,7 @@ def _search(points: Points, k: int) -> tuple[Tensor, Tensor]:
     if cells is not None:
         return search_in_cells(points, k, cells)
     found: Found = (rank(points, k, *pair) for pair in _candidates(points, k))
-    if fits(points):
+    if fits(points) and not hopeless(points, k):
         found = faster(points, k, found)
     index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return index, distance
@@ -172,6 +176,6 @@ def _candidates(points: Points, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     low = project(points, k)
     if low is not None:
         return candidates_projected(points, low, k)
-    if points.own and points.x.shape[1] >= 128 and k <= 64:
+    if points.own and len(points.x) * points.x.shape[1] ** 2 >= _BOTH_WAYS and k <= 64:
         return candidates_both_ways(points, k)
     return candidates(points, k)

@@ -133,6 +133,7 @@ def test_sizes_that_cross_tiles(monkeypatch, constants, metric, d):
         ("_ROWS", "_COLUMNS", "_KEPT", "_GEMM", "_PAIRS", "_HELD"), constants, strict=True
     ):
         monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(search, "_BOTH_WAYS", 0 if d == 130 else math.inf)
     x = torch.randn(211, d)
     for k in (1, 210):
         assert_nearest(knn(x, k, metric), x, k, metric, atol=1e-6)
@@ -154,6 +155,16 @@ def test_products_used_both_ways(monkeypatch, held):
         best = d.topk(k, largest=False).values
         torch.testing.assert_close(d.gather(1, found.index[queries]), best, rtol=1e-6, atol=1e-12)
         assert (found.index != torch.arange(n)[:, None]).all()
+
+
+@pytest.mark.parametrize("n", [65, 128, 300, 451])
+@pytest.mark.parametrize("k", [1, 6, 60])
+@pytest.mark.parametrize("d", [2, 70])
+def test_blocks_both_ways(monkeypatch, n, k, d):
+    monkeypatch.setattr(search, "_BOTH_WAYS", 0)
+    monkeypatch.setattr(module, "_STRIPE", 64)
+    x = torch.randint(-4, 5, (n, d)).float()
+    assert knn(x, k).index.equal(oracles.knn(x.double(), k, "euclidean")[0])
 
 
 def test_many_ties_both_ways_go_to_the_lower_index():

@@ -24,6 +24,7 @@ def forced(monkeypatch):
         return iter([tree.search_in_tree(points, k, tree.plant(points))])
 
     monkeypatch.setattr(search, "fits", tree.finds)
+    monkeypatch.setattr(search, "hopeless", lambda points, k: False)
     monkeypatch.setattr(search, "faster", faster)
     monkeypatch.setattr(tree, "_CHUNK", 500)
     yield taken
@@ -146,3 +147,26 @@ def test_in_few_dimensions_no_product_is_taken(monkeypatch):
     monkeypatch.setattr(whole, "_squares", None)
     x = torch.randn(1200, 3)
     assert_nearest(knn(x, 7), x, 7)
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform", "clusters", "a plane", "identical"])
+@pytest.mark.parametrize("d", [3, 6, 16, 64])
+def test_hopeless_where_neighbours_are_as_far_as_cells_are_wide(name, d):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, d, generator=generator)
+    if name == "uniform":
+        x = torch.rand(4000, d, generator=generator)
+    elif name == "clusters":
+        x = 5 * torch.randn(20, d, generator=generator).repeat(200, 1) + 0.1 * x
+    elif name == "a plane":
+        x = x[:, :2] @ torch.randn(2, d, generator=generator)
+    elif name == "identical":
+        x = torch.ones(4000, d)
+    points = candidates.prepare(x, None, False)
+    assert tree.hopeless(points, 10) == (name in ("normal", "uniform") and d >= 16)
+
+
+def test_a_hopeless_tree_is_not_planted(monkeypatch):
+    monkeypatch.setattr(tree, "plant", None)
+    x = torch.randn(3000, 32)
+    assert_nearest(knn(x, 5), x, 5)
