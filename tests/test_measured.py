@@ -15,10 +15,11 @@ SMALL: dict[str, dict[str, Any]] = {  # studies, and what makes them short
     "hypergraph": {"LABELS": (2,), "TUNED": range(100, 101), "SCORED": range(2)},
     "image_text": {"SEEDS": range(2), "TRAIN": 60, "EPOCHS": 1},
     "multi_label": {"SEEDS": range(2), "TRAIN": (60,), "TEST": 200, "EPOCHS": 1},
+    "cells": {"SIZES": (2500,), "WIDTHS": (0.3,), "features": lambda: {3: torch.randn(2500, 64)}},
     "dissimilarity": {"SEEDS": range(2), "TRAIN": 8, "TEST": 8, "bound": lambda: (20, 70)},
 }
 RUNS = [("hypergraph", "Iris"), ("image_text", ""), ("multi_label", ""), ("multi_label", "losses")]
-RUNS += [("dissimilarity", "1")]
+RUNS += [("dissimilarity", "1"), ("cells", "")]
 
 
 def cells(text: str) -> list[tuple[str, ...]]:

@@ -67,7 +67,8 @@ def knn(
     float64 where float32 cannot tell two of them apart. On a CPU a k-d tree (:class:`scipy.spatial.cKDTree`) finds them
     for more than 512 queries in up to 3 dimensions, and in up to 64 where it answers some of the queries faster
     than the tiled matrix product :math:`\lVert x_j \rVert^2 - 2 \langle x_i, x_j \rangle`, whose rounding error is
-    bounded. Of at most 2048 rows the product is taken whole. In many dimensions each product serves both its ends,
+    bounded. Where clusters lie apart, a query meets the points of near cells only, by the triangle inequality.
+    Of at most 2048 rows the product is taken whole. In many dimensions each product serves both its ends,
     and where few principal directions leave few candidates, it is taken in these only: it bounds the distance from
     below. On other devices
     each row has as many candidates, of the lowest products, which are ranked in float64; on CUDA with triton, float32
