@@ -246,9 +246,6 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
     n, d = points.x.shape
     rows = min(_STRIPE, max(256, _GEMM // n // 64 * 64))
     size = max(1, int(0.5 * math.sqrt(n / k)))
-    one = points.bias.new_ones(n, 1)
-    left = torch.cat([points.x * -2, points.bias[:, None], one], 1)
-    right = torch.cat([points.x, one, points.bias[:, None]], 1)
     buffer = points.x.new_empty((rows, _apart(n + size)))
     best = points.x.new_full((n, k), math.inf)
     norm = points.x.norm(dim=1)
@@ -257,7 +254,7 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
     tightened = 0
     for block, begin in enumerate(range(0, n, rows)):
         stop = min(begin + rows, n)
-        tile = _square_distances(left[begin:stop], right[begin:], size, buffer)
+        tile = _square_distances(points, begin, stop, size, buffer)
         across, down = tile, tile[:, stop - begin : n - begin].T
         fine = _minima(across, size)
         limit[begin:stop] = _tighten(best[begin:stop], fine, norm[begin:stop], d)
@@ -282,13 +279,16 @@ def candidates_both_ways(points: Points, k: int) -> Iterator[tuple[Tensor, Tenso
             return
 
 
-def _square_distances(left: Tensor, right: Tensor, size: int, buffer: Tensor) -> Tensor:
-    """``||x_i - x_j||^2`` of some rows and those from the first of them on, padded with inf."""
-    n = len(right)
-    tile = buffer[: len(left), : n + -n % size]
+def _square_distances(points: Points, begin: int, stop: int, size: int, buffer: Tensor) -> Tensor:
+    """``||x_i - x_j||^2`` of rows ``begin:stop`` and columns from ``begin``, padded with inf."""
+    x, bias = points.x[begin:], points.bias[begin:, None]
+    rows, n = stop - begin, len(x)
+    left = torch.cat([x[:rows] * -2, bias[:rows], torch.ones_like(bias[:rows])], 1)
+    tile = buffer[:rows, : n + -n % size]
     for start in range(0, n, _COLUMNS):
         columns = slice(start, min(start + _COLUMNS, n))
-        torch.mm(left, right[columns].T, out=tile[:, columns])
+        right = torch.cat([x[columns], torch.ones_like(bias[columns]), bias[columns]], 1)
+        torch.mm(left, right.T, out=tile[:, columns])
     tile.diagonal().fill_(math.inf)
     tile[:, n:] = math.inf
     return tile
