@@ -13,15 +13,11 @@ from pyg_relational.ops.neighbors.whole import candidates_whole, few
 
 __all__ = ["Cells", "cells_apart", "search_in_cells"]
 
-_LEAST = (
-    17  # dimensions; tight clusters of 50,000 points in 16 take 1.2 times the tree's time, in 24 .9
-)
+_LEAST = 17  # dimensions; clusters of 50,000 in 16 take 1.2 times the tree's time, in 24 .9
 _QUERIES = 4  # points to a query, at most: all are compared with all centres
 _POINTS = 64  # in a cell on average; of twice as many, clusters of 500 may lack a centre
 _ROWS = 256  # queries, of one cell or of several near each other, that share their columns
-_MANY = (
-    2048  # points near from which on the bound is tightened; the products of fewer are taken whole
-)
+_MANY = 2048  # points near from which on the bound is tightened; fewer are multiplied whole
 _SHARE = 0.4  # of the points near to a block of queries; tiles take as long at .3 (32 dimensions) to .6 (64)
 _SAMPLE = 32  # queries
 _BLOCKS = 4  # of queries
@@ -49,18 +45,15 @@ def cells_apart(points: Points, k: int) -> Cells | None:
     if half * _SHARE < 1:
         return None
     generator = torch.Generator().manual_seed(0)
-    some = points.x[
-        torch.randperm(n, generator=generator)[:half]
-    ]  # a stride may be that of classes
-    centre = _in_order(_centres(points.x, some, generator))
+    drawn = torch.randperm(n, generator=generator)[:half]  # a stride may be that of classes
+    centre = _in_order(_centres(points.x, points.x[drawn], generator))
     if _least_share(points, centre) > _SHARE:
         return None
-    centre = _means(points.x, centre)
-    cells = _partition(points, centre, k)
+    cells = _partition(points, _means(points.x, centre), k)
     blocks = cells.query.split(_ROWS)
-    some = blocks[:: max(1, len(blocks) // _BLOCKS)][:_BLOCKS]
-    share = sum(len(_near(points, k, cells, rows)) for rows in some)
-    return cells if share <= _SHARE * n * len(some) else None
+    blocks = blocks[:: max(1, len(blocks) // _BLOCKS)][:_BLOCKS]
+    share = sum(len(_near(points, k, cells, rows)) for rows in blocks)
+    return cells if share <= _SHARE * n * len(blocks) else None
 
 
 def _centres(x: Tensor, some: Tensor, generator: torch.Generator) -> Tensor:
